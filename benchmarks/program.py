@@ -219,7 +219,7 @@ def main() -> None:
                 times = run_singula(folder, precision, cached=False)
                 results.setdefault(f"Singula, {precision}", []).append(times)
                 prepared = run_singula(folder, precision, cached=True)
-                results.setdefault(f"Singula, {precision}, patches prepared", []).append(prepared)
+                results.setdefault(f"Singula, {precision}, prepared patches", []).append(prepared)
     print_table(results)
 
 

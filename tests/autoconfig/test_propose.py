@@ -1,4 +1,4 @@
-"""Choices from facts of data sets made by hand, and of arbitrary ones."""
+"""Choices for facts of constructed and of random data sets."""
 
 import math
 from dataclasses import replace
@@ -29,8 +29,8 @@ def loaded(proposal):
 
 def test_the_file_loads_with_the_chosen_values_and_every_key_has_an_effect(survey) -> None:
     proposal = propose(survey())
-    config, said = loaded(proposal)
-    assert said == []
+    config, notices = loaded(proposal)
+    assert notices == []
     values = config.dotted()
     for choice in proposal.choices:
         value = values[choice.key]
@@ -55,7 +55,7 @@ def test_every_reason_is_a_line_of_the_file(survey) -> None:
         ({"size": 24, "touching": 0.6}, f"{SEG}.DATA_CHANNELS", "BC"),
         ({"size": 24}, f"{SEG}.DATA_CONTOUR_MODE", "thick"),
         ({"size": 2}, f"{SEG}.DATA_CHANNELS", "BP"),
-        ({"size": (1, 40), "compact": 1}, f"{SEG}.DATA_CONTOUR_MODE", "outer"),
+        ({"size": (1, 40)}, f"{SEG}.DATA_CONTOUR_MODE", "outer"),
         ({"size": 24}, "DATA.PATCH_SIZE", (128, 128, 1)),
         ({"size": 100}, "DATA.PATCH_SIZE", (256, 256, 1)),
         ({"size": 400}, "DATA.PATCH_SIZE", (512, 512, 1)),
@@ -93,7 +93,6 @@ def test_every_reason_is_a_line_of_the_file(survey) -> None:
     ],
 )  # fmt: skip
 def test_expected_choices(survey, facts, key: str, value) -> None:
-    facts = {name: fact for name, fact in facts.items() if name != "compact"}
     assert propose(survey(**facts))[key] == value
 
 
@@ -114,19 +113,19 @@ def test_a_gpu_gets_larger_networks_and_batches(survey, gpu) -> None:
 
 
 def test_a_pixel_size_that_differs_between_files_is_not_configured(survey) -> None:
-    made = survey(spacing=(0.5, 0.5))
-    assert propose(made)["DATA.TRAIN.RESOLUTION"] == (0.5, 0.5)
-    train = made.parts[0]
+    facts = survey(spacing=(0.5, 0.5))
+    assert propose(facts)["DATA.TRAIN.RESOLUTION"] == (0.5, 0.5)
+    train = facts.parts[0]
     other = replace(train, images=(replace(train.images[0], spacing=None), *train.images[1:]))
     with pytest.raises(KeyError):
-        propose(replace(made, parts=(other, *made.parts[1:])))["DATA.TRAIN.RESOLUTION"]
+        propose(replace(facts, parts=(other, *facts.parts[1:])))["DATA.TRAIN.RESOLUTION"]
 
 
 def test_depth_is_measured_in_the_unit_of_the_files(survey, gpu) -> None:
     facts = {"shape": (64, 128, 128), "size": 40, "touching": 0.6, "machine": gpu}
     pixels = propose(survey(**facts))[f"{SEG}.DATA_MW_TH_DISTANCE"]
-    micrometres = propose(survey(**facts, spacing=(0.5, 0.5, 0.5)))[f"{SEG}.DATA_MW_TH_DISTANCE"]
-    assert micrometres == pytest.approx(pixels / 2)
+    micrometers = propose(survey(**facts, spacing=(0.5, 0.5, 0.5)))[f"{SEG}.DATA_MW_TH_DISTANCE"]
+    assert micrometers == pytest.approx(pixels / 2)
 
 
 def test_more_minutes_give_more_epochs_within_the_time(survey) -> None:
@@ -135,7 +134,7 @@ def test_more_minutes_give_more_epochs_within_the_time(survey) -> None:
     assert 10 <= few["TRAIN.EPOCHS"] < many["TRAIN.EPOCHS"]
 
 
-def test_a_short_training_gets_a_lenient_contour(survey) -> None:
+def test_a_short_training_gets_a_higher_contour_threshold(survey) -> None:
     facts = survey((1024, 1024), count=200)
     assert propose(facts, minutes=5)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.2
     assert propose(facts, minutes=60)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.1
@@ -164,28 +163,28 @@ def test_a_gpu_with_little_memory_gets_small_batches(survey) -> None:
     )
 
 
-def test_removed_instances_are_smaller_than_nearly_every_object(survey) -> None:
-    made = survey()
-    objects = made.objects("train")
-    least = propose(made)[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"]
-    assert 0 < least <= objects.npixels.min()
+def test_the_minimum_size_removes_no_training_object(survey) -> None:
+    facts = survey()
+    objects = facts.objects("train")
+    min_size = propose(facts)[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"]
+    assert 0 < min_size <= objects.npixels.min()
 
 
 @pytest.mark.parametrize("channels", [(2, 2, 2, 1), (3, 3, 4), (3, 3, 3, 2, 3, 3, 1), (4, 3)])
-def test_different_numbers_of_channels_are_refused(survey, channels: tuple[int, ...]) -> None:
+def test_different_numbers_of_channels_are_an_error(survey, channels: tuple[int, ...]) -> None:
     facts = survey(channels=channels, count=len(channels), parts=("train",))
     with pytest.raises(UserError) as error:
         propose(facts)
     usual = max(channels, key=lambda n: (channels.count(n), n))
-    said = str(error.value.message)
-    assert f"{channels.count(usual)} of {len(channels)} have {usual}" in said
+    message = str(error.value.message)
+    assert f"{channels.count(usual)} of {len(channels)} have {usual}" in message
     for image in facts.images:
-        assert (f"{image.path} has {image.channels}" in said) is (image.channels != usual)
+        assert (f"{image.path} has {image.channels}" in message) is (image.channels != usual)
     assert error.value.hint
 
 
 @pytest.mark.parametrize(
-    ("size", "radius", "across"),
+    ("size", "radius", "width"),
     [
         ((512, 512), 512.0, 512),
         ((24, 24), 10.0, 20),
@@ -193,14 +192,14 @@ def test_different_numbers_of_channels_are_refused(survey, channels: tuple[int, 
         ((300, 512), 400.0, 300),
     ],
 )
-def test_no_object_is_wider_than_its_box(survey, size, radius: float, across: int) -> None:
-    made = survey(size=size, radius=np.full(40, radius))
-    reasons = {key: why for key, _, why in propose(made).reasons}
-    said = f"objects are thick enough, {across} pixels across"
-    assert reasons[f"{SEG}.DATA_CONTOUR_MODE"] == said
+def test_no_object_is_wider_than_its_box(survey, size, radius: float, width: int) -> None:
+    facts = survey(size=size, radius=np.full(40, radius))
+    reasons = {key: why for key, _, why in propose(facts).reasons}
+    reason = f"objects are thick enough, {width} pixels across"
+    assert reasons[f"{SEG}.DATA_CONTOUR_MODE"] == reason
 
 
-def test_labels_without_an_object_are_refused(survey) -> None:
+def test_labels_without_an_object_are_an_error(survey) -> None:
     for code, facts, minutes in (
         ("init.no_objects", survey(empty=20), 30),
         ("init.no_labels", survey(parts=("val",)), 30),
@@ -228,16 +227,16 @@ def test_z_is_pooled_once_voxels_are_isotropic(
 
 
 @pytest.mark.parametrize(
-    ("depth", "said"), [(6, "z is downsampled later"), (1, "z is never downsampled")]
+    ("depth", "reason"), [(6, "z is downsampled later"), (1, "z is never downsampled")]
 )
-def test_the_reason_for_z_matches_the_chosen_pooling(survey, depth: int, said: str) -> None:
+def test_the_reason_for_z_matches_the_chosen_pooling(survey, depth: int, reason: str) -> None:
     proposal = propose(survey(shape=(32, 128, 128), size=(depth, 24, 24)))
     (why,) = [why for key, _, why in proposal.reasons if key == "MODEL.Z_DOWN"]
-    assert said in why
-    assert (2 in proposal["MODEL.Z_DOWN"]) == (said == "z is downsampled later")
+    assert reason in why
+    assert (2 in proposal["MODEL.Z_DOWN"]) == (reason == "z is downsampled later")
 
 
-def test_reasons_from_sampled_images_say_so(survey) -> None:
+def test_the_summary_gives_the_number_of_sampled_images(survey) -> None:
     whole = survey(shape=(256, 256), size=24)
     part = whole.part("train")
     assert "(median), " in propose(whole).summary
@@ -256,15 +255,15 @@ def test_the_reasons_are_aligned(survey) -> None:
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_any_data_set_gets_a_valid_configuration_whose_patch_fits(data) -> None:
-    made = data.draw(surveys())
-    proposal = propose(made, minutes=data.draw(st.floats(0.5, 600)))
-    config, said = loaded(proposal)
-    assert said == []
-    shape = made.parts[0].shapes[0]
+    facts = data.draw(surveys())
+    proposal = propose(facts, minutes=data.draw(st.floats(0.5, 600)))
+    config, notices = loaded(proposal)
+    assert notices == []
+    shape = facts.parts[0].shapes[0]
     for side, size, multiple in zip(config.patch, shape, multiples(config), strict=True):
         assert side % multiple == 0
         assert side <= max(size, multiple)
-    assert config.in_channels == made.channels
+    assert config.in_channels == facts.channels
     assert math.prod(config.patch) <= 2**21
     assert config.TRAIN.EPOCHS >= 10
 
@@ -313,8 +312,8 @@ def test_the_comment_is_the_note_or_the_reason() -> None:
 
 
 def test_objects_of_several_images_are_concatenated(survey) -> None:
-    made = survey(count=3)
-    assert len(made.objects("train")) == 3 * 40
-    assert len(made.objects()) == 9 * 40
-    alone = replace(made, parts=())
+    facts = survey(count=3)
+    assert len(facts.objects("train")) == 3 * 40
+    assert len(facts.objects()) == 9 * 40
+    alone = replace(facts, parts=())
     assert len(alone.objects()) == len(Objects.empty(2)) == 0

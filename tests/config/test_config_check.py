@@ -1,4 +1,4 @@
-"""Every rule across keys: a configuration that violates it, and one that does not."""
+"""Rules across keys: configurations that violate each, and configurations that do not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PLATEAU: dict[str, object] = {
     f"{RATE}.REDUCEONPLATEAU_PATIENCE": 5,
 }
 
-FINE: list[dict[str, object]] = [
+VALID: list[dict[str, object]] = [
     {},
     IN_3D,
     {**IN_3D, "DATA.TRAIN.OVERLAP": "(0, 0)", "DATA.TEST.PADDING": "(0, 0)"},
@@ -77,7 +77,7 @@ FINE: list[dict[str, object]] = [
      f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": 3},
 ]  # fmt: skip
 
-BROKEN: list[tuple[dict[str, object], str, str]] = [
+INVALID: list[tuple[dict[str, object], str, str]] = [
     ({"PROBLEM.NDIM": "3D"}, "DATA.PATCH_SIZE", "expected 4 numbers (z, y, x, channels)"),
     ({"DATA.PATCH_SIZE": (1, 2, 3, 4)}, "DATA.PATCH_SIZE", "expected 3 numbers (y, x, channels)"),
     ({"DATA.PATCH_SIZE": (8, 64, 1)}, "DATA.PATCH_SIZE", "multiples of 16"),
@@ -243,12 +243,12 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("keys", FINE)
+@pytest.mark.parametrize("keys", VALID)
 def test_valid_configurations(keys: dict[str, object], problems: Problems) -> None:
     assert problems(keys) == []
 
 
-@pytest.mark.parametrize(("keys", "key", "text"), BROKEN)
+@pytest.mark.parametrize(("keys", "key", "text"), INVALID)
 def test_invalid_configurations(
     keys: dict[str, object], key: str, text: str, problems: Problems
 ) -> None:
@@ -289,7 +289,7 @@ def test_problems_of_another_process() -> None:
     assert (copy.problems, str(copy)) == (error.value.problems, str(error.value))
 
 
-def test_an_unknown_network_is_answered_with_the_known_ones(problems: Problems) -> None:
+def test_the_error_about_an_unknown_network_lists_the_known_ones(problems: Problems) -> None:
     (line,) = problems({"MODEL.ARCHITECTURE": "u-net"})
     assert "MODEL.ARCHITECTURE: got 'u-net', expected 'unet', 'resunet', 'resunet++'" in line
     assert line.endswith("did you mean 'unet'?")
@@ -343,10 +343,10 @@ def test_disabled_keys_are_not_reported() -> None:
     assert list(notices) == []
 
 
-def test_the_table_of_gaps_names_keys_whose_defaults_work() -> None:
-    for gap in UNAVAILABLE:
-        assert not gap.excludes(key_table()[gap.key].default)
-        assert not gap.switch or gap.switch in key_table()
+def test_defaults_of_unsupported_keys_are_supported() -> None:
+    for unsupported in UNAVAILABLE:
+        assert not unsupported.excludes(key_table()[unsupported.key].default)
+        assert not unsupported.switch or unsupported.switch in key_table()
 
 
 @pytest.mark.parametrize(
@@ -399,13 +399,13 @@ def test_class_weight() -> None:
 
 @pytest.mark.parametrize("key", ["ZFLIP", "MISALIGNMENT", "GRAYSCALE", "CHANNEL_SHUFFLE"])
 def test_augmentation_without_an_effect_is_reported(key: str) -> None:
-    flat: dict[str, object] = {"TRAIN.ENABLE": True, f"AUGMENTOR.{key}": True}
-    on: dict[str, object] = {**flat, "AUGMENTOR.ENABLE": True}
-    said = config_notices(config_from_dict(on), train=True, test=False)
-    where = "in 2D" if key in ("ZFLIP", "MISALIGNMENT") else "with one channel"
-    assert said == [f"AUGMENTOR.{key}: has no effect {where}"]
+    disabled: dict[str, object] = {"TRAIN.ENABLE": True, f"AUGMENTOR.{key}": True}
+    enabled: dict[str, object] = {**disabled, "AUGMENTOR.ENABLE": True}
+    notices = config_notices(config_from_dict(enabled), train=True, test=False)
+    condition = "in 2D" if key in ("ZFLIP", "MISALIGNMENT") else "with one channel"
+    assert notices == [f"AUGMENTOR.{key}: has no effect {condition}"]
     volume = {"PROBLEM.NDIM": "3D", "DATA.PATCH_SIZE": (16, 64, 64, 2)}
-    assert config_notices(config_from_dict({**on, **volume}), train=True, test=False) == []
-    assert config_notices(config_from_dict(flat), train=True, test=False) == []
-    on["DATA.TEST.LOAD_GT"] = True
-    assert config_notices(config_from_dict(on), train=False, test=True) == []
+    assert config_notices(config_from_dict({**enabled, **volume}), train=True, test=False) == []
+    assert config_notices(config_from_dict(disabled), train=True, test=False) == []
+    enabled["DATA.TEST.LOAD_GT"] = True
+    assert config_notices(config_from_dict(enabled), train=False, test=True) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +36,7 @@ class Project:
         self.label = folder / "label" / "a.tif"
         self.x, self.y = folder / "x_BC", folder / "y_BC"
         self.reads = 0
-        self.told = messages
+        self.messages = messages
         self.image.parent.mkdir()
         self.label.parent.mkdir()
         tifffile.imwrite(self.image, np.arange(720, dtype=np.uint8).reshape(24, 30))
@@ -47,7 +48,7 @@ class Project:
 
     @staticmethod
     def age(path, seconds=3600):
-        """Set the time of a file back; the fixture handles its change time."""
+        """Set the modification time back; the change time is old by the clock of the fixture."""
         past = path.stat().st_mtime_ns - seconds * 10**9
         os.utime(path, ns=(past, past))
 
@@ -70,7 +71,7 @@ class Project:
             self.loaded = store.load("a", tifffile.imread(self.label))
         return path
 
-    def holds(self, labels, channels="BCD", **options):
+    def assert_loaded(self, labels, channels="BCD", **options):
         expected = encode(labels, channels, **options)
         assert self.loaded.keys() == expected.keys()
         for code, channel in expected.items():
@@ -80,8 +81,8 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, messages):
-    """Return a project whose files all have an old time."""
-    real = __import__("time").time_ns
+    """Return a project whose files appear to be a minute old."""
+    real = time.time_ns
     monkeypatch.setattr("singula.data.owned_folder.time.time_ns", lambda: real() + 60 * 10**9)
     return Project(tmp_path, messages)
 
@@ -94,9 +95,9 @@ def test_loaded_channels_equal_encoded_channels(project, channels, shape):
     spacing = (2.5, 0.5, 0.5)[-labels.ndim :]
     project.read = lambda: labels
     path = project.ensure(EncodeSettings(parse_channels(channels), spacing=spacing))
-    project.holds(labels, channels, spacing=spacing)
+    project.assert_loaded(labels, channels, spacing=spacing)
     assert path == project.y / "a.tif"
-    assert project.told == []
+    assert project.messages == []
 
 
 def test_the_file_names_its_channel_axis(project):
@@ -113,18 +114,18 @@ def test_second_run_neither_reads_nor_writes(project):
     assert project.ensure() == first
     assert project.reads == 1
     assert {path: path.stat().st_mtime_ns for path in project.y.parent.rglob("*")} == written
-    project.holds(blocks())
+    project.assert_loaded(blocks())
 
 
 def test_changed_label_is_encoded_again(project):
     first = project.ensure()
     project.write_label(blocks(shift=3))
     assert project.ensure() == first
-    project.holds(blocks(shift=3))
-    assert project.told == []
+    project.assert_loaded(blocks(shift=3))
+    assert project.messages == []
 
 
-def test_changed_label_with_the_old_size_and_time_is_noticed(project):
+def test_changed_label_with_the_old_size_and_time_is_detected(project):
     project.ensure()
     before = project.label.stat()
     tifffile.imwrite(project.label, blocks(shift=3))
@@ -132,11 +133,11 @@ def test_changed_label_with_the_old_size_and_time_is_noticed(project):
     after = project.label.stat()
     assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     project.ensure()
-    project.holds(blocks(shift=3))
+    project.assert_loaded(blocks(shift=3))
 
 
 def test_a_label_file_written_a_moment_ago_is_always_read(tmp_path):
-    project = Project(tmp_path, [])  # by the real clock: its change time is now
+    project = Project(tmp_path, [])  # with the real clock, so that the label file has just changed
     project.ensure()
     project.ensure()
     assert project.reads == 2
@@ -166,10 +167,10 @@ def test_changed_settings_are_encoded_again(project, change):
     settings = replace(BCD, **change)
     assert project.ensure(settings) == first
     options = {key: value for key, value in change.items() if key != "channels"}
-    project.holds(blocks(), settings.channels, **options)
+    project.assert_loaded(blocks(), settings.channels, **options)
     project.ensure()
-    project.holds(blocks())
-    assert project.told == []
+    project.assert_loaded(blocks())
+    assert project.messages == []
 
 
 def test_changed_spacing_reaches_the_file_even_if_the_pixels_stay(project):
@@ -179,33 +180,33 @@ def test_changed_spacing_reaches_the_file_even_if_the_pixels_stay(project):
     assert read_image(path, 2, channels=2).spacing == pytest.approx((0.25, 0.25))
 
 
-def test_another_label_folder_is_noticed(project, tmp_path):
+def test_another_label_folder_is_detected(project, tmp_path):
     project.ensure()
     project.label = tmp_path / "other.tif"
     project.write_label(blocks(shift=2))
     project.ensure()
-    project.holds(blocks(shift=2))
+    project.assert_loaded(blocks(shift=2))
 
 
 def test_users_channels_are_not_overwritten(project):
     project.y.mkdir()
-    theirs = project.y / "a.tif"
-    tifffile.imwrite(theirs, np.full((24, 30), 99, np.uint8))
-    before = theirs.read_bytes()
+    user_file = project.y / "a.tif"
+    tifffile.imwrite(user_file, np.full((24, 30), 99, np.uint8))
+    before = user_file.read_bytes()
     path = project.ensure()
-    assert theirs.read_bytes() == before
+    assert user_file.read_bytes() == before
     assert path.parent.parent == project.y
-    project.holds(blocks())
-    (notice,) = project.told
+    project.assert_loaded(blocks())
+    (notice,) = project.messages
     assert "DATA.TRAIN.INSTANCE_CHANNELS_MASK_DIR" in notice
     assert str(path.parent) in notice
-    # Other settings use another sub-folder, and coming back finds the first one as it was.
+    # Other settings use another subfolder; the first settings use the unchanged first subfolder.
     written = path.stat().st_mtime_ns
     assert project.ensure(EncodeSettings(("B", "C"))).parent != path.parent
     assert project.ensure() == path
     assert path.stat().st_mtime_ns == written
-    assert theirs.read_bytes() == before
-    assert len(project.told) == 3  # each run says it once
+    assert user_file.read_bytes() == before
+    assert len(project.messages) == 3  # once per run
 
 
 def test_a_stored_file_edited_by_the_user_is_kept(project):
@@ -217,7 +218,7 @@ def test_a_stored_file_edited_by_the_user_is_kept(project):
     other = project.ensure()
     assert other != path
     assert path.read_bytes() == before
-    project.holds(blocks())
+    project.assert_loaded(blocks())
 
 
 def test_a_user_file_with_the_same_pixels_is_used_and_kept(project):
@@ -237,14 +238,14 @@ def test_a_copied_project_is_recognized(project, tmp_path):
     project.y = tmp_path / "copy"
     assert project.ensure() == project.y / "a.tif"
     assert project.ensure(EncodeSettings(("B", "C"))) == project.y / "a.tif"
-    assert project.told == []
+    assert project.messages == []
 
 
 def test_channels_are_encoded_again_after_a_damaged_manifest(project):
     path = project.ensure()
     (project.y / "fingerprints.json").write_text('{"files": {"a.tif": 3')
     assert project.ensure() == path
-    project.holds(blocks())
+    project.assert_loaded(blocks())
 
 
 def test_foreign_files_in_both_places_are_an_error(project):
@@ -256,7 +257,7 @@ def test_foreign_files_in_both_places_are_an_error(project):
         project.ensure()
 
 
-def test_images_are_placed_as_links(project):
+def test_images_are_linked(project):
     project.ensure()
     assert (project.x / "a.tif").samefile(project.image)
 
@@ -269,32 +270,32 @@ def test_images_are_copied_if_links_are_not_allowed(project, monkeypatch, refuse
     for name in refused:
         monkeypatch.setattr(f"singula.data.channel_store.os.{name}", refuse)
     project.ensure()
-    placed = project.x / "a.tif"
-    assert placed.is_symlink() == ("symlink" not in refused)
-    assert placed.read_bytes() == project.image.read_bytes()
-    written = placed.lstat().st_mtime_ns
+    image = project.x / "a.tif"
+    assert image.is_symlink() == ("symlink" not in refused)
+    assert image.read_bytes() == project.image.read_bytes()
+    written = image.lstat().st_mtime_ns
     project.ensure()
-    assert placed.lstat().st_mtime_ns == written
+    assert image.lstat().st_mtime_ns == written
 
 
 def test_a_replaced_image_is_linked_again(project):
     project.ensure()
-    fresh = project.image.with_name("new.tif")
-    tifffile.imwrite(fresh, np.full((24, 30), 5, np.uint8))
-    fresh.replace(project.image)
+    replacement = project.image.with_name("new.tif")
+    tifffile.imwrite(replacement, np.full((24, 30), 5, np.uint8))
+    replacement.replace(project.image)
     project.ensure()
     assert_array_equal(tifffile.imread(project.x / "a.tif"), 5)
-    assert project.told == []
+    assert project.messages == []
 
 
 def test_users_images_are_not_overwritten(project):
     project.x.mkdir()
-    theirs = project.x / "a.tif"
-    theirs.write_bytes(b"mine")
+    user_file = project.x / "a.tif"
+    user_file.write_bytes(b"mine")
     project.ensure()
-    assert theirs.read_bytes() == b"mine"
+    assert user_file.read_bytes() == b"mine"
     assert next(project.x.glob("singula_*/a.tif")).samefile(project.image)
-    assert "DATA.TRAIN.INSTANCE_CHANNELS_DIR" in project.told[0]
+    assert "DATA.TRAIN.INSTANCE_CHANNELS_DIR" in project.messages[0]
 
 
 def test_image_folder_that_is_the_raw_folder_keeps_its_images(project, tmp_path):
@@ -319,7 +320,7 @@ def test_a_folder_that_cannot_be_written_is_named_by_its_key(project, which):
     assert key in caught.value.hint
 
 
-def test_one_folder_for_both_is_refused(project):
+def test_one_folder_for_images_and_channels_is_an_error(project):
     project.x = project.y
     with pytest.raises(UserError, match="INSTANCE_CHANNELS_DIR"):
         project.open()

@@ -31,10 +31,10 @@ def examples(name: str) -> list[doctest.DocTest]:
     """Return the examples of a public name and of its public members."""
     value = getattr(singula, name)
     value = getattr(value, name) if inspect.ismodule(value) else value
-    space = {"image": np.random.default_rng(1).integers(0, 255, (48, 48), np.uint8)}
+    namespace = {"image": np.random.default_rng(1).integers(0, 255, (48, 48), np.uint8)}
     finder = doctest.DocTestFinder(exclude_empty=True)
     module = inspect.getmodule(value)
-    return [test for test in finder.find(value, name, module, space) if test.examples]
+    return [test for test in finder.find(value, name, module, namespace) if test.examples]
 
 
 @pytest.mark.parametrize("name", singula.__all__)

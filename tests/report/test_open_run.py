@@ -1,4 +1,4 @@
-"""A finished run answers everything in one place, and everything else is refused alike."""
+"""Contents of an opened run, and the common error for paths that are not runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,18 +27,18 @@ READERS = {f.__name__: f for f in (open_run, build_report, find_run, find_model,
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_not_a_run_is_refused_alike(name: str, tmp_path: Path) -> None:
+def test_paths_that_are_not_runs_raise_the_same_error(name: str, tmp_path: Path) -> None:
     read: Callable[[Path], object] = READERS[name]
     run = MadeRun(tmp_path, {"a": LABELS}).write()
     numbered = tmp_path / "images_20240101123000"
     numbered.mkdir()
-    given = [
+    paths = [
         tmp_path / "none",
         tmp_path / "none_1",
         tmp_path / "job",
         *[numbered] * (name != "exported"),
     ]
-    for path in given:
+    for path in paths:
         with pytest.raises(UserError) as error:
             read(path)
         assert error.value.code == "runs.not_a_run"
@@ -48,14 +48,14 @@ def test_what_is_not_a_run_is_refused_alike(name: str, tmp_path: Path) -> None:
     assert str(run) in error.value.hint
 
 
-def opened(folder: Path, **changes: object) -> Run:
+def open_example(folder: Path, **changes: object) -> Run:
     pred = {"good": LABELS, "bad": without(LABELS, 3, 4)}
     post = {"good": LABELS, "bad": without(LABELS, 3, 4, 5)}
     return open_run(MadeRun(folder, pred, post=post, classes=True, **changes).write())
 
 
 def test_label_images_are_those_after_all_steps(tmp_path: Path) -> None:
-    run = opened(tmp_path, keys={"DATA.TEST.RESOLUTION": [2.0, 2.0]})
+    run = open_example(tmp_path, keys={"DATA.TEST.RESOLUTION": [2.0, 2.0]})
     assert run.stages == [Stage("per_image"), Stage("per_image", processed=True)]
     decoded, final = ({i.name: i.read() for i in run.label_images(s)} for s in run.main_stages)
     np.testing.assert_array_equal(decoded["bad"].labels, without(LABELS, 3, 4))
@@ -67,8 +67,8 @@ def test_label_images_are_those_after_all_steps(tmp_path: Path) -> None:
 
 
 def test_report_and_export_measure_the_same_objects(tmp_path: Path) -> None:
-    """Both have the instances, the classes and the pixel size from the same place."""
-    run = opened(tmp_path, keys={"DATA.TEST.RESOLUTION": [3.0, 3.0]})
+    """Both read the instances, the classes and the pixel size in the same way."""
+    run = open_example(tmp_path, keys={"DATA.TEST.RESOLUTION": [3.0, 3.0]})
     singula.export(run.tree.run, "csv", tmp_path / "tables")
     rows = (tmp_path / "tables" / "instances.csv").read_text().splitlines()
     stage = run.main_stages[-1]
@@ -83,7 +83,7 @@ def test_report_and_export_measure_the_same_objects(tmp_path: Path) -> None:
 
 
 def test_thresholds_and_files_of_the_test(tmp_path: Path) -> None:
-    run = opened(tmp_path)
+    run = open_example(tmp_path)
     assert run.test.thresholds["good"]["TH_CONTOUR"] == 0.25
     assert run.test.threshold_sources["TH_CONTOUR"] == "tuned"
     assert run.maps_file("good", run.stages[0]) == run.tree.run / "per_image" / "good.tif"
@@ -105,7 +105,7 @@ def test_a_run_without_a_configuration_has_defaults_but_cannot_decode(tmp_path: 
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_images_of_another_shape_are_noted_and_omitted(ndim: int, tmp_path: Path) -> None:
+def test_images_of_another_shape_are_reported_and_omitted(ndim: int, tmp_path: Path) -> None:
     labels = cells(ndim)
     run = open_run(MadeRun(tmp_path, {"a": labels}).write())
     images, stage = open_images(run), run.stages[0]

@@ -11,9 +11,9 @@ from singula.training.checkpoint import load_checkpoint
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
 def test_an_interrupted_training_can_be_resumed(
-    how, command, write_config, data_2d, tmp_path
+    signal_number, command, write_config, data_2d, tmp_path
 ) -> None:
     config = write_config(data_2d)
     line = ["run", "--config", str(config), "--result_dir", str(tmp_path / "out"), "--resume"]
@@ -22,16 +22,16 @@ def test_an_interrupted_training_can_be_resumed(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that starts the tests in the background lets them ignore Ctrl-C.
+        # A shell that starts the tests in the background makes them ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for text in process.stdout:
         if text.startswith("epoch 2/"):
             break
-    process.send_signal(how)
+    process.send_signal(signal_number)
     rest, errors = process.communicate(timeout=60)
-    if how == signal.SIGINT:
+    if signal_number == signal.SIGINT:
         assert "the last checkpoint is complete, after epoch" in rest
         assert process.returncode == 130, errors
         assert "--resume to continue" in errors

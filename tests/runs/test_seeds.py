@@ -12,7 +12,7 @@ from singula.config import config_from_dict
 from singula.pipeline.seed import run_seed, training_seed
 from singula.pipeline.split import split_pairs
 
-LEAST = {"TRAIN.EPOCHS": 1, "TEST.ENABLE": False}
+ONE_EPOCH = {"TRAIN.EPOCHS": 1, "TEST.ENABLE": False}
 
 
 def weights(tmp_path: Path, run_id: int) -> torch.Tensor:
@@ -23,9 +23,9 @@ def weights(tmp_path: Path, run_id: int) -> torch.Tensor:
 
 @pytest.fixture
 def train(command, tmp_path):
-    def run(config: Path, run_id: int, *words: str) -> str:
+    def run(config: Path, run_id: int, *options: str) -> str:
         line = ("run", "--config", config, "--result_dir", tmp_path / "out", "--run_id", run_id)
-        assert command(*line, *words) == 0, command.err
+        assert command(*line, *options) == 0, command.err
         return command.out
 
     return run
@@ -40,18 +40,18 @@ def seed_of(tmp_path: Path, run_id: int) -> int:
 def test_without_a_seed_every_run_id_gives_another_result(
     train, write_config, data_2d, tmp_path
 ) -> None:
-    config = write_config(data_2d, **LEAST)
-    found, seeds = [], set()
+    config = write_config(data_2d, **ONE_EPOCH)
+    states, seeds = [], set()
     for run_id in range(1, 6):
         assert f"from run id {run_id}, because SYSTEM.SEED is not set" in train(config, run_id)
-        found.append(weights(tmp_path, run_id))
+        states.append(weights(tmp_path, run_id))
         seeds.add(seed_of(tmp_path, run_id))
     assert len(seeds) == 5
     for first in range(5):
         for second in range(first):
-            assert not torch.equal(found[first], found[second])
+            assert not torch.equal(states[first], states[second])
     train(config, 3)
-    assert torch.equal(weights(tmp_path, 3), found[2])
+    assert torch.equal(weights(tmp_path, 3), states[2])
 
 
 @pytest.mark.slow
@@ -60,32 +60,32 @@ def test_with_a_seed_run_ids_give_the_same_result(
     where, train, write_config, data_2d, tmp_path
 ) -> None:
     keys = {"SYSTEM.SEED": 0} if where == "file" else {}
-    words = () if where == "file" else ("--set", "SYSTEM.SEED=0")
-    config = write_config(data_2d, **LEAST, **keys)
+    options = () if where == "file" else ("--set", "SYSTEM.SEED=0")
+    config = write_config(data_2d, **ONE_EPOCH, **keys)
     for run_id in (1, 2):
-        assert "every run id gives the same result" in train(config, run_id, *words)
+        assert "every run id gives the same result" in train(config, run_id, *options)
         assert seed_of(tmp_path, run_id) == 0
     assert torch.equal(weights(tmp_path, 1), weights(tmp_path, 2))
 
 
 @pytest.mark.slow
 def test_a_resumed_training_keeps_its_seed(train, write_config, data_2d, tmp_path) -> None:
-    config = write_config(data_2d, **LEAST)
-    two = ("--set", "TRAIN.EPOCHS=2")
-    train(config, 2, *two)
-    whole = weights(tmp_path, 2)
+    config = write_config(data_2d, **ONE_EPOCH)
+    two_epochs = ("--set", "TRAIN.EPOCHS=2")
+    train(config, 2, *two_epochs)
+    uninterrupted = weights(tmp_path, 2)
     train(config, 2)
-    train(config, 2, *two, "--resume")
-    assert torch.equal(weights(tmp_path, 2), whole)
-    # Even where the file was given a seed in between
+    train(config, 2, *two_epochs, "--resume")
+    assert torch.equal(weights(tmp_path, 2), uninterrupted)
+    # The seed of the first run is also kept if a seed is configured later.
     train(config, 2)
-    out = train(config, 2, *two, "--resume", "--set", "SYSTEM.SEED=77")
+    out = train(config, 2, *two_epochs, "--resume", "--set", "SYSTEM.SEED=77")
     assert "with which this training began" in out
-    assert torch.equal(weights(tmp_path, 2), whole)
+    assert torch.equal(weights(tmp_path, 2), uninterrupted)
     assert seed_of(tmp_path, 2) == 1
 
 
-class Begun:
+class CheckpointStub:
     """A checkpoint with a description only."""
 
     def __init__(self, **description: object) -> None:
@@ -110,8 +110,8 @@ def test_seeds_and_validation_images(messages: list[str]) -> None:
     assert run_seed(config(), 0) >= 0
     assert {run_seed(config(SEED=5), run_id) for run_id in range(9)} == {5}
     # A checkpoint of an earlier version began with the seed of its configuration.
-    assert training_seed(config(), 4, Begun()) == 0
-    assert training_seed(config(), 4, Begun(seed=3)) == 3
+    assert training_seed(config(), 4, CheckpointStub()) == 0
+    assert training_seed(config(), 4, CheckpointStub(seed=3)) == 3
     assert len(messages) == 2
     images = [object() for _ in range(9)]
     assert split_pairs(config(), images) == split_pairs(config(SEED=0), images)

@@ -1,4 +1,4 @@
-"""Real images, if they are present."""
+"""Checks of real images, if they are present."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ def dsb2018() -> Path:
 
 
 def test_published_labels_have_few_problems(dsb2018: Path) -> None:
-    """These 50 images were corrected by their editors; only hints are expected."""
+    """The editors of the data set corrected these 50 images, so only hints are expected."""
     folders = [Folders("test", dsb2018 / "test" / "raw", dsb2018 / "test" / "label")]
     found = inspect_dataset(folders, InspectSettings(ndim=2, channels=1))
     assert [len(part.pairs) for part in found.parts] == [50]
     assert found.parts[0].objects > 3000
     assert found.problems == ()
-    assert {one.kind for one in found.hints} <= {"leftover", "saturated", "holes"}
+    assert {finding.kind for finding in found.hints} <= {"leftover", "saturated", "holes"}
 
 
 def test_most_objects_with_deleted_labels_are_found(dsb2018: Path) -> None:
-    hit = total = elsewhere = 0
+    n_found = n_deleted = n_elsewhere = 0
     for path in sorted((dsb2018 / "val" / "raw").iterdir()):
         ids = read_labels(dsb2018 / "val" / "label" / path.name, 2).array[..., 0]
         image = read_image(path, 2).array
-        gone = set(np.unique(ids)[1:][::3].tolist())
-        kept = np.where(np.isin(ids, list(gone)), 0, ids)
-        met: set[int] = set()
-        for one in find_unlabeled(image, kept, survey_objects(kept)):
-            for place in one.where:
+        deleted = set(np.unique(ids)[1:][::3].tolist())
+        remaining = np.where(np.isin(ids, list(deleted)), 0, ids)
+        found_ids: set[int] = set()
+        for finding in find_unlabeled(image, remaining, survey_objects(remaining)):
+            for place in finding.where:
                 box = tuple(map(slice, place.low, place.high))
-                found = gone & set(np.unique(ids[box]).tolist())
-                elsewhere += not found
-                met |= found
-        hit += len(met)
-        total += len(gone)
-    assert hit >= 0.7 * total
-    assert elsewhere <= 5
+                found = deleted & set(np.unique(ids[box]).tolist())
+                n_elsewhere += not found
+                found_ids |= found
+        n_found += len(found_ids)
+        n_deleted += len(deleted)
+    assert n_found >= 0.7 * n_deleted
+    assert n_elsewhere <= 5
 
 
 def test_a_stained_set_is_corrected(dsb2018: Path, tmp_path: Path) -> None:
@@ -99,4 +99,4 @@ def test_a_volume(tmp_path: Path) -> None:
     found = inspect_dataset(tmp_path)
     assert found.ndim == 3
     assert found.parts[0].objects == 51
-    assert {one.kind for one in found.problems} <= {"pieces", "tiny"}
+    assert {finding.kind for finding in found.problems} <= {"pieces", "tiny"}
