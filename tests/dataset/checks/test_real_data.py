@@ -16,7 +16,7 @@ from singula.dataset.facts.objects import survey_objects
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 @pytest.fixture

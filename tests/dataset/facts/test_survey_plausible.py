@@ -18,7 +18,7 @@ from singula.io.read import read_labels
 from singula.io.write import write_tiff
 from singula.synthetic.fluorescence import make_dataset
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 SHAPES = {2: (64, 72), 3: (12, 40, 44)}
 
 
