@@ -47,13 +47,13 @@ class BlockContext:
     ----------
     job : JobFolder
         Folder that contains the job specification.
-    plan : JobSpec
+    spec : JobSpec
         Specification of the job.
     """
 
-    def __init__(self, job: JobFolder, plan: JobSpec) -> None:
-        self.job, self.plan, self.grid = job, plan, plan.grid
-        self.shape = plan.shape
+    def __init__(self, job: JobFolder, spec: JobSpec) -> None:
+        self.job, self.spec, self.grid = job, spec, spec.grid
+        self.shape = spec.shape
         self._layers: dict[str, BlockArray] = {}
         self.predictor: BlockPredictor | None = None
 
@@ -62,7 +62,7 @@ class BlockContext:
         """Configuration of the run."""
         from singula.config.load import config_from_text
 
-        return config_from_text(self.plan.config, f"{self.job.path}: the stored configuration")
+        return config_from_text(self.spec.config, f"{self.job.path}: the stored configuration")
 
     @cached_property
     def post(self) -> PostSettings:
@@ -72,19 +72,19 @@ class BlockContext:
     @cached_property
     def image(self) -> LazyImage:
         """Test image."""
-        place = self.plan.image_place
+        place = self.spec.image_place
         return reader_for(self.config, "TEST").open_image(
-            Path(self.plan.image), None if place is None else ArrayPlace(*place)
+            Path(self.spec.image), None if place is None else ArrayPlace(*place)
         )
 
     @cached_property
     def truth(self) -> LazyImage | None:
         """Ground truth of the image; None if it has no labels."""
-        if not self.plan.label:
+        if not self.spec.label:
             return None
-        place = self.plan.label_place
+        place = self.spec.label_place
         return reader_for(self.config, "TEST").open_labels(
-            Path(self.plan.label), None if place is None else ArrayPlace(*place)
+            Path(self.spec.label), None if place is None else ArrayPlace(*place)
         )
 
     @cached_property
@@ -92,15 +92,15 @@ class BlockContext:
         """Mask of the pixels in which instances are kept; None to keep all."""
         from singula.io.lazy import open_image
 
-        if not self.plan.mask:
+        if not self.spec.mask:
             return None
-        place = mask_place(self.config, Path(self.plan.mask), Path(self.plan.image))
-        return open_image(self.plan.mask, len(self.shape), 1, arrays=place)
+        place = mask_place(self.config, Path(self.spec.mask), Path(self.spec.image))
+        return open_image(self.spec.mask, len(self.shape), 1, arrays=place)
 
     @cached_property
     def maps(self) -> BlockArray:
         """Stored maps of all channels; the class map is the last channel."""
-        return BlockArray.open(self.plan.maps)
+        return BlockArray.open(self.spec.maps)
 
     def layer(self, name: str) -> BlockArray:
         """Return an intermediate image of the job folder by its name."""
@@ -257,10 +257,10 @@ def block_context(folder: Path) -> BlockContext:
     The context of the last job is cached until a result that other phases depend on changes.
     """
     job = JobFolder(folder)
-    plan = JobSpec.load(job)
-    if plan is None:
-        raise RuntimeError(f"{folder} has no plan")
-    return _cached_context(os.getpid(), Path(folder), plan, _modification_times(job))
+    spec = JobSpec.load(job)
+    if spec is None:
+        raise RuntimeError(f"{folder} has no specification")
+    return _cached_context(os.getpid(), Path(folder), spec, _modification_times(job))
 
 
 def _modification_times(job: JobFolder) -> tuple[int, ...]:
@@ -272,6 +272,6 @@ def _modification_times(job: JobFolder) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=1)
 def _cached_context(
-    process: int, folder: Path, plan: JobSpec, modified: tuple[int, ...]
+    process: int, folder: Path, spec: JobSpec, modified: tuple[int, ...]
 ) -> BlockContext:
-    return BlockContext(JobFolder(folder), plan)
+    return BlockContext(JobFolder(folder), spec)

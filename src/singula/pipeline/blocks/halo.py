@@ -16,7 +16,7 @@ _MEASURED_BLOCKS = 3  # blocks decoded to find the halo
 def measure_halo(context: BlockContext) -> list[int]:
     """Return the halo of a block in pixels, from instances in the blocks with most seeds."""
     records = (context.job.load("seeds", number) for number in range(len(context.grid)))
-    ndim, n_seeds, sides = len(context.plan.shape), [], []
+    ndim, n_seeds, sides = len(context.spec.shape), [], []
     for record in records:
         n_seeds.append(len(record["first"]))
         if len(record["first"]):
@@ -30,11 +30,11 @@ def measure_halo(context: BlockContext) -> list[int]:
         part = flood_part(
             context.decode_plan,
             box,
-            context.plan.shape,
+            context.spec.shape,
             context.read_maps,
             context.read_seeds,
             halo=start,
-            max_pixels=context.plan.most,
+            max_pixels=context.spec.most,
         )
         boxes = extents(part.labels)
         inner = (boxes.low > 0).all(axis=1) & (boxes.high < part.labels.shape).all(axis=1)

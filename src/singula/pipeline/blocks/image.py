@@ -86,7 +86,7 @@ class BlockImage:
     ----------
     job : JobFolder
         Folder of the records.
-    plan : JobSpec
+    spec : JobSpec
         Specification of the job, saved in the folder.
     runner : Runner
         Runs the functions of a phase on the blocks.
@@ -99,14 +99,14 @@ class BlockImage:
     def __init__(
         self,
         job: JobFolder,
-        plan: JobSpec,
+        spec: JobSpec,
         runner: Runner,
         clock: Callable[[str, float], float],
         progress: OpenProgress,
     ) -> None:
-        self.job, self.plan, self.runner = job, plan, runner
+        self.job, self.spec, self.runner = job, spec, runner
         self.clock, self.progress = clock, progress
-        self.grid = plan.grid
+        self.grid = spec.grid
 
     @property
     def context(self) -> BlockContext:
@@ -126,7 +126,7 @@ class BlockImage:
             Number of blocks, if the phase does not use those of the grid.
         """
         blocks = range(len(self.grid) if count is None else count)
-        with self.progress(f"{self.plan.name}: {phase}") as report_progress:
+        with self.progress(f"{self.spec.name}: {phase}") as report_progress:
             self.runner.run(do, self.job, phase, blocks, report_progress)
 
     def records(self, phase: str) -> Iterator[dict[str, Array]]:
@@ -140,7 +140,7 @@ class BlockImage:
         start = time.perf_counter()
         if not self.job.has_note("scaling"):
             self._store_scaling(normalizer)
-        if not Path(self.plan.maps).is_dir() or not self.job.done("maps"):
+        if not Path(self.spec.maps).is_dir() or not self.job.done("maps"):
             self._create_maps()
         self.run_phase("maps", tasks.predict_maps)
         self.clock("prediction", start)
@@ -148,7 +148,7 @@ class BlockImage:
     def _store_scaling(self, normalizer: Normalizer) -> None:
         """Store the scaling; count the values of the image if the normalization requires it."""
         image, config = self.context.image, self.context.config
-        for line in constant_image_notices(self.plan.image, LazyArray.of(image)):
+        for line in constant_image_notices(self.spec.image, LazyArray.of(image)):
             _log.warning(line)
         median = config.DATA.TEST.MEDIAN_PADDING
         floats = image.dtype.kind == "f" and normalizer.kind == "div"
@@ -175,8 +175,8 @@ class BlockImage:
         context = self.context
         half = all(dtype == np.float16 for dtype in context.map_dtypes.values())
         self.create(
-            self.plan.maps,
-            (*self.plan.shape, len(context.names)),
+            self.spec.maps,
+            (*self.spec.shape, len(context.names)),
             np.float16 if half else np.float32,
             names=context.names,
         )
@@ -191,19 +191,19 @@ class BlockImage:
         kind: str = "image",
     ) -> BlockArray:
         """Create an image with one file per block."""
-        ndim = len(self.plan.shape)
-        chunks = [chunk_side(side, _CHUNK[ndim]) for side in self.plan.block]
+        ndim = len(self.spec.shape)
+        chunks = [chunk_side(side, _CHUNK[ndim]) for side in self.spec.block]
         return BlockArray.create(
             path,
             shape,
             dtype,
             ndim=ndim,
             names=names,
-            spacing=self.plan.spacing,
-            unit=self.plan.unit,
+            spacing=self.spec.spacing,
+            unit=self.spec.unit,
             kind=kind,
             chunks=chunks,
-            shards=self.plan.block,
+            shards=self.spec.block,
         )
 
     # Instances
@@ -245,7 +245,7 @@ class BlockImage:
         table = self.job.table("seeds", "ids")
         if not table.is_file():
             if not self.job.done("seeds"):
-                self.create(self.job.path / SEEDS, self.plan.shape, np.uint32, kind="labels")
+                self.create(self.job.path / SEEDS, self.spec.shape, np.uint32, kind="labels")
             self.run_phase("seeds", tasks.find_seeds)
             self._join_seeds()
         return int(self.job.open_table("seeds", "count"))
@@ -300,7 +300,7 @@ class BlockImage:
         radius = self.context.post.close_radius
         if not parts or radius is None:
             return np.zeros(0, np.int64)
-        return close_ids(Extents.merge(parts), radius, spacing=self.plan.spacing)
+        return close_ids(Extents.merge(parts), radius, spacing=self.spec.spacing)
 
     def flood(self) -> None:
         """Flood all blocks, remove small instances, and store the new ids of the others."""
@@ -309,7 +309,7 @@ class BlockImage:
             return
         ids = self.job.open_table("seeds", "ids")
         if not self.job.done("flood"):
-            self.create(self.job.path / FLOODED, self.plan.shape, ids.dtype, kind="labels")
+            self.create(self.job.path / FLOODED, self.spec.shape, ids.dtype, kind="labels")
         count = int(self.job.open_table("seeds", "count"))
         if count and not self.job.has_note("halo"):
             self.job.write_note("halo", HaloNote(pixels=measure_halo(self.context)))
@@ -334,7 +334,7 @@ class BlockImage:
         self.job.save_table("flood", "numbers", numbers.astype(kind))
         if n_uncertain:
             _log.info(
-                f"  {self.plan.name}: the instance of {counted(n_uncertain, 'pixel')} is "
+                f"  {self.spec.name}: the instance of {counted(n_uncertain, 'pixel')} is "
                 "uncertain: it may depend on pixels outside of the largest halo that fits into "
                 "memory; raise SYSTEM.MAX_MEMORY to decide it"
             )
@@ -342,12 +342,12 @@ class BlockImage:
     def write_instances(self) -> None:
         """Write the decoded instances to the results folder."""
         source = LayerNote(layer=FLOODED, table="flood/numbers")
-        self._write_result("instances", tasks.write_instances, self.plan.instances, source)
+        self._write_result("instances", tasks.write_instances, self.spec.instances, source)
 
     def write_processed(self) -> None:
         """Write the post-processed instances, given by the note ``processed``, as a result."""
         source = self.job.read_note("processed", LayerNote)
-        self._write_result("processed", tasks.write_processed, self.plan.processed, source)
+        self._write_result("processed", tasks.write_processed, self.spec.processed, source)
 
     def _write_result(self, phase: str, do: Work, path: str, source: LayerNote) -> None:
         """Measure and write the instances.
@@ -358,7 +358,7 @@ class BlockImage:
         kind = self.job.open_table("flood", "numbers").dtype
         if "class" not in self.context.names:
             if not self.job.done(phase):
-                self.create(path, self.plan.shape, kind, kind="labels")
+                self.create(path, self.spec.shape, kind, kind="labels")
             self.run_phase(phase, do)
             return
         self.run_phase(phase, do)
@@ -372,7 +372,7 @@ class BlockImage:
         self.job.write_note("classes", note)
         writing = f"{phase}-classes"
         if not self.job.done(writing):
-            shape, both = (*self.plan.shape, 2), np.promote_types(kind, classes.dtype)
+            shape, both = (*self.spec.shape, 2), np.promote_types(kind, classes.dtype)
             self.create(path, shape, both, names=("instances", "class"), kind="labels")
         self.run_phase(writing, tasks.write_classes)
 
@@ -391,7 +391,7 @@ class BlockImage:
             self.run_phase(
                 f"{phase}-level{level}", tasks.build_level, len(list(target.blocks(level)))
             )
-        target.finish(self.plan.name, properties)
+        target.finish(self.spec.name, properties)
 
     def color(self, instances: str, picture: Path, match: Match) -> None:
         """Write an image of true positives, false positives and false negatives."""
@@ -400,7 +400,7 @@ class BlockImage:
         save_arrays(self.job.path / note.match, tasks.pack("match", match))
         self.job.write_note("colour", note)
         if not self.job.done(phase):
-            self.create(picture, (*self.plan.shape, 3), np.uint8, names=("red", "green", "blue"))
+            self.create(picture, (*self.spec.shape, 3), np.uint8, names=("red", "green", "blue"))
         self.run_phase(phase, tasks.color)
         self.build_pyramid(str(picture), phase)
 

@@ -38,7 +38,7 @@ def block_predictor(context: BlockContext) -> BlockPredictor:
     device = torch.device(name)
     if device.type == "cpu":
         use_cores(config.SYSTEM.NUM_CPUS)
-    path = Path(context.plan.checkpoint)
+    path = Path(context.spec.checkpoint)
     with captured_messages():  # the main process logs them
         checkpoint = with_statistics(config, load_checkpoint(path))
         predictor, _ = predictor_from(config, checkpoint, device)
@@ -47,8 +47,8 @@ def block_predictor(context: BlockContext) -> BlockPredictor:
     outside = context.job.find_note("fill", FillNote)
     fill = None if outside is None else np.array(outside.values, np.float64)
     settings = from_config.predict_settings(config, context.shape)
-    max_pixels = max_pixels_of_tile(config, device, context.plan.network)
-    halo = context.plan.halo
+    max_pixels = max_pixels_of_tile(config, device, context.spec.network)
+    halo = context.spec.halo
     min_shape = from_config.patch_of_tiles(config)
     reach = receptive_radius(from_config.model_settings(config)) or ()
     plan = block_plan(context.shape, settings, halo, reach, min_shape, max_pixels)

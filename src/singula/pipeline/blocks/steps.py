@@ -106,7 +106,7 @@ def _change_pixels(image: BlockImage, phase: str, do: Work, layer: str) -> int:
     """Run a step that writes a label image; return the number of uncertain pixels."""
     if not image.job.done(phase):
         kind = image.job.open_table("flood", "numbers").dtype
-        image.create(image.job.path / layer, image.plan.shape, kind, kind="labels")
+        image.create(image.job.path / layer, image.spec.shape, kind, kind="labels")
     image.run_phase(phase, do)
     image.job.write_note("processed", LayerNote(layer=layer, table=""))
     return sum(int(record.get("unproved", 0)) for record in image.records(phase))
@@ -115,7 +115,7 @@ def _change_pixels(image: BlockImage, phase: str, do: Work, layer: str) -> int:
 def _report_uncertain(image: BlockImage, n_uncertain: int) -> None:
     if n_uncertain:
         _log.warning(
-            f"  {image.plan.name}: the instance of {counted(n_uncertain, 'pixel')} is uncertain: "
+            f"  {image.spec.name}: the instance of {counted(n_uncertain, 'pixel')} is uncertain: "
             "an instance outside of the largest halo that fits into memory may be closer; raise "
             "SYSTEM.MAX_MEMORY to decide it"
         )
@@ -138,7 +138,7 @@ def remove_ids(image: BlockImage, removed: Array) -> None:
 def measured(image: BlockImage, phase: str) -> pd.DataFrame:
     """Return the table of measurements from the records of a phase."""
     parts = [tasks.unpack(Shapes, "shapes", record) for record in image.records(phase)]
-    return measurements(Shapes.merge(parts), spacing=image.plan.spacing)
+    return measurements(Shapes.merge(parts), spacing=image.spec.spacing)
 
 
 def with_additional_columns(image: BlockImage, table: pd.DataFrame, phase: str) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def with_additional_columns(image: BlockImage, table: pd.DataFrame, phase: str) 
     records = image.records
     moments = Moments.merge(tasks.unpack(Moments, "moments", r) for r in records(phase))
     parts = (tasks.unpack(Intensities, "intensities", r) for r in records(phase))
-    columns = {"axis_ratio": axis_ratio(moments, spacing=image.plan.spacing)}
+    columns = {"axis_ratio": axis_ratio(moments, spacing=image.spec.spacing)}
     columns |= intensity_columns(Intensities.merge(parts))
     rows = np.searchsorted(moments.ids, table["label"].to_numpy())
     return table.assign(**{name: column[rows] for name, column in columns.items()})

@@ -49,22 +49,22 @@ def add_image(image: BlockImage, results: TestResults) -> None:
     results : TestResults
         Results of all test images, to which the image is added.
     """
-    plan, start = image.plan, time.perf_counter()
+    spec, start = image.spec, time.perf_counter()
     for note in image.store_thresholds():
-        _log.warning(f"{plan.name}: {note}")
+        _log.warning(f"{spec.name}: {note}")
     image.find_seeds()
     image.flood()
     image.write_instances()
     start = results.clock("decoding", start)
     count, measurements = _post_process(image, results)
     start = results.clock("post-processing", start)
-    paths: dict[Stage, str] = {"instances": plan.instances}
-    if plan.processed:
-        paths["processed"] = plan.processed
+    paths: dict[Stage, str] = {"instances": spec.instances}
+    if spec.processed:
+        paths["processed"] = spec.processed
     tables = ImageTables(
         count=count,
         thresholds=image.thresholds,
-        overlay=_overlay(image, paths.get("processed", plan.instances), results),
+        overlay=_overlay(image, paths.get("processed", spec.instances), results),
         map_scores=_map_scores(image),
         stages={
             stage: _instance_tables(image, stage, measurements.get(stage), results.config)
@@ -75,13 +75,13 @@ def add_image(image: BlockImage, results: TestResults) -> None:
     def color(stage: Stage, path: Path, match: Match) -> None:
         image.color(paths[stage], path.with_suffix(".zarr").absolute(), match)
 
-    results.add_image(plan.name, _VIEW, tables, color)
+    results.add_image(spec.name, _VIEW, tables, color)
     results.clock("scoring", start)
 
 
 def _post_process(image: BlockImage, results: TestResults) -> tuple[int, dict[Stage, pd.DataFrame]]:
     """Return the number of instances after all steps, and the measurements of each stage."""
-    post, has_own_result = results.post, bool(image.plan.processed)
+    post, has_own_result = results.post, bool(image.spec.processed)
     decoded = measured(image, "instances")
     count, filtered, removed = len(decoded), None, None
     tables: dict[Stage, pd.DataFrame] = {}
@@ -95,7 +95,7 @@ def _post_process(image: BlockImage, results: TestResults) -> tuple[int, dict[St
         count = len(measured(image, "processed"))
         if filtered is not None:
             tables["processed"] = filtered
-    if image.plan.additional_columns:
+    if image.spec.additional_columns:
         tables = {s: with_additional_columns(image, table, s) for s, table in tables.items()}
     return count, tables
 
@@ -121,7 +121,7 @@ def _map_scores(image: BlockImage) -> dict[str, float] | None:
     skipped = [c for c in context.names if c not in (*tasks.LOCAL, "class")]
     if skipped:
         _log.warning(
-            f"  {image.plan.name}: maps of {', '.join(skipped)} are not scored, because their "
+            f"  {image.spec.name}: maps of {', '.join(skipped)} are not scored, because their "
             "ground truth depends on whole instances, and a block contains parts"
         )
     image.run_phase("scores", tasks.score_maps)
@@ -137,10 +137,10 @@ def _map_scores(image: BlockImage) -> dict[str, float] | None:
 def _overlay(image: BlockImage, path: str, results: TestResults) -> Path:
     """Write the center of the image with the outlines of its instances."""
     context = image.context
-    box = center_box(image.plan.shape)
+    box = center_box(image.spec.shape)
     labels = BlockArray.open(path).read_ids(box)
     truth = None if context.truth is None else context.truth.read(box)[..., 0]
-    picture = results.tree.overlay(image.plan.name, _VIEW)
+    picture = results.tree.overlay(image.spec.name, _VIEW)
     return write_overlay(picture, context.image.read(box), labels, truth)
 
 
@@ -154,12 +154,12 @@ def write_pyramids(image: BlockImage, config: Config) -> None:
     config : Config
         Configuration of the run.
     """
-    plan, start = image.plan, time.perf_counter()
-    paths = {"maps": plan.maps}
+    spec, start = image.spec, time.perf_counter()
+    paths = {"maps": spec.maps}
     if config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
-        paths["instances"] = plan.instances
-        if plan.processed:
-            paths["processed"] = plan.processed
+        paths["instances"] = spec.instances
+        if spec.processed:
+            paths["processed"] = spec.processed
     for phase, path in paths.items():
         image.build_pyramid(path, phase)
         _export(path, config)

@@ -175,7 +175,7 @@ def flood(folder: Path, number: int) -> Record:
         context.read_maps,
         context.read_seeds,
         halo=halo,
-        max_pixels=context.plan.most,
+        max_pixels=context.spec.most,
     )
     if part.labels.any():
         context.layer(FLOODED).write(box, part.labels)
@@ -193,14 +193,14 @@ def flood(folder: Path, number: int) -> Record:
 def write_instances(folder: Path, number: int) -> Record:
     """Write and measure the decoded instances of the block."""
     context = block_context(folder)
-    return _finish_block(context, number, FLOODED, "flood/numbers", context.plan.instances)
+    return _finish_block(context, number, FLOODED, "flood/numbers", context.spec.instances)
 
 
 def write_processed(folder: Path, number: int) -> Record:
     """Write and measure the post-processed instances of the block."""
     context = block_context(folder)
     source = context.job.read_note("processed", LayerNote)
-    return _finish_block(context, number, source.layer, source.table, context.plan.processed)
+    return _finish_block(context, number, source.layer, source.table, context.spec.processed)
 
 
 def grow(folder: Path, number: int) -> Record:
@@ -215,10 +215,10 @@ def grow(folder: Path, number: int) -> Record:
         block = Block(local(core, outer), tuple(part.start for part in outer), shape)
         labels = context.read_layer(note.layer, note.table, outer)
         area = growth_foreground(context.read_maps(outer)) > limit
-        part = voronoi_block(labels, area, block, spacing=context.plan.spacing)
+        part = voronoi_block(labels, area, block, spacing=context.spec.spacing)
         n_uncertain = int(np.count_nonzero(~part.is_exact))
         wider = part.halo or tuple(2 * h for h in halo)
-        if not n_uncertain or pixels_in(grown(core, wider, shape)) > context.plan.most:
+        if not n_uncertain or pixels_in(grown(core, wider, shape)) > context.spec.most:
             break
         halo = wider
     if part.labels.any():
@@ -262,7 +262,7 @@ def count_changed(folder: Path, number: int) -> Record:
     """Measure the instances after the steps that change pixels."""
     context = block_context(folder)
     labels, block = _changed_around(context, number, HALO[len(context.shape)])
-    record = pack("shapes", shapes(labels, block, spacing=context.plan.spacing))
+    record = pack("shapes", shapes(labels, block, spacing=context.spec.spacing))
     _, inner = context.around(number, 0)
     return record | pack("border", border_ids(np.ascontiguousarray(labels[block.core]), inner))
 
@@ -296,10 +296,10 @@ def _finish_block(
         around = np.zeros((1,) * around.ndim, around.dtype)
         record = pack("shapes", shapes(around)) | pack("border", border_ids(around))
     else:
-        record = pack("shapes", shapes(around, block, spacing=context.plan.spacing))
+        record = pack("shapes", shapes(around, block, spacing=context.spec.spacing))
         _, inner = context.around(number, 0)
         record |= pack("border", border_ids(labels, inner))
-    if context.plan.additional_columns:
+    if context.spec.additional_columns:
         record |= _additional_record(context, number, labels)
     if context.truth is not None:
         truth = context.truth.read(box)

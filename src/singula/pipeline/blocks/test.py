@@ -141,8 +141,8 @@ class BlockTest(TestRun):
     def _is_interrupted(self, pair: Pair) -> bool:
         """Return True if a test of the image with the same settings was interrupted."""
         job = self._job(pair.name)
-        plan = JobSpec.load(job)
-        if plan is None or (plan.maps_key, plan.key) != self._keys_of[pair.name]:
+        spec = JobSpec.load(job)
+        if spec is None or (spec.maps_key, spec.key) != self._keys_of[pair.name]:
             return False
         return not job.has_note(_DONE)
 
@@ -163,19 +163,19 @@ class BlockTest(TestRun):
     ) -> str:
         """Test an image, and return a description of the result."""
         job, results = self._job(pair.name), self.results
-        plan = self._reuse_records(job, self._job_spec(pair, checkpoint))
-        plan.save(job)
+        spec = self._reuse_records(job, self._job_spec(pair, checkpoint))
+        spec.save(job)
         device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
         job.write_note(DEVICE, DeviceNote(name=device))
         progress = progress_bar if self.live else log_progress
-        image = BlockImage(job, plan, runner, results.clock, progress)
+        image = BlockImage(job, spec, runner, results.clock, progress)
         if not job.has_note(_DONE):
-            count = len(plan.grid)
+            count = len(spec.grid)
             _log.info(
-                f"  {pair.name}: {shape_text(plan.shape)} pixels in "
-                f"{counted(count, 'block')} of {shape_text(plan.block)}"
+                f"  {pair.name}: {shape_text(spec.shape)} pixels in "
+                f"{counted(count, 'block')} of {shape_text(spec.block)}"
             )
-            self._report_halo(plan)
+            self._report_halo(spec)
             image.predict(normalizer)
             note = FinishedNote()
             if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
@@ -191,9 +191,9 @@ class BlockTest(TestRun):
         restore_result(pair.name, result, results)
         return result_text(results.instances[pair.name], results.scores, pair.name)
 
-    def _report_halo(self, plan: JobSpec) -> None:
+    def _report_halo(self, spec: JobSpec) -> None:
         """Warn once per run if the halo is smaller than the receptive field."""
-        notice = halo_notice(self.config, plan.shape, plan.block, plan.halo)
+        notice = halo_notice(self.config, spec.shape, spec.block, spec.halo)
         if notice is not None and not self._halo_reported:
             self._halo_reported = True
             _log.warning(f"  {notice}")
@@ -238,33 +238,33 @@ class BlockTest(TestRun):
             additional_columns=self.additional_columns,
         )
 
-    def _reuse_records(self, job: JobFolder, plan: JobSpec) -> JobSpec:
+    def _reuse_records(self, job: JobFolder, spec: JobSpec) -> JobSpec:
         """Delete outdated records, and return the specification with the blocks of the others."""
         earlier = JobSpec.load(job)
-        if earlier is None or earlier.maps_key != plan.maps_key or not Path(earlier.maps).is_dir():
+        if earlier is None or earlier.maps_key != spec.maps_key or not Path(earlier.maps).is_dir():
             if job.path.exists() and not JobSpec.is_in(job):
                 raise UserError(
                     f"{job.path}: got a folder of other files, expected records of an earlier test "
-                    f"of {plan.name}",
+                    f"of {spec.name}",
                     "move the folder to another place",
                     "chunks.foreign_folder",
                 )
             shutil.rmtree(job.path, ignore_errors=True)
-            return plan
-        if earlier.key != plan.key or self._is_result_missing(job, earlier):
+            return spec
+        if earlier.key != spec.key or self._is_result_missing(job, earlier):
             job.delete_all_except(("maps", "values", "scaling", "fill"))
             # The histograms depend on filters and masks, which may have changed.
             job.write_note(RECOUNT, RecountNote())
         done = len(job.done("maps"))
         _log.info(
-            f"  {plan.name}: {done} of {counted(len(earlier.grid), 'block')} already predicted"
+            f"  {spec.name}: {done} of {counted(len(earlier.grid), 'block')} already predicted"
         )
-        return plan.model_copy(update={"block": earlier.block, "halo": earlier.halo})
+        return spec.model_copy(update={"block": earlier.block, "halo": earlier.halo})
 
-    def _is_result_missing(self, job: JobFolder, plan: JobSpec) -> bool:
+    def _is_result_missing(self, job: JobFolder, spec: JobSpec) -> bool:
         """Return True if the results of a finished image were moved or deleted."""
         decoded = self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE
-        results = [path for path in (plan.instances, plan.processed) if decoded and path]
+        results = [path for path in (spec.instances, spec.processed) if decoded and path]
         return job.has_note(_DONE) and not all(Path(p).is_dir() for p in results)
 
 
