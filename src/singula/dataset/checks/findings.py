@@ -102,8 +102,8 @@ KINDS: dict[str, Kind] = {
     "inverted": Kind(
         "Inverted masks",
         PROBLEM,
-        "invert the mask (in Fiji, Edit > Invert), so that the background is 0, and give each "
-        "object its own id; do not fill the apparent holes",
+        "do not fill the apparent holes: invert the mask (in Fiji, Edit > Invert), so that the "
+        "background is 0, and give each object its own id",
     ),
     "background": Kind(
         "Labels whose background has an id",
@@ -119,7 +119,7 @@ KINDS: dict[str, Kind] = {
     "semantic": Kind(
         "Masks instead of ids",
         PROBLEM,
-        "give each object its own id; touching objects must be separated manually",
+        "separate touching objects manually; give each region its own id",
     ),
     "pieces": Kind(
         "Ids with several connected components",
@@ -150,7 +150,7 @@ KINDS: dict[str, Kind] = {
         HINT,
         "correct if the image shows no objects; otherwise draw them, or remove the pair",
     ),
-    "holes": Kind("Objects with holes", HINT, "fill them, unless the objects are rings"),
+    "holes": Kind("Objects with holes", HINT, "unless the objects are rings, fill them"),
     "large": Kind(
         "Objects larger than the patch",
         HINT,
