@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from singula.autoconfig import Proposal, propose
 from singula.autoconfig.sizes import Sizes
-from singula.autoconfig.training import epoch_choices, grid_patches, schedule
+from singula.autoconfig.training import choose_epochs, grid_patches, schedule
 from singula.dataset.facts import Survey
 from singula.training.speed import TrainingSpeed
 
@@ -117,7 +117,7 @@ def test_any_speed_gets_a_training_within_the_time(
 
     def epochs(speed: TrainingSpeed) -> tuple[int, float]:
         plan = schedule(train, val, sizes, (128, 128), batch, 0.0, minutes, speed)
-        chosen = epoch_choices(plan, sizes, batch, minutes, CPU, speed)[0]
+        chosen = choose_epochs(plan, sizes, batch, minutes, CPU, speed)[0]
         return int(chosen.value), plan.seconds
 
     number, each = epochs(speed)

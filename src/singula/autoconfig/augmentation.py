@@ -29,7 +29,7 @@ def has_little_data(part: PartFacts, sizes: Sizes) -> bool:
     return len(part.pairs) < _FEW_IMAGES and sizes.count < _FEW_OBJECTS
 
 
-def little_data(part: PartFacts, sizes: Sizes) -> list[Choice]:
+def choose_for_little_data(part: PartFacts, sizes: Sizes) -> list[Choice]:
     """Choose elastic deformation, zoom, blur and noise for few volumes."""
     if sizes.ndim == 2 or not has_little_data(part, sizes):
         return []  # in 2D, these are always enabled
@@ -55,7 +55,7 @@ def is_uneven(part: PartFacts) -> bool:
     return slice_change(part) >= _UNEVEN
 
 
-def uneven_slices(part: PartFacts) -> list[Choice]:
+def choose_for_uneven_slices(part: PartFacts) -> list[Choice]:
     """Choose brightness and contrast per slice if the slices of the data differ."""
     if not is_uneven(part):
         return []
@@ -66,7 +66,7 @@ def uneven_slices(part: PartFacts) -> list[Choice]:
     ]
 
 
-def shifted_slices(part: PartFacts) -> list[Choice]:
+def choose_for_shifted_slices(part: PartFacts) -> list[Choice]:
     """Choose shifts between slices if the slices of the data are not aligned."""
     shift = float(np.median([image.slice_shift for image in part.images]))
     if shift < _SHIFTED:
@@ -79,7 +79,7 @@ def shifted_slices(part: PartFacts) -> list[Choice]:
     ]
 
 
-def lost_slices(part: PartFacts) -> list[Choice]:
+def choose_for_lost_slices(part: PartFacts) -> list[Choice]:
     """Choose simulated missing slices if slices of the data are lost."""
     lost = max(image.lost_slices for image in part.images)
     if not lost:
@@ -88,6 +88,10 @@ def lost_slices(part: PartFacts) -> list[Choice]:
     return [Choice("AUGMENTOR.MISSING_SECTIONS", True, why)]
 
 
-def slice_changes(part: PartFacts) -> list[Choice]:
+def choose_for_slice_changes(part: PartFacts) -> list[Choice]:
     """Choose all augmentations that depend on differences between slices."""
-    return [*uneven_slices(part), *shifted_slices(part), *lost_slices(part)]
+    return [
+        *choose_for_uneven_slices(part),
+        *choose_for_shifted_slices(part),
+        *choose_for_lost_slices(part),
+    ]

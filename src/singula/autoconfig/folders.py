@@ -33,7 +33,7 @@ def validation_part(survey: Survey) -> PartFacts | None:
     return part if part is not None and part.label_dir is not None else None
 
 
-def train_folders(survey: Survey, stored: Path) -> list[Choice]:
+def choose_train_folders(survey: Survey, stored: Path) -> list[Choice]:
     """Choose the folders of the training data and of the channels computed from its labels.
 
     Parameters
@@ -65,8 +65,8 @@ def _folders(part: PartFacts | None, name: str, stored: Path, why: str) -> list[
     ]
 
 
-def val_folders(survey: Survey, stored: Path) -> list[Choice]:
-    """Choose the validation images; see `train_folders` for the parameters."""
+def choose_val_folders(survey: Survey, stored: Path) -> list[Choice]:
+    """Choose the validation images; see `choose_train_folders` for the parameters."""
     part, key = validation_part(survey), "DATA.VAL.FROM_TRAIN"
     if part is not None:
         return [
@@ -82,8 +82,8 @@ def val_folders(survey: Survey, stored: Path) -> list[Choice]:
     return [Choice(key, True, why), Choice("DATA.VAL.SPLIT_TRAIN", round(fraction, 3))]
 
 
-def test_folders(survey: Survey, stored: Path) -> list[Choice]:
-    """Choose the images of the test; see `train_folders` for the parameters."""
+def choose_test_folders(survey: Survey, stored: Path) -> list[Choice]:
+    """Choose the images of the test; see `choose_train_folders` for the parameters."""
     part, train = survey.part("test"), survey.part("train")
     load, use = "DATA.TEST.LOAD_GT", "DATA.TEST.USE_VAL_AS_TEST"
     if part is not None and part.label_dir is not None:

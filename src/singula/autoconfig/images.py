@@ -24,7 +24,7 @@ _MAX_LISTED = 5
 _MEMORY_FACTOR = 2.5  # memory with the channels, relative to images and labels only
 
 
-def normalization(survey: Survey, part: PartFacts) -> list[Choice]:
+def choose_normalization(survey: Survey, part: PartFacts) -> list[Choice]:
     """Choose the normalization of the images.
 
     Parameters
@@ -80,7 +80,7 @@ def _spread(images: Sequence[ImageFacts]) -> float:
     return float(high / low)
 
 
-def external_files(survey: Survey) -> list[Choice]:
+def choose_external_files(survey: Survey) -> list[Choice]:
     """Allow image files that refer to other files if the user allowed them for the survey."""
     pairs = [pair for part in survey.parts for pair in part.pairs]
     if not any(pair.arrays is not None and pair.arrays.external_files for pair in pairs):
@@ -88,7 +88,7 @@ def external_files(survey: Survey) -> list[Choice]:
     return [Choice("DATA.EXTERNAL_FILES", True, "given as --external-files")]
 
 
-def colors(survey: Survey) -> list[Choice]:
+def choose_colors(survey: Survey) -> list[Choice]:
     """Choose the conversion of mixed gray and color images.
 
     Raises
@@ -114,7 +114,7 @@ def colors(survey: Survey) -> list[Choice]:
     )
 
 
-def intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Choice]:
+def choose_intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Choice]:
     """Choose random changes of brightness, contrast and sharpness.
 
     Parameters
@@ -154,7 +154,7 @@ def intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Cho
     return choices
 
 
-def in_memory(survey: Survey, part: PartFacts) -> Choice:
+def choose_in_memory(survey: Survey, part: PartFacts) -> Choice:
     """Choose whether to keep all training images in memory."""
     value_bytes = max(np.dtype(image.dtype).itemsize for image in part.images)
     needed = part.npixels * (value_bytes * survey.channels + 1) * _MEMORY_FACTOR

@@ -32,7 +32,7 @@ def typical_shape(part: PartFacts) -> tuple[int, ...]:
     return tuple(int(side) for side in np.percentile(np.array(part.shapes), 25, axis=0))
 
 
-def pooling(
+def choose_feature_maps(
     sizes: Sizes, shape: Sequence[int], anisotropy: float, machine: Machine
 ) -> tuple[Choice, list[Choice]]:
     """Choose the feature maps, and in volumes the downsampling along z.
@@ -110,7 +110,7 @@ def _why_steps(steps: Sequence[int], anisotropy: float, depth: int) -> str:
     return "voxels are about as deep as wide"
 
 
-def patch(
+def choose_patch_size(
     survey: Survey, sizes: Sizes, shape: Sequence[int], steps: Sequence[Sequence[int]]
 ) -> Choice:
     """Choose the patch size.
@@ -170,14 +170,16 @@ def _min_shape_text(shape: Sequence[int]) -> str:
     return f"{shape_text(shape)} or larger"
 
 
-def mirror() -> Choice:
+def choose_mirroring() -> Choice:
     """Choose to mirror images that are smaller than a patch."""
     return Choice(
         "DATA.REFLECT_TO_COMPLETE_SHAPE", True, note="images smaller than a patch are mirrored"
     )
 
 
-def batch(survey: Survey, patch_size: Sequence[int], width: int, patches: int) -> Choice:
+def choose_batch_size(
+    survey: Survey, patch_size: Sequence[int], width: int, patches: int
+) -> Choice:
     """Choose the batch size: large enough for stable gradients, within memory.
 
     Parameters
@@ -202,7 +204,7 @@ def batch(survey: Survey, patch_size: Sequence[int], width: int, patches: int) -
     return Choice("TRAIN.BATCH_SIZE", number, why)
 
 
-def padding(patch_size: Sequence[int]) -> Choice:
+def choose_padding(patch_size: Sequence[int]) -> Choice:
     """Choose the padding of the tiles of the test: context that is predicted and discarded."""
     width = tuple(side // 8 for side in patch_size[:-1])
     return Choice(

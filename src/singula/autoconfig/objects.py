@@ -21,7 +21,7 @@ _CROWDED = 0.25
 _LONG = 4e8
 
 
-def channels(sizes: Sizes, machine: Machine) -> Choice:
+def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
     """Choose the channels that the network learns.
 
     Parameters
@@ -43,7 +43,7 @@ def channels(sizes: Sizes, machine: Machine) -> Choice:
     return Choice(key, "BC", f"{touch}: B and C suffice")
 
 
-def weights(used: Sequence[str], classes: int) -> Choice:
+def choose_channel_weights(used: Sequence[str], classes: int) -> Choice:
     """Choose the weights of the channels and of the class head in the loss.
 
     Parameters
@@ -59,8 +59,8 @@ def weights(used: Sequence[str], classes: int) -> Choice:
     return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
 
 
-def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
-    """Choose the position of the contour; see `thresholds` for the parameters."""
+def choose_contour(sizes: Sizes, used: Sequence[str]) -> Choice:
+    """Choose the position of the contour; see `choose_thresholds` for the parameters."""
     key = f"{_SEG}.DATA_CONTOUR_MODE"
     if "P" in used or sizes.lost > _MANY_LOST:
         return Choice(
@@ -75,7 +75,7 @@ def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
     )
 
 
-def points(sizes: Sizes) -> Choice:
+def choose_point_radius(sizes: Sizes) -> Choice:
     """Choose the radius of the points of channel P."""
     radius = max(1, min(3, round(sizes.thin / 2)))
     return Choice(
@@ -83,12 +83,12 @@ def points(sizes: Sizes) -> Choice:
     )
 
 
-def growth() -> Choice:
+def choose_growth() -> Choice:
     """Choose to include the contour in the instances."""
     return Choice(f"{_SEG}.GROW_INTO_CONTOUR", True, note="instances include their contour")
 
 
-def thresholds(
+def choose_thresholds(
     sizes: Sizes, used: Sequence[str], spacing: tuple[float, ...] | None, pixels: float
 ) -> list[Choice]:
     """Choose the thresholds of the watershed, the same for all images.
@@ -155,7 +155,7 @@ def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
     )
 
 
-def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
+def choose_seed_morphology(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
     """Choose the erosion of seeds in volumes, where blur along z joins seeds."""
     radius = min(2, int(sizes.thin / 3))
     if sizes.ndim == 2 or radius < 1 or "C" not in used:
@@ -170,7 +170,7 @@ def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
     ]
 
 
-def small(sizes: Sizes) -> list[Choice]:
+def choose_min_size(sizes: Sizes) -> list[Choice]:
     """Choose the sizes below which instances are removed, everywhere and at the image border."""
     choices = [
         Choice(
@@ -189,7 +189,7 @@ def small(sizes: Sizes) -> list[Choice]:
     return choices
 
 
-def dimensions(survey: Survey) -> Choice:
+def choose_dimensions(survey: Survey) -> Choice:
     """Choose between 2D and 3D."""
     shape = survey.images[0].shape
     axes = "y, x" if survey.ndim == 2 else "z, y, x"

@@ -151,24 +151,24 @@ def _propose(
     stored = Path("channels") if stored is None else stored
     sizes = Sizes.of(survey)
     learning, pixels = _learning(survey, sizes, train, minutes, speed)
-    channels = answers.get(_CHANNELS) or objects.channels(sizes, survey.machine)
+    channels = answers.get(_CHANNELS) or objects.choose_channels(sizes, survey.machine)
     classes = answers.get(_CLASSES) or _classes(survey)
     chosen = [
         Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
-        *training.device(survey.machine),
+        *training.choose_device(survey.machine),
         Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
-        objects.dimensions(survey),
+        objects.choose_dimensions(survey),
         *_instances(survey, sizes, pixels, channels, 2 if classes is None else classes.value),
         *learning,
         *([classes] if classes is not None else []),
-        *images.normalization(survey, train),
-        *images.external_files(survey),
-        *images.colors(survey),
-        *folders.train_folders(survey, stored),
-        images.in_memory(survey, train),
-        *folders.val_folders(survey, stored),
+        *images.choose_normalization(survey, train),
+        *images.choose_external_files(survey),
+        *images.choose_colors(survey),
+        *folders.choose_train_folders(survey, stored),
+        images.choose_in_memory(survey, train),
+        *folders.choose_val_folders(survey, stored),
         Choice("TEST.ENABLE", True),
-        *folders.test_folders(survey, stored),
+        *folders.choose_test_folders(survey, stored),
         *_resolution(survey),
         *_testing(survey),
     ]
@@ -210,13 +210,13 @@ def _instances(
     codes = DECODERS[str(used.value)].channels
     chosen = [
         used,
-        objects.weights(codes, n_classes),
-        objects.contour(sizes, codes),
-        *([objects.points(sizes)] if "P" in codes else []),
-        objects.growth(),
-        *objects.thresholds(sizes, codes, survey.spacing, pixels),
-        *objects.seeds(sizes, codes),
-        *objects.small(sizes),
+        objects.choose_channel_weights(codes, n_classes),
+        objects.choose_contour(sizes, codes),
+        *([objects.choose_point_radius(sizes)] if "P" in codes else []),
+        objects.choose_growth(),
+        *objects.choose_thresholds(sizes, codes, survey.spacing, pixels),
+        *objects.choose_seed_morphology(sizes, codes),
+        *objects.choose_min_size(sizes),
     ]
     note = "tuned values replace these, except values that you change"
     marked = marks({choice.key: choice.value for choice in chosen})
@@ -228,35 +228,37 @@ def _learning(
 ) -> tuple[list[Choice], float]:
     """Choose network, patch size and schedule, and return the number of pixels trained on."""
     shape = network.typical_shape(train)
-    maps, z_down = network.pooling(sizes, shape, survey.anisotropy, survey.machine)
+    maps, z_down = network.choose_feature_maps(sizes, shape, survey.anisotropy, survey.machine)
     widths = [int(number) for number in maps.value]
     along_z = z_down[0].value if z_down else []
     steps = [[*([along_z[level]] if z_down else []), 2, 2] for level in range(len(widths) - 1)]
-    patch = network.patch(survey, sizes, shape, steps)
+    patch = network.choose_patch_size(survey, sizes, shape, steps)
     patch_shape = patch.value[:-1]
     val_fraction = folders.validation_fraction(survey)
-    batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, patch_shape))
+    batch = network.choose_batch_size(
+        survey, patch.value, widths[0], training.grid_patches(train, patch_shape)
+    )
     patches = int(batch.value)
     if speed is None:
         speed = training.assumed_speed(survey.machine, widths[0], patches * math.prod(patch_shape))
     val = folders.validation_part(survey)
     plan = training.schedule(train, val, sizes, patch_shape, patches, val_fraction, minutes, speed)
-    epochs = training.epoch_choices(plan, sizes, patches, minutes, survey.machine, speed)
+    epochs = training.choose_epochs(plan, sizes, patches, minutes, survey.machine, speed)
     choices = [
         patch,
-        network.mirror(),
-        network.padding(patch.value),
+        network.choose_mirroring(),
+        network.choose_padding(patch.value),
         Choice("MODEL.ARCHITECTURE", "unet"),
         maps,
         *z_down,
-        training.dropout(widths),
-        *training.optimizer(),
+        training.choose_dropout(widths),
+        *training.choose_optimizer(),
         batch,
         *epochs,
-        *training.geometry(survey, sizes, patch_shape),
-        *images.intensity_changes(survey, train, sizes),
-        *augmentation.little_data(train, sizes),
-        *augmentation.slice_changes(train),
+        *training.choose_geometry(survey, sizes, patch_shape),
+        *images.choose_intensity_changes(survey, train, sizes),
+        *augmentation.choose_for_little_data(train, sizes),
+        *augmentation.choose_for_slice_changes(train),
     ]
     return choices, float(epochs[0].value) * plan.patches * math.prod(patch_shape)
 

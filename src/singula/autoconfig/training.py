@@ -124,7 +124,7 @@ def schedule(
     return Schedule(patches, random, replicate, seconds)
 
 
-def epoch_choices(
+def choose_epochs(
     plan: Schedule,
     sizes: Sizes,
     batch: int,
@@ -204,7 +204,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def device(machine: Machine) -> list[Choice]:
+def choose_device(machine: Machine) -> list[Choice]:
     """Choose the default device and the number of data loading processes."""
     if machine.gpus:
         memory = f"{machine.gpu_memory / 2**30:.0f} GiB"
@@ -220,7 +220,7 @@ def device(machine: Machine) -> list[Choice]:
     return [Choice("SYSTEM.DEVICE", "cpu", f"no GPU here, {cores}")]
 
 
-def optimizer() -> list[Choice]:
+def choose_optimizer() -> list[Choice]:
     """Choose the optimizer and the schedule of the learning rate."""
     return [
         Choice("TRAIN.ENABLE", True),
@@ -235,7 +235,7 @@ def optimizer() -> list[Choice]:
     ]
 
 
-def dropout(maps: Sequence[int]) -> Choice:
+def choose_dropout(maps: Sequence[int]) -> Choice:
     """Choose the dropout of the two deepest levels from the feature maps per level."""
     values = [0.0] * len(maps)
     values[-1] = 0.2
@@ -244,7 +244,7 @@ def dropout(maps: Sequence[int]) -> Choice:
     return Choice("MODEL.DROPOUT_VALUES", values, note="one per level")
 
 
-def geometry(survey: Survey, sizes: Sizes, patch: Sequence[int]) -> list[Choice]:
+def choose_geometry(survey: Survey, sizes: Sizes, patch: Sequence[int]) -> list[Choice]:
     """Choose rotations, flips, zoom and deformations.
 
     Rotations are always chosen: the orientation of a specimen is arbitrary.
