@@ -257,8 +257,9 @@ from pathlib import Path
 from block_work import square
 from singula.blocks import JobFolder
 from singula.blocks.dask_run import dask_runner
+from singula.util.messages import print_messages
 if __name__ == "__main__":
-    with dask_runner("local:2", print, memory=4 * 10**9) as runner:
+    with print_messages(print), dask_runner("local:2", memory=4 * 10**9) as runner:
         print(runner.client.scheduler.address)
         runner.run(square, JobFolder(sys.argv[1]), "a", range(30), lambda done, total: None)
 """

@@ -116,9 +116,9 @@ def _normalization(config: Config) -> Iterator[Problem]:
     norm = config.DATA.NORMALIZATION
     if norm.PERC_CLIP and not 0 <= norm.PERC_LOWER < norm.PERC_UPPER <= 100:
         yield Problem(
-            f"DATA.NORMALIZATION.PERC_LOWER: got {norm.PERC_LOWER:g} with PERC_UPPER "
-            f"{norm.PERC_UPPER:g}, expected 0 ≤ PERC_LOWER < PERC_UPPER ≤ 100 for "
-            "DATA.NORMALIZATION.PERC_CLIP: True",
+            f"DATA.NORMALIZATION.PERC_LOWER: got {norm.PERC_LOWER:g} with "
+            f"DATA.NORMALIZATION.PERC_UPPER {norm.PERC_UPPER:g}, expected 0 ≤ PERC_LOWER < "
+            "PERC_UPPER ≤ 100 for DATA.NORMALIZATION.PERC_CLIP: True",
             "config.combination",
         )
     if norm.TYPE == "custom" and (norm.CUSTOM_MEAN == -1) != (norm.CUSTOM_STD == -1):
