@@ -13,7 +13,7 @@ CPU = Machine(cores=4, memory=16 << 30)
 GPU = Machine(8, 64 << 30, 1, "card", 24 << 30)
 
 
-def made_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> Objects:
+def example_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> Objects:
     """Return round objects with the given bounding boxes."""
     count, ndim = box.shape
     npixels = np.maximum(1, box.prod(axis=1) * {2: np.pi / 4, 3: np.pi / 6}[ndim]).astype(int)
@@ -33,7 +33,7 @@ def made_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> Obje
     return Objects(**{**values, **changes})
 
 
-def made_survey(
+def example_survey(
     shape: tuple[int, ...] = (512, 512),
     *,
     count: int = 20,
@@ -54,7 +54,7 @@ def made_survey(
     """Return the facts of a data set whose images differ only in brightness."""
     ndim = len(shape)
     box = np.full((objects, ndim), size) if isinstance(size, int) else np.tile(size, (objects, 1))
-    found = made_objects(box, touching, **changes)
+    found = example_objects(box, touching, **changes)
     many = (channels,) if isinstance(channels, int) else channels
 
     def part(name: str) -> PartFacts:
@@ -80,7 +80,7 @@ def made_survey(
 
 @pytest.fixture
 def survey():
-    return made_survey
+    return example_survey
 
 
 @pytest.fixture
@@ -90,4 +90,4 @@ def gpu() -> Machine:
 
 @pytest.fixture
 def make_objects():
-    return made_objects
+    return example_objects

@@ -270,7 +270,7 @@ def test_any_data_set_gets_a_valid_configuration_whose_patch_fits(data) -> None:
 
 @st.composite
 def surveys(draw):
-    from .conftest import CPU, GPU, made_survey
+    from .conftest import CPU, GPU, example_survey
 
     ndim = draw(st.sampled_from((2, 3)))
     sides = st.integers(1, 3000) if ndim == 2 else st.integers(1, 300)
@@ -278,7 +278,7 @@ def surveys(draw):
     size = tuple(draw(st.integers(1, side)) for side in shape)
     machine = draw(st.sampled_from((CPU, GPU, Machine(1, 1 << 28), Machine(1, 0))))
     spacing = draw(st.none() | st.tuples(*[st.floats(1e-4, 100).map(lambda x: round(x, 6))] * ndim))
-    return made_survey(
+    return example_survey(
         shape,
         count=draw(st.integers(1, 30)),
         size=size,

@@ -16,7 +16,7 @@ from singula.autoconfig.training import choose_epochs, grid_patches, schedule
 from singula.dataset.facts import Survey
 from singula.training.speed import TrainingSpeed
 
-from .conftest import CPU, made_survey
+from .conftest import CPU, example_survey
 
 SLOWEST_FIRST = [3.0, 1.0, 0.35, 0.1, 0.03]
 
@@ -50,7 +50,7 @@ def training_seconds(survey: Survey, proposal: Proposal) -> float:
 
 @pytest.mark.parametrize("minutes", [5, 22, 60])
 def test_a_slower_machine_gets_fewer_epochs_in_the_same_time(minutes: float) -> None:
-    survey = made_survey((1024, 1024), count=60)
+    survey = example_survey((1024, 1024), count=60)
     learned = []
     for step in SLOWEST_FIRST:
         proposal = propose(survey, minutes=minutes, measure=at(step, draw=0.05, epoch=0.4))
@@ -65,7 +65,7 @@ def test_a_slower_machine_gets_fewer_epochs_in_the_same_time(minutes: float) -> 
 
 
 def test_network_patch_and_batch_do_not_depend_on_the_speed() -> None:
-    survey, seen = made_survey((1024, 1024), count=60), []
+    survey, seen = example_survey((1024, 1024), count=60), []
 
     def measure(survey: Survey, proposal: Proposal) -> TrainingSpeed:
         seen.append(proposal)
@@ -79,14 +79,14 @@ def test_network_patch_and_batch_do_not_depend_on_the_speed() -> None:
 
 
 def test_the_assumed_speed_is_kept_if_a_step_cannot_be_timed() -> None:
-    survey = made_survey()
+    survey = example_survey()
     without = propose(survey)
     assert propose(survey, measure=lambda survey, proposal: None) == without
     assert without.speed is None
 
 
 def test_twice_the_speed_gives_twice_the_epochs() -> None:
-    survey = made_survey((512, 512), count=60)
+    survey = example_survey((512, 512), count=60)
     few, many = (
         propose(survey, minutes=22, measure=at(step))["TRAIN.EPOCHS"] for step in (0.4, 0.2)
     )
@@ -94,7 +94,7 @@ def test_twice_the_speed_gives_twice_the_epochs() -> None:
 
 
 def test_the_reason_contains_the_measured_step() -> None:
-    proposal = propose(made_survey((512, 512), count=60), minutes=22, measure=at(0.3, draw=0.05))
+    proposal = propose(example_survey((512, 512), count=60), minutes=22, measure=at(0.3, draw=0.05))
     (why,) = [why for key, _, why in proposal.reasons if key == "TRAIN.EPOCHS"]
     assert "one training step takes 0.35 s" in why
     assert "on 2 CPU threads" in why
@@ -109,7 +109,7 @@ def test_the_reason_contains_the_measured_step() -> None:
 def test_any_speed_gets_a_training_within_the_time(
     step: float, draw: float, epoch: float, minutes: float, count: int, batch: int
 ) -> None:
-    survey = made_survey(count=count)
+    survey = example_survey(count=count)
     train, val = survey.part("train"), survey.part("val")
     assert train is not None
     speed = TrainingSpeed(step, 0.3 * step, draw, epoch, measured_on="here")

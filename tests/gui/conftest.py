@@ -1,4 +1,4 @@
-"""Finished small runs, and the path of the module `made_run`."""
+"""Finished small runs, and the path of the module `example_run`."""
 
 from __future__ import annotations
 

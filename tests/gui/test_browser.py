@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from made_run import MadeRun, cells, without
+from example_run import ExampleRun, cells, without
 
 from singula.config import load_config
 from singula.gui.browser import write_redirect
@@ -146,7 +146,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
     for ndim in (2, 3):
         labels = cells(ndim)
         pred = {"good": labels, "bad": without(labels, 3, 4, 5)}
-        MadeRun(folder / f"{ndim}d", pred).write()
+        ExampleRun(folder / f"{ndim}d", pred).write()
     interface = Interface(folder)
     yield interface
     interface.stop()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_run import MadeRun, cells, without
+from example_run import ExampleRun, cells, without
 from selection import fast_first
 
 from singula import encode
@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> Path:
     pred = {"first": lattice, "slow": without(lattice, 3, 4, 5)}
     pred["last"] = without(lattice, 3, 4, 5, 6, 7)
     keys = {"TEST.ENABLE": True, "TRAIN.ENABLE": False}
-    run = MadeRun(tmp_path / "made", pred, keys=keys).write()
+    run = ExampleRun(tmp_path / "made", pred, keys=keys).write()
     for name, labels in pred.items():
         maps = encode(labels, "BC")
         file = ResultsTree.of_run(run).predictions("per_image") / f"{name}.tif"

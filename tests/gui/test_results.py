@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_run import MadeRun, cells, without
+from example_run import ExampleRun, cells, without
 
 from singula.config import load_config
 from singula.config.thresholds import resolve_sources
@@ -43,7 +43,7 @@ def _scene(results: Results, name: str) -> Scene:
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.ndarray]:
     labels = cells(request.param)
     pred = {"good": labels, "bad": without(labels, 3, 4, 5), "empty": labels * 0}
-    return MadeRun(tmp_path, pred).write(), labels
+    return ExampleRun(tmp_path, pred).write(), labels
 
 
 def test_a_scene_contains_image_instances_and_ground_truth(made, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_table_has_a_row_for_each_instance(made, tmp_path: Path) -> None:
 
 def test_sizes_in_the_table_have_the_unit_of_the_file(tmp_path: Path) -> None:
     labels = cells(2)
-    run = MadeRun(tmp_path, {"good": labels}, classes=True).write()
+    run = ExampleRun(tmp_path, {"good": labels}, classes=True).write()
     path = run / "per_image_instances" / "good.tif"
     old = read_labels(path, 2, True).array
     write_tiff(path, old, "YXC", spacing=(500.0, 500.0), unit="nm")
@@ -99,7 +99,7 @@ def test_sizes_in_the_table_have_the_unit_of_the_file(tmp_path: Path) -> None:
     assert [row["class"] for row in rows] == [2 - i % 2 for i in range(1, 17)]
     # A configured size that the file does not confirm has no unit.
     for size, unit in ((500.0, "µm²"), (2.0, "unit²")):
-        MadeRun(
+        ExampleRun(
             tmp_path, {"good": labels}, classes=True, keys={"DATA.TEST.RESOLUTION": [size, size]}
         ).write()
         write_tiff(path, old, "YXC", spacing=(500.0, 500.0), unit="nm")

@@ -25,7 +25,7 @@ CHANGES = {
 
 
 @pytest.fixture(scope="session")
-def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def example_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with images, ``job.yaml`` and the results of the run in ``out``."""
     home = tmp_path_factory.mktemp("made")
     made = make_dataset(
@@ -48,7 +48,7 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_copy(made_run: Path, tmp_path: Path) -> Path:
+def run_copy(example_run: Path, tmp_path: Path) -> Path:
     """Return the folder of a copy of the run, ``out/job/results/job_1``."""
-    shutil.copytree(made_run / "out", tmp_path / "out")
+    shutil.copytree(example_run / "out", tmp_path / "out")
     return tmp_path / "out" / "job" / "results" / "job_1"

@@ -49,9 +49,10 @@ def predicts(path: Path) -> None:
     load(path)
 
 
-def resumes(folder: Path, made_run: Path) -> None:
-    run(Job(made_run / "job.yaml", folder, "job", overrides=["TRAIN.EPOCHS=2", "TEST.ENABLE=False"],
-            gpu="cpu", resume=True))  # fmt: skip
+def resumes(folder: Path, example_run: Path) -> None:
+    overrides = ["TRAIN.EPOCHS=2", "TEST.ENABLE=False"]
+    job = Job(example_run / "job.yaml", folder, "job", overrides=overrides, gpu="cpu", resume=True)
+    run(job)
 
 
 def test_flipped_bytes_never_change_a_result(best: Path, tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_altered_values_with_a_valid_digest_predict_or_are_refused(
 
 
 @pytest.fixture
-def job(run_copy: Path, made_run: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
+def job(run_copy: Path, example_run: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
     """Return the training that resuming the run for a second epoch would start."""
     jobs: list[Training] = []
 
@@ -183,7 +184,7 @@ def job(run_copy: Path, made_run: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
 
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "fit", keep)
-        resumes(run_copy.parents[2], made_run)
+        resumes(run_copy.parents[2], example_run)
     return jobs[0]
 
 

@@ -418,13 +418,13 @@ def resume(folder: Path, home: Path) -> list[str]:
     return messages
 
 
-def test_a_damaged_line_of_progress_costs_one_image(run_copy: Path, made_run: Path) -> None:
+def test_a_damaged_line_of_progress_costs_one_image(run_copy: Path, example_run: Path) -> None:
     path = run_copy / "progress.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     assert len(lines) == 2
-    text = lines[0].replace(str(made_run / "out").encode(), str(run_copy.parents[2]).encode())
+    text = lines[0].replace(str(example_run / "out").encode(), str(run_copy.parents[2]).encode())
     path.write_bytes(text + lines[1].replace(b'"instances"', b'"instance\xff"'))
-    said = resume(run_copy, made_run)
+    said = resume(run_copy, example_run)
     assert any("damaged line" in line for line in said)
     assert any("1 of 2 images done already" in line for line in said)
     assert len(read_lines(path, ProgressLine)) == 2

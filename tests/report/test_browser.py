@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_run import MadeRun, cells, without
+from example_run import ExampleRun, cells, without
 from selection import fast_first
 
 from singula.report.build import build_report
@@ -20,7 +20,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     long = "a_very_long_name_without_any_place_to_break_" * 3
     pred = {f"image_{i:02d}": without(labels, *range(1, i)) for i in range(1, 26)}
     pred |= {long: labels, "empty": np.zeros_like(labels)}
-    run = MadeRun(tmp_path_factory.mktemp("run"), pred, post=pred).write()
+    run = ExampleRun(tmp_path_factory.mktemp("run"), pred, post=pred).write()
     return build_report(run)
 
 

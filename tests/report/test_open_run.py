@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_run import MadeRun, cells, change_summary, without
+from example_run import ExampleRun, cells, change_summary, without
 
 import singula
 from singula.errors import UserError
@@ -29,7 +29,7 @@ READERS = {f.__name__: f for f in (open_run, build_report, find_run, find_model,
 @pytest.mark.parametrize("name", READERS)
 def test_paths_that_are_not_runs_raise_the_same_error(name: str, tmp_path: Path) -> None:
     read: Callable[[Path], object] = READERS[name]
-    run = MadeRun(tmp_path, {"a": LABELS}).write()
+    run = ExampleRun(tmp_path, {"a": LABELS}).write()
     numbered = tmp_path / "images_20240101123000"
     numbered.mkdir()
     paths = [
@@ -51,7 +51,7 @@ def test_paths_that_are_not_runs_raise_the_same_error(name: str, tmp_path: Path)
 def open_example(folder: Path, **changes: object) -> Run:
     pred = {"good": LABELS, "bad": without(LABELS, 3, 4)}
     post = {"good": LABELS, "bad": without(LABELS, 3, 4, 5)}
-    return open_run(MadeRun(folder, pred, post=post, classes=True, **changes).write())
+    return open_run(ExampleRun(folder, pred, post=post, classes=True, **changes).write())
 
 
 def test_label_images_are_those_after_all_steps(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_thresholds_and_files_of_the_test(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_configuration_has_defaults_but_cannot_decode(tmp_path: Path) -> None:
-    folder = MadeRun(tmp_path, {"a": LABELS}).write()
+    folder = ExampleRun(tmp_path, {"a": LABELS}).write()
     change_summary(folder, configuration=None, test=None)
     run = open_run(folder)
     assert run.ndim == 2
@@ -107,7 +107,7 @@ def test_a_run_without_a_configuration_has_defaults_but_cannot_decode(tmp_path: 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_images_of_another_shape_are_reported_and_omitted(ndim: int, tmp_path: Path) -> None:
     labels = cells(ndim)
-    run = open_run(MadeRun(tmp_path, {"a": labels}).write())
+    run = open_run(ExampleRun(tmp_path, {"a": labels}).write())
     images, stage = open_images(run), run.stages[0]
     raw, truth = images.raw("a", stage, labels.shape), images.truth("a", stage, labels.shape)
     assert raw is not None

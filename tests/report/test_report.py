@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from example_run import ExampleRun, Page, cells, change_summary, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_run import MadeRun, Page, cells, change_summary, without
 from PIL import Image
 
 from singula import cli
@@ -41,7 +41,7 @@ PREDICTIONS = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = MadeRun(tmp_path_factory.mktemp("run"), PREDICTIONS).write()
+    folder = ExampleRun(tmp_path_factory.mktemp("run"), PREDICTIONS).write()
     build_report(folder)
     return folder
 
@@ -51,7 +51,7 @@ def page(run: Path) -> Page:
     return Page(run / "report.html")
 
 
-def page_of(made: MadeRun) -> Page:
+def page_of(made: ExampleRun) -> Page:
     return Page(build_report(made.write()))
 
 
@@ -167,7 +167,7 @@ def test_sizes_curves_thresholds_and_costs_are_shown(page: Page) -> None:
 
 
 def test_a_run_without_truth_and_training(tmp_path: Path) -> None:
-    made = MadeRun(tmp_path, PREDICTIONS, truth=False, training=False)
+    made = ExampleRun(tmp_path, PREDICTIONS, truth=False, training=False)
     page = page_of(made)
     assert "no scores" in page.words
     assert "F1" not in page.words
@@ -182,7 +182,7 @@ def test_a_run_without_truth_and_training(tmp_path: Path) -> None:
 
 
 def test_a_run_that_only_trained(tmp_path: Path) -> None:
-    run = MadeRun(tmp_path, {"a": FLAT}).write()
+    run = ExampleRun(tmp_path, {"a": FLAT}).write()
     for path in run.rglob("*.tif"):
         path.unlink()
     (run / "metrics.csv").unlink()
@@ -195,7 +195,7 @@ def test_a_run_that_only_trained(tmp_path: Path) -> None:
 
 def test_volumes_show_their_fullest_slice(tmp_path: Path) -> None:
     labels = cells(3)
-    page = page_of(MadeRun(tmp_path, {"a": labels, "b": without(labels, 1, 2)}))
+    page = page_of(ExampleRun(tmp_path, {"a": labels, "b": without(labels, 1, 2)}))
     assert page.words.count("Slice 2 of 4") == 2
     assert ["Size", "ground truth", "128", "192", "192"] in page.tables[
         "Percentiles over all objects"
@@ -205,7 +205,7 @@ def test_volumes_show_their_fullest_slice(tmp_path: Path) -> None:
 
 
 def test_classes_are_counted_and_scored(tmp_path: Path) -> None:
-    made = MadeRun(tmp_path, {"a": without(FLAT, 1, 3), "b": FLAT}, classes=True)
+    made = ExampleRun(tmp_path, {"a": without(FLAT, 1, 3), "b": FLAT}, classes=True)
     page = page_of(made)
     assert page.tables["Objects of each class"][1:] == [
         ["class\u00a01", "16", "14"],
@@ -220,7 +220,7 @@ def test_classes_are_counted_and_scored(tmp_path: Path) -> None:
 def test_post_processed_instances_are_compared_with_decoded(tmp_path: Path) -> None:
     noisy = FLAT.copy()
     noisy[0, 0] = 77
-    made = MadeRun(tmp_path, {"a": noisy, "b": FLAT}, post={"a": FLAT, "b": without(FLAT, 1)})
+    made = ExampleRun(tmp_path, {"a": noisy, "b": FLAT}, post={"a": FLAT, "b": without(FLAT, 1)})
     page = page_of(made)
     table = page.tables["Pooled over objects"]
     assert [row[:2] for row in table[1:3]] == [["0.3", "as decoded"], ["0.3", "post-processed"]]
@@ -248,7 +248,7 @@ EVIL = """<script>alert(1)</script>&amp; "quoted' <img src=x>"""
 
 def test_names_are_escaped(tmp_path: Path) -> None:
     name = EVIL.replace("/", "∕")
-    made = MadeRun(tmp_path, {name: FLAT, "007": MERGED, "nan": CUT}, job="a<b>&c_1")
+    made = ExampleRun(tmp_path, {name: FLAT, "007": MERGED, "nan": CUT}, job="a<b>&c_1")
     page = page_of(made)
     assert not page.all("script")
     assert set(page.column("Images", "Image")) == {name, "007", "nan"}
@@ -259,7 +259,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 def test_missing_and_damaged_images_are_noted(tmp_path: Path) -> None:
     folder = tmp_path / "my cells"
-    made = MadeRun(folder, {"a": FLAT, "b": MERGED, "c": CUT})
+    made = ExampleRun(folder, {"a": FLAT, "b": MERGED, "c": CUT})
     run = made.write()
     (folder / "data" / "y" / "a.tif").write_bytes(b"no picture")
     page = Page(build_report(run))
@@ -274,7 +274,7 @@ def test_missing_and_damaged_images_are_noted(tmp_path: Path) -> None:
 
 
 def test_a_moved_job_is_found_with_its_images(tmp_path: Path, monkeypatch) -> None:
-    made = MadeRun(tmp_path / "old", {"a": FLAT})
+    made = ExampleRun(tmp_path / "old", {"a": FLAT})
     made.keys = {"DATA.TEST.PATH": "data/x", "DATA.TEST.GT_PATH": "data/y"}
     made.write()
     (tmp_path / "old").rename(tmp_path / "new")
@@ -290,7 +290,7 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, capsys, monkeypat
     with pytest.raises(UserError, match=r"no run\.json") as refused:
         build_report(tmp_path)
     assert refused.value.code == "runs.not_a_run"
-    run = MadeRun(tmp_path, {"a": FLAT}).write()
+    run = ExampleRun(tmp_path, {"a": FLAT}).write()
     monkeypatch.setattr("sys.argv", ["singula", "report", str(tmp_path / "job")])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -307,7 +307,7 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, capsys, monkeypat
 
 
 def test_the_command_writes_it(tmp_path: Path, capsys, monkeypatch) -> None:
-    run = MadeRun(tmp_path, {"a": FLAT}).write()
+    run = ExampleRun(tmp_path, {"a": FLAT}).write()
     monkeypatch.setattr("sys.argv", ["singula", "report", str(run)])
     with pytest.raises(SystemExit) as stop:
         cli.main()

@@ -1,4 +1,4 @@
-"""Let these tests import `made_data` from the same folder."""
+"""Let these tests import `example_data` from the same folder."""
 
 import sys
 from pathlib import Path

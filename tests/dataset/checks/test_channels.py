@@ -8,9 +8,9 @@ from random import Random
 
 import numpy as np
 import pytest
+from example_data import ExampleData, bytes_of
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from made_data import MadeData, bytes_of
 
 from singula.dataset.checks import inspect_dataset, write_fixed
 from singula.dataset.checks.channels import ChannelFiles, channel_files, more_channel_files
@@ -113,7 +113,7 @@ def test_a_missing_file_excludes_one_image(
 
 @pytest.mark.parametrize("part", ["train", "test", "unlabeled test"])
 def test_only_the_image_of_a_missing_file_is_left_out(tmp_path: Path, part: str) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     part_apart(data)
     if part == "unlabeled test":
         shutil.rmtree(data.folder / "test" / "y")
@@ -138,7 +138,7 @@ def test_only_the_image_of_a_missing_file_is_left_out(tmp_path: Path, part: str)
 
 
 def test_an_image_without_labels_does_not_affect_channels_of_others(tmp_path: Path) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     part_apart(data)
     data.path("train", "y", "im2.tif").unlink()
     data.put("train", "x", "im0_0002.tif", data.raw("train", "im0_0000.tif"))
@@ -157,7 +157,7 @@ def test_an_image_without_labels_does_not_affect_channels_of_others(tmp_path: Pa
     assert survey_dataset(tmp_path / "fixed").channels == 2
 
 
-def part_apart(data: MadeData) -> dict[tuple[str, str], np.ndarray]:
+def part_apart(data: ExampleData) -> dict[tuple[str, str], np.ndarray]:
     """Split each image into two files, and return the contents of the first."""
     raws = {}
     for part in ("train", "test"):
@@ -171,7 +171,7 @@ def part_apart(data: MadeData) -> dict[tuple[str, str], np.ndarray]:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_the_corrected_copy_has_all_channels_in_one_file(tmp_path: Path, ndim: int) -> None:
-    data = MadeData(tmp_path / "data", ndim)
+    data = ExampleData(tmp_path / "data", ndim)
     raws = part_apart(data)
     shutil.rmtree(data.folder / "test" / "y")
     before = bytes_of(data.folder)
@@ -195,7 +195,7 @@ def test_the_corrected_copy_has_all_channels_in_one_file(tmp_path: Path, ndim: i
 def test_an_image_whose_channels_differ_in_size_is_left_out(
     tmp_path: Path, messages: list[str]
 ) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     for path in sorted((data.folder / "train" / "x").iterdir()):
         raw = data.raw("train", path.name)
         path.unlink()

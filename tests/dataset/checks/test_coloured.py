@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_data import MadeData, bytes_of, labels
+from example_data import ExampleData, bytes_of, labels
 from skimage.color import label2rgb
 from skimage.segmentation import relabel_sequential
 from skimage.transform import rescale
@@ -58,7 +58,7 @@ def test_a_picture_without_flat_colors_is_not_recognized(kind: str) -> None:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_a_corrected_copy_contains_ids(tmp_path: Path, ndim: int) -> None:
-    data = MadeData(tmp_path / "data", ndim)
+    data = ExampleData(tmp_path / "data", ndim)
     names = [path.name for path in (data.folder / "train" / "y").iterdir()]
     clean = {name: data.ids("train", name) for name in names}
     for name, ids in clean.items():
@@ -79,7 +79,7 @@ def test_a_corrected_copy_contains_ids(tmp_path: Path, ndim: int) -> None:
 
 
 def test_objects_of_the_same_color_are_separated(tmp_path: Path) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     name = next((data.folder / "train" / "y").iterdir()).name
     ids = data.ids("train", name)
     few = label2rgb(ids, colors=["red", "lime", "blue", "cyan"], bg_label=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from broken_data import BREAKS, NAME, Found, X, Y, leftover, pieces
-from made_data import SIDE, MadeData, image, labels
+from example_data import SIDE, ExampleData, image, labels
 from selection import fast_first
 
 from singula.dataset import scan
@@ -32,14 +32,14 @@ def found_in(inspection: Inspection, folder: Path) -> Found:
     return {(one.kind, one.file.relative_to(folder).as_posix()) for one in inspection.findings}
 
 
-def check(data: MadeData, **known: object) -> Found:
+def check(data: ExampleData, **known: object) -> Found:
     return found_in(inspect_dataset(data.folder, InspectSettings(**known)), data.folder)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("classes", [False, True])
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_clean_data_have_no_findings(tmp_path: Path, ndim: int, classes: bool) -> None:
-    data = MadeData(tmp_path, ndim, classes=classes)
+    data = ExampleData(tmp_path, ndim, classes=classes)
     patch = (13, 64, 64)[-ndim:]
     found = inspect_dataset(
         tmp_path, InspectSettings(patch=patch, channels=1, n_classes=3 if classes else None)
@@ -54,9 +54,9 @@ def test_clean_data_have_no_findings(tmp_path: Path, ndim: int, classes: bool) -
 @pytest.mark.parametrize("ndim", fast_first([2, 3]))
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda f: f.__name__)
 def test_each_mistake_is_found_and_nothing_else(
-    tmp_path: Path, broken: Callable[[MadeData], Found], ndim: int
+    tmp_path: Path, broken: Callable[[ExampleData], Found], ndim: int
 ) -> None:
-    data = MadeData(tmp_path, ndim)
+    data = ExampleData(tmp_path, ndim)
     expected = broken(data)
     assert check(data) == expected
     found = inspect_dataset(tmp_path)
@@ -69,7 +69,7 @@ def test_each_mistake_is_found_and_nothing_else(
 
 @pytest.mark.parametrize("axes", ["YXS", "ZYX"])
 def test_label_pictures_in_color(tmp_path: Path, axes: str) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     ids = data.ids("train", NAME).astype(np.uint8)
     same = np.stack([ids, ids, ids], -1)
     data.put("train", "y", NAME, same, "YXS")
@@ -86,7 +86,7 @@ def test_label_pictures_in_color(tmp_path: Path, axes: str) -> None:
 
 
 def test_colors_in_planes_can_be_three_slices(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     ids = data.ids("train", NAME)
     planes = np.stack([ids, ids // 2, ids])
     path = data.path("train", "y", NAME)
@@ -99,7 +99,7 @@ def test_colors_in_planes_can_be_three_slices(tmp_path: Path) -> None:
 
 
 def test_training_data_without_any_object_are_a_problem(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     names = [path.name for path in (tmp_path / "train" / "y").iterdir()]
     for name in names:
         data.put("train", "y", name, data.ids("train", name) * 0)
@@ -109,7 +109,7 @@ def test_training_data_without_any_object_are_a_problem(tmp_path: Path) -> None:
 
 
 def test_the_same_image_with_other_labels_is_a_problem(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     data.put("train", "x", "im9.tif", data.raw("train", NAME))
     data.put("train", "y", "im9.tif", data.ids("train", NAME))
     assert [(f.kind, f.severity) for f in inspect_dataset(tmp_path).findings] == [
@@ -124,7 +124,7 @@ def test_the_same_image_with_other_labels_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_labels_of_bools_are_a_mask(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     data.path("train", "y", NAME).unlink()
     np.save(data.path("train", "y", "im1.npy"), data.ids("test", "im1.tif") > 0)
     assert check(data) == {("label_type", "train/y/im1.npy"), ("semantic", "train/y/im1.npy")}
@@ -133,7 +133,7 @@ def test_labels_of_bools_are_a_mask(tmp_path: Path) -> None:
 def test_labels_with_lost_values_are_refused(tmp_path: Path) -> None:
     from PIL import Image
 
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     ids = data.ids("train", NAME).astype(np.uint8)
     data.path("train", "y", NAME).unlink()
     Image.fromarray(ids).save(data.path("train", "y", "im1.jpg"))
@@ -141,7 +141,7 @@ def test_labels_with_lost_values_are_refused(tmp_path: Path) -> None:
 
 
 def test_places_are_those_of_the_objects(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     pieces(data)
     found = inspect_dataset(tmp_path).findings[0]
     assert found.count == 1
@@ -158,20 +158,20 @@ def test_places_are_those_of_the_objects(tmp_path: Path) -> None:
 
 
 def test_objects_larger_than_the_patch(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     assert {kind for kind, _ in check(data, patch=(12, 64))} == {"large"}
     assert check(data, patch=(13, 64)) == set()
 
 
 def test_images_smaller_than_the_patch(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     large = (SIDE + 1, 64)
     assert {kind for kind, _ in check(data, patch=large)} == {"small_image"}
     assert check(data, patch=large, reflect=True) == set()
 
 
 def test_channels_of_the_configuration(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     assert {kind for kind, _ in check(data, channels=3)} == {"channels"}
     assert check(data, channels=3, gray=True) == set()
 
@@ -190,7 +190,7 @@ def test_channels_of_the_configuration(tmp_path: Path) -> None:
     ],
 )
 def test_classes(tmp_path: Path, change: Callable[[np.ndarray], None], words: str) -> None:
-    data = MadeData(tmp_path, classes=True)
+    data = ExampleData(tmp_path, classes=True)
     whole = data.whole("train", NAME)
     change(whole)
     if words == "several classes":
@@ -202,14 +202,14 @@ def test_classes(tmp_path: Path, change: Callable[[np.ndarray], None], words: st
 
 
 def test_a_label_without_the_class_channel(tmp_path: Path) -> None:
-    data = MadeData(tmp_path, classes=True)
+    data = ExampleData(tmp_path, classes=True)
     data.put("train", "y", NAME, data.ids("train", NAME))
     assert check(data) == {("classes", Y)}
     assert check(data, n_classes=3) == {("classes", Y)}
 
 
 def test_uncertain_axes(tmp_path: Path) -> None:
-    data = MadeData(tmp_path, 3)
+    data = ExampleData(tmp_path, 3)
     turned = (
         np.moveaxis(data.raw("train", NAME), 0, -1),
         np.moveaxis(data.ids("train", NAME), 0, -1),
@@ -235,7 +235,7 @@ def test_slices_that_may_be_channels(tmp_path: Path) -> None:
 
 
 def test_pairs_by_sorted_order(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     for place in range(3):
         path = data.path("train", "y", f"im{place}.tif")
         path.rename(path.with_name(f"annotation{place}.tif"))
@@ -269,8 +269,8 @@ def test_check_and_init_pair_the_files_of_one_folder_equally(
 
 
 def test_classes_of_a_part(tmp_path: Path) -> None:
-    MadeData(tmp_path / "with", classes=True)
-    MadeData(tmp_path / "without")
+    ExampleData(tmp_path / "with", classes=True)
+    ExampleData(tmp_path / "without")
     for name, expected in (("with", (1, 2)), ("without", ())):
         parts = inspect_dataset(tmp_path / name).parts
         assert [part.classes for part in parts] == [expected] * 2
@@ -284,7 +284,7 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_everything_found_is_plain_data(tmp_path: Path) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     pieces(data)
     lines: list[str] = []
     found = inspect_dataset(data.folder, report_progress=lines.append)
@@ -301,7 +301,7 @@ def test_boxes_of_very_large_images_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ndim: int
 ) -> None:
     """No file is read completely; findings follow from headers and boxes."""
-    data = MadeData(tmp_path, ndim)
+    data = ExampleData(tmp_path, ndim)
     expected = pieces(data)
     assert check(data) == expected  # an id in two pieces needs the whole image
     monkeypatch.setattr(scan, "MAX_PIXELS", 2000)
@@ -332,7 +332,7 @@ def test_boxes_of_very_large_images_are_checked(
 def test_a_training_image_in_the_test_is_a_problem_only_with_scores(
     tmp_path: Path, labeled: bool, scored: bool
 ) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     for side in "xy":
         shutil.copy(data.path("train", side, "im0.tif"), data.path("test", side, "im0.tif"))
     train = Folders("train", tmp_path / "train" / "x", tmp_path / "train" / "y")

@@ -22,7 +22,7 @@ from broken_data import (
     tiny,
     unpaired,
 )
-from made_data import MadeData, bytes_of, labels
+from example_data import ExampleData, bytes_of, labels
 from selection import fast_first
 
 from singula.dataset.checks import inspect_dataset, write_fixed
@@ -33,7 +33,7 @@ from singula.io.read import read_header, read_labels
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("broken", [pieces, tiny, holes, semantic, float_labels])
 def test_a_check_of_the_copy_finds_nothing_to_correct(tmp_path: Path, ndim: int, broken) -> None:
-    data = MadeData(tmp_path / "data", ndim)
+    data = ExampleData(tmp_path / "data", ndim)
     broken(data)
     before = bytes_of(data.folder)
     found = inspect_dataset(data.folder)
@@ -53,7 +53,7 @@ def test_a_check_of_the_copy_finds_nothing_to_correct(tmp_path: Path, ndim: int,
 
 
 def test_a_mask_becomes_its_objects(tmp_path: Path) -> None:
-    data = MadeData(tmp_path / "data", 3)
+    data = ExampleData(tmp_path / "data", 3)
     clean = data.ids("train", NAME)
     semantic(data)
     write_fixed(inspect_dataset(data.folder), tmp_path / "fixed")
@@ -68,7 +68,7 @@ def test_a_mask_becomes_its_objects(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ndim", fast_first([2, 3]))
 @pytest.mark.parametrize("broken", HIDDEN, ids=lambda f: f.__name__)
 def test_hidden_objects_are_restored_in_the_copy(tmp_path: Path, ndim: int, broken) -> None:
-    data = MadeData(tmp_path / "data", ndim)
+    data = ExampleData(tmp_path / "data", ndim)
     part = "test" if broken is inverted_bools else "train"
     clean = data.ids(part, NAME)
     broken(data)
@@ -89,7 +89,7 @@ def test_hidden_objects_are_restored_in_the_copy(tmp_path: Path, ndim: int, brok
 def test_files_that_cannot_be_corrected_are_left_out(
     tmp_path: Path, broken, messages: list[str]
 ) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     broken(data)
     report = write_fixed(inspect_dataset(data.folder), tmp_path / "fixed")
     assert report.files == 4
@@ -101,7 +101,7 @@ def test_files_that_cannot_be_corrected_are_left_out(
 
 
 def test_the_file_of_invalid_labels_is_named(tmp_path: Path, messages: list[str]) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     negative(data)
     write_fixed(inspect_dataset(data.folder), tmp_path / "fixed")
     (line,) = [line for line in messages if "left out" in line]
@@ -111,7 +111,7 @@ def test_the_file_of_invalid_labels_is_named(tmp_path: Path, messages: list[str]
 
 @pytest.mark.parametrize("broken", [constant, duplicate])
 def test_findings_that_need_a_person_are_not_corrected(tmp_path: Path, broken) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     broken(data)
     found = inspect_dataset(data.folder)
     write_fixed(found, tmp_path / "fixed")
@@ -120,7 +120,7 @@ def test_findings_that_need_a_person_are_not_corrected(tmp_path: Path, broken) -
 
 
 def test_classes_are_corrected_with_their_objects(tmp_path: Path) -> None:
-    data = MadeData(tmp_path / "data", classes=True)
+    data = ExampleData(tmp_path / "data", classes=True)
     whole = data.whole("train", NAME)
     whole[18:, :22, 1] = 2
     whole[0:3, 0:3, 0] = 5
@@ -152,7 +152,7 @@ def test_files_in_one_folder_and_with_other_names(tmp_path: Path) -> None:
 
 
 def test_a_copy_needs_an_empty_folder(tmp_path: Path) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     found = inspect_dataset(data.folder)
     before = bytes_of(tmp_path)
     for folder, code in (

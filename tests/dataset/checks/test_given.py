@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from example_data import ExampleData, labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_data import MadeData, labels
 from scipy import ndimage
 
 from singula.dataset.checks import inspect_dataset, write_fixed, write_page
@@ -64,7 +64,7 @@ def test_a_cross_section_is_linked_to_one_other() -> None:
 
 @pytest.mark.parametrize("unique", [False, True])
 def test_a_volume_labeled_slice_by_slice(tmp_path: Path, unique: bool) -> None:
-    data = MadeData(tmp_path / "data", 3)
+    data = ExampleData(tmp_path / "data", 3)
     for place in range(3):
         ids = data.ids("train", f"im{place}.tif")
         data.put("train", "y", f"im{place}.tif", restarted(ids, place, unique=unique))
@@ -84,7 +84,7 @@ def test_a_volume_labeled_slice_by_slice(tmp_path: Path, unique: bool) -> None:
 
 def test_the_background_id_of_other_images_is_recognized_in_a_crowded_image(tmp_path: Path) -> None:
     """There it does not surround objects; the other images decide."""
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     crowded = np.repeat(np.repeat(np.arange(2, 102).reshape(10, 10), 10, 0), 10, 1)
     crowded[:4, :4] = crowded[50:53, 20:60] = 1
     for place in (0, 1):
@@ -120,7 +120,7 @@ def test_minus_one_with_background_0_is_uncertain(tmp_path: Path) -> None:
         np.save(tmp_path / f"{name}.npy", ids)
     given = read_any_labels(tmp_path / "beside.npy", 2)
     np.testing.assert_array_equal(given.labels[..., 0], labels())
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     data.put("train", "y", "im1.tif", doubt)
     found = inspect_dataset(data.folder)
     assert [(one.kind, one.fixable, one.unusable) for one in found.findings] == [
@@ -141,7 +141,7 @@ def hole(radius: int) -> np.ndarray:
 def test_a_possible_object_with_a_hole_is_named_and_never_changed(
     tmp_path: Path, ids: np.ndarray
 ) -> None:
-    data = MadeData(tmp_path / "data")
+    data = ExampleData(tmp_path / "data")
     data.put(
         "train", "x", "im1.tif", np.arange(3600, dtype=np.uint16).reshape(60, 60).astype(np.uint8)
     )

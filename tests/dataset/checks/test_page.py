@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from broken_data import BREAKS, NAME, holes, leftover, pieces, semantic
-from made_data import MadeData
+from example_data import ExampleData
 from selection import fast_first
 
 from singula.dataset.checks import KINDS, inspect_dataset, write_page
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.xdist_group("check page")
 def broken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data set with all mistakes, in files with long names."""
     folder = tmp_path_factory.mktemp("broken")
-    data = MadeData(folder / "data", request.param)
+    data = ExampleData(folder / "data", request.param)
     for number, change in enumerate(BREAKS):
-        one = MadeData(folder / "one" / str(number), request.param)
+        one = ExampleData(folder / "one" / str(number), request.param)
         change(one)
         for part in ("train", "test"):
             for side in "xy":
@@ -46,7 +46,7 @@ def test_the_page_contains_every_kind_and_is_self_contained(broken: Path) -> Non
 
 
 def test_a_page_of_clean_data(tmp_path: Path) -> None:
-    MadeData(tmp_path / "data")
+    ExampleData(tmp_path / "data")
     text = write_page(inspect_dataset(tmp_path / "data"), tmp_path / "page.html").read_text()
     assert "Nothing found" in text
     assert "<img" not in text
@@ -55,7 +55,7 @@ def test_a_page_of_clean_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("change", [pieces, holes, semantic, leftover], ids=lambda f: f.__name__)
 def test_a_picture_shows_the_position(tmp_path: Path, ndim: int, change) -> None:
-    data = MadeData(tmp_path, ndim)
+    data = ExampleData(tmp_path, ndim)
     change(data)
     found = inspect_dataset(tmp_path).findings[0]
     shown = picture(found, ndim, found.where[0])
@@ -66,7 +66,7 @@ def test_a_picture_shows_the_position(tmp_path: Path, ndim: int, change) -> None
 
 
 def test_unreadable_files_have_no_picture(tmp_path: Path) -> None:
-    data = MadeData(tmp_path)
+    data = ExampleData(tmp_path)
     found = inspect_dataset(tmp_path).findings
     assert found == ()
     holes(data)

@@ -34,7 +34,7 @@ def image(ids: np.ndarray, seed: int) -> np.ndarray:
     return np.clip(levels[ids] + rng.normal(0, 3, ids.shape), 0, 250).astype(np.uint8)
 
 
-class MadeData:
+class ExampleData:
     """A data set whose files can be changed.
 
     Parameters

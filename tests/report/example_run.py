@@ -32,8 +32,8 @@ def without(labels: np.ndarray, *ids: int) -> np.ndarray:
 
 
 @dataclass
-class MadeRun:
-    """Writer of the files of a run: one image per entry of `pred`, ground truth a lattice.
+class ExampleRun:
+    """Writer of the files of a run: one image per entry of `pred`, with a lattice as ground truth.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ class MadeRun:
     pred : dict of str to ndarray
         Predicted labels by image name.
     truth : bool
+        Write the ground truth.
     post : dict of str to ndarray
         Labels after post-processing.
     classes : bool
