@@ -172,9 +172,13 @@ class _Dispatcher:
             self.client.cancel(list(self.submitted))
 
     def blocks_of(self, key: Any) -> str:
-        """Return the blocks of a task, such as "blocks 3 to 7", for a message."""
+        """Return the blocks of a task for a message, such as "block 3" or "blocks 3 to 7"."""
         numbers = next((ns for future, ns in self.submitted.items() if future.key == key), None)
-        return f"blocks {numbers[0]} to {numbers[-1]}" if numbers else str(key)
+        if not numbers:
+            return str(key)
+        if len(numbers) == 1:
+            return f"block {numbers[0]}"
+        return f"blocks {numbers[0]} to {numbers[-1]}"
 
     def _update_block_seconds(self, seconds: float, count: int) -> None:
         latest = seconds / max(count, 1)
