@@ -78,7 +78,7 @@ def schedule(
     sizes: Sizes,
     patch: Sequence[int],
     batch: int,
-    held: float,
+    val_fraction: float,
     minutes: float,
     speed: TrainingSpeed,
 ) -> Schedule:
@@ -96,19 +96,19 @@ def schedule(
         Spatial shape of a patch.
     batch : int
         Patches per step.
-    held : float
+    val_fraction : float
         Fraction of the training images used for validation; 0 with validation data.
     minutes : float
         Maximum duration of the training in minutes.
     speed : TrainingSpeed
         Speed for batches of this size.
     """
-    images = max(1, round(len(part.pairs) * (1 - held)))
+    images = max(1, round(len(part.pairs) * (1 - val_fraction)))
     all_patches = grid_patches(part, patch)
-    grid = max(1, round(all_patches * (1 - held)))
+    grid = max(1, round(all_patches * (1 - val_fraction)))
     patch_seconds = speed.whole_step / batch
     val_batches = math.ceil(
-        (all_patches * held if val is None else grid_patches(val, patch)) / batch
+        (all_patches * val_fraction if val is None else grid_patches(val, patch)) / batch
     )
     val_seconds = speed.epoch_seconds(0, val_batches)
     usual = minutes * 60 / _USUAL_EPOCHS
