@@ -489,6 +489,21 @@ def test_other_thresholds_do_not_predict_again(jobs) -> None:
 
 
 @pytest.mark.slow
+def test_maps_in_another_folder_are_predicted_again(jobs, tmp_path) -> None:
+    """Records of the earlier maps must not pass for the maps of the new folder."""
+    first = jobs.test(*MANUAL, chunks=True)
+    expected = read_labels(first / "per_image_instances", 2)
+    keys = (*MANUAL, "TEST.REUSE_PREDICTIONS=True", f"{SEG}.DATA_REMOVE_SMALL_OBJ=1")
+    words = jobs.words(
+        *keys, f"PATHS.RESULT_DIR.PER_IMAGE={tmp_path / 'moved'}", chunks=True, run_id=jobs.count
+    )
+    assert jobs.command(*words) == 0, jobs.command.err
+    assert (tmp_path / "moved").is_dir()
+    found = read_labels(first / "per_image_instances", 2)
+    np.testing.assert_array_equal(found > 0, expected > 0)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_halo")
 def test_histograms_of_stored_maps_depend_on_the_mask(jobs, tmp_path) -> None:
     """Thresholds of the same maps depend on the mask and on the growth mask."""

@@ -241,7 +241,11 @@ class BlockTest(TestRun):
     def _reuse_records(self, job: JobFolder, spec: JobSpec) -> JobSpec:
         """Delete outdated records, and return the specification with the blocks of the others."""
         earlier = JobSpec.load(job)
-        if earlier is None or earlier.maps_key != spec.maps_key or not Path(earlier.maps).is_dir():
+        if (
+            earlier is None
+            or earlier.maps_key != spec.maps_key
+            or not _has_same_maps(earlier, spec)
+        ):
             if job.path.exists() and not JobSpec.is_in(job):
                 raise UserError(
                     f"{job.path}: got a folder of other files, expected records of an earlier test "
@@ -296,3 +300,9 @@ def runner_for(dask: str | None, config: Config, device: Device) -> AbstractCont
 
 def _place(arrays: ArrayPlace | None) -> StoredPlace | None:
     return None if arrays is None else astuple(arrays)
+
+
+def _has_same_maps(earlier: JobSpec, spec: JobSpec) -> bool:
+    """Return True if the maps of an earlier test exist where this test stores its maps."""
+    folder = Path(earlier.maps)
+    return folder.is_dir() and folder.resolve() == Path(spec.maps).resolve()
