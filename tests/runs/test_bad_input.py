@@ -173,6 +173,8 @@ def test_full_disk_while_writing_a_checkpoint(
     write = Path.write_bytes
 
     def full(self: Path, contents: bytes) -> int:
+        if "checkpoint" not in self.name:
+            return write(self, contents)
         write(self, contents[:100])
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -566,7 +566,7 @@ def test_predict_processes_large_images_in_blocks(jobs, tmp_path, monkeypatch) -
 @pytest.mark.slow
 def test_a_prediction_interrupted_at_the_end_is_completed(jobs, tmp_path, monkeypatch) -> None:
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
-    out = tmp_path / "out"
+    out = tmp_path / "predicted"
     line = ("predict", jobs.images / "x", "--model", model, "--tables", "-o", out)
     monkeypatch.setattr(files, "_fits", lambda model, pair: False)
     move = os.replace
