@@ -244,7 +244,7 @@ def test_defaults_and_values_of_published_files_are_not_reported() -> None:
         ("DATA.VAL.DIST_EVAL", False, "False has no effect: the validation"),
         ("DATA.TEST.ARGMAX_TO_OUTPUT", False, "False has no effect: the most probable"),
         ("PATHS.LWR_Y_FILE", "a.npy", "'a.npy' has no effect: targets"),
-        ("PATHS.RESULT_DIR.PER_IMAGE_BIN", "x", "'x' has no effect: no such"),
+        ("PATHS.RESULT_DIR.PER_IMAGE_BIN", "x", "'x' has no effect: binarized images"),
         ("MODEL.BMZ.SOURCE_MODEL_DOI", "10.5281/x", "'10.5281/x' has no effect: networks"),
     ],
 )

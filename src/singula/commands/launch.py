@@ -97,22 +97,24 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     """
     port = str(_free_port())
     threads = str(max(1, available_cores() // count))
-    processes = []
-    for rank in range(count):
-        environment = {
-            "OMP_NUM_THREADS": threads,
-            **os.environ,
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(count),
-            "LOCAL_WORLD_SIZE": str(count),
-            "GROUP_WORLD_SIZE": "1",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
-        command = [sys.executable, "-m", "singula", *arguments]
-        processes.append(subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent()))
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for rank in range(count):
+            environment = {
+                "OMP_NUM_THREADS": threads,
+                **os.environ,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(count),
+                "LOCAL_WORLD_SIZE": str(count),
+                "GROUP_WORLD_SIZE": "1",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            }
+            command = [sys.executable, "-m", "singula", *arguments]
+            processes.append(
+                subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent())
+            )
         return _wait(processes)
     except KeyboardInterrupt:
         # A terminal sends SIGINT to all processes, other programs only to this one. Processes that
@@ -120,7 +122,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         for process in processes:
             process.terminate()
         _wait(processes)
-        INTERRUPTION.announced = processes[0].returncode in _ANNOUNCED
+        INTERRUPTION.announced = any(p.returncode in _ANNOUNCED for p in processes[:1])
         raise
     finally:
         for process in processes:
