@@ -65,11 +65,8 @@ def main() -> int:
             for rank in (0, 1)
         ]
         for node in nodes:
-            print(
-                node.communicate()[0][-300:]
-                if node.wait()
-                else "a launcher finished without an error"
-            )
+            output = node.communicate()[0]  # reads the pipe, so that the launcher never blocks
+            print(output[-300:] if node.returncode else "a launcher finished without an error")
         local = start(folder, "local", "--nproc_per_node=2", f"--master_port={free_port()}")
         local.communicate()
         results, expected = read_results(folder, "nodes"), read_results(folder, "local")

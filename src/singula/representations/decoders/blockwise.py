@@ -1,4 +1,4 @@
-"""Blockwise decoding, with the same instances as the whole image.
+"""Block-wise decoding, with the same instances as the whole image.
 
 Seeds of blocks that touch across a face are joined. The flood can depend on distant pixels. A block
 is therefore flooded with a halo and with one additional marker, *the unknown*, on all pixels

@@ -94,7 +94,7 @@ def flood_in_place(
     _raise_rim(labels)
     runs = _runs(labels, mask, apart=by_slices)
     parts = np.flatnonzero(runs[3] == -2)
-    # Room for all pixels, and for two incomplete chunks per level; unused memory is not allocated.
+    # Memory for all pixels and two incomplete chunks per level; unused pages are never allocated.
     cells = np.empty(8 * (labels.size // 7 + 2 * min(labels.size, _LEVELS) + 1), runs.dtype)
     compiled(_spread)(planes(labels), *_levels(surface, downhill), steps, runs, parts, cells)
 
