@@ -90,6 +90,8 @@ def test_every_reason_is_a_line_of_the_file(survey) -> None:
         ({"shape": (32, 128, 128), "size": (6, 24, 24)}, "MODEL.Z_DOWN", [1, 1, 2]),
         ({"shape": (64, 96, 96), "size": 24}, f"{SEG}.SEED_MORPH_SEQUENCE", ["erode"]),
         ({"shape": (1, 96, 96), "size": (1, 24, 24)}, "DATA.PATCH_SIZE", (1, 64, 64, 1)),
+        ({"size": 24}, "TEST.AUGMENTATION", False),
+        ({"shape": (64, 96, 96), "size": 24}, "TEST.AUGMENTATION", False),
     ],
 )  # fmt: skip
 def test_expected_choices(survey, facts, key: str, value) -> None:

@@ -31,7 +31,7 @@ MINUTE = 60_000
 # Small images and two epochs: the workflow is tested, not the quality.
 TINY = {
     "TRAIN.EPOCHS": "2", "TRAIN.BATCH_SIZE": "4", "DATA.PATCH_SIZE": "[64, 64, 1]",
-    "MODEL.FEATURE_MAPS": "[8, 16]", "DATA.TRAIN.REPLICATE": "1", "TEST.AUGMENTATION": False,
+    "MODEL.FEATURE_MAPS": "[8, 16]", "DATA.TRAIN.REPLICATE": "1", "TEST.AUGMENTATION": True,
     "DATA.TEST.PADDING": "[8, 8]", "MODEL.DROPOUT_VALUES": "[0, 0]",
 }  # fmt: skip
 
@@ -219,7 +219,7 @@ def _fill_the_form(tab: Any, empty: Interface) -> None:
     config = load_config(path)
     assert config.TRAIN.EPOCHS == 2
     assert config.MODEL.FEATURE_MAPS == (8, 16)
-    assert not config.TEST.AUGMENTATION
+    assert config.TEST.AUGMENTATION
     click(tab, "Save and run")
     tab.wait_for_url("**/run?config=**")
 

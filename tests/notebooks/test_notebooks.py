@@ -18,9 +18,7 @@ nbclient = pytest.importorskip("nbclient", reason="no notebook test: `pip instal
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("ipykernel")
 FOLDER = Path(__file__).parents[2] / "notebooks"
-TINY = (
-    "TRAIN.EPOCHS=1; DATA.TRAIN.REPLICATE=0; TEST.AUGMENTATION=False; MODEL.FEATURE_MAPS=[4, 8]; "
-)
+TINY = "TRAIN.EPOCHS=1; DATA.TRAIN.REPLICATE=0; MODEL.FEATURE_MAPS=[4, 8]; "
 TINY += "MODEL.DROPOUT_VALUES=[0, 0]; SYSTEM.NUM_CPUS=1; SYSTEM.NUM_WORKERS=0"
 
 

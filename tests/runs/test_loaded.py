@@ -83,6 +83,19 @@ def test_python_and_checkpoint_give_the_same(run, data_2d) -> None:
     )
 
 
+def test_one_forward_pass_per_tile_unless_views_are_averaged(run, data_2d) -> None:
+    image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array
+    model = singula.load(run)
+    passes = []
+    model.predictor.network.register_forward_hook(lambda *_: passes.append(1))
+    default = model.predict_maps(image)["B"]
+    once = len(passes)
+    np.testing.assert_array_equal(model.predict_maps(image, augment=False)["B"], default)
+    assert len(passes) == 2 * once
+    assert (model.predict_maps(image, augment=True)["B"] != default).any()
+    assert len(passes) == (2 + 8) * once
+
+
 def test_each_threshold_of_a_model_is_automatic_unless_given(run, data_2d) -> None:
     image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array
     manual = singula.load(run)

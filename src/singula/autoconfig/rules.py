@@ -299,11 +299,12 @@ def _resolution(survey: Survey) -> list[Choice]:
 
 def _testing(survey: Survey) -> list[Choice]:
     """Choose test-time augmentation and the thresholds of the scores."""
+    views = 8 if survey.ndim == 2 else 16
     return [
         Choice(
             "TEST.AUGMENTATION",
-            survey.ndim == 2,
-            "mean over 8 views" if survey.ndim == 2 else "16 views of a volume take long",
+            False,
+            f"one view; the mean over {views} takes {views} times as long and gains little",
         ),
         Choice("TEST.MATCHING_STATS_THS", [0.3, 0.5, 0.75], note="overlaps (IoU) for the scores"),
         Choice("TEST.MATCHING_STATS_THS_COLORED_IMG", [0.5]),

@@ -136,7 +136,9 @@ def predict(
     gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
     augment: Annotated[
         bool | None,
-        typer.Option("--augment/--no-augment", help="Average over flips and rotations."),
+        typer.Option(
+            "--augment/--no-augment", help="Average over flips and rotations [as in the run]."
+        ),
     ] = None,
     tables: Annotated[bool, typer.Option("--tables", help="Write measurements as CSV.")] = False,
     resume: Annotated[
