@@ -18,6 +18,8 @@ from singula.config.validate_model import multiples
 from singula.dataset.facts import Machine, Objects
 from singula.errors import UserError
 
+from .conftest import GPU
+
 SEG = "PROBLEM.INSTANCE_SEG"
 
 
@@ -62,8 +64,14 @@ def test_every_reason_is_a_line_of_the_file(survey) -> None:
         ({"size": 24, "shape": (100, 300)}, "DATA.PATCH_SIZE", (96, 96, 1)),
         ({"channels": 3}, "DATA.PATCH_SIZE", (128, 128, 3)),
         ({"channels": (1, 3)}, "DATA.FORCE_RGB", True),
-        ({"size": 8}, "MODEL.FEATURE_MAPS", [16, 32, 64]),
-        ({"size": 60}, "MODEL.FEATURE_MAPS", [16, 32, 64, 128, 256]),
+        ({"size": 24}, "MODEL.ARCHITECTURE", "unet_light"),
+        ({"size": 24, "machine": GPU}, "MODEL.ARCHITECTURE", "unet"),
+        ({"size": 5}, "MODEL.ARCHITECTURE", "unet"),
+        ({"size": 24, "shape": (9, 300)}, "MODEL.ARCHITECTURE", "unet"),
+        ({"size": 5}, "MODEL.FEATURE_MAPS", [16, 32, 64]),
+        ({"size": 8}, "MODEL.FEATURE_MAPS", [24, 48]),
+        ({"size": 60}, "MODEL.FEATURE_MAPS", [24, 48, 96, 192]),
+        ({"size": 60, "machine": GPU}, "MODEL.FEATURE_MAPS", [32, 64, 128, 256, 512]),
         ({"foreground": 0.01}, "DATA.PROBABILITY_MAP", True),
         ({"classes": (1, 2)}, "MODEL.N_CLASSES", 3),
         ({"classes": (1, 2)}, f"{SEG}.DATA_CHANNEL_WEIGHTS", (1, 1, 0.5)),
@@ -138,7 +146,7 @@ def test_more_minutes_give_more_epochs_within_the_time(survey) -> None:
 
 def test_a_short_training_gets_a_higher_contour_threshold(survey) -> None:
     facts = survey((1024, 1024), count=200)
-    assert propose(facts, minutes=5)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.2
+    assert propose(facts, minutes=1)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.2
     assert propose(facts, minutes=60)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.1
 
 

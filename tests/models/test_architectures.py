@@ -19,11 +19,13 @@ from singula.models import (
     downsampling,
     receptive_radius,
 )
+from singula.models.blocks import depth_to_space, space_to_depth
 from singula.models.units import multires_widths
 from singula.models.variants import ARCHITECTURES
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.report.model_plot import draw_model
 from singula.training.losses import Output
+from singula.util.architectures import downsampling_steps
 
 GLOBAL = {"resunet++", "seunet", "resunet_se", "unetr"}
 SHAPES = {2: (32, 32), 3: (8, 16, 16)}
@@ -36,7 +38,7 @@ def small(name: str, ndim: int, **changes: object) -> ModelSettings:
         "architecture": name,
         "feature_maps": (4, 8, 12),
         "dropout": (0.0, 0.0, 0.0),
-        "z_down": (1, 2),
+        "z_down": (1, 2, 2)[: downsampling_steps(name, 3)],
         # A decoder of four ReLUs may be dead at a pixel, or altogether.
         "transformer": TransformerSettings(
             4, 16, 4, 2, 2.0, every=2, filters=4, activation="elu", patch=SHAPES[ndim]
@@ -156,10 +158,12 @@ def test_no_radius_if_the_receptive_field_is_the_whole_image(name: str) -> None:
 
 def test_anisotropic_pooling_reduces_the_receptive_radius_along_z() -> None:
     for name in sorted(set(ARCHITECTURES) - GLOBAL):
-        radius = receptive_radius(small(name, 3, z_down=(1, 1)))
+        steps = downsampling_steps(name, 3)
+        flat = small(name, 3, z_down=(1,) * steps)
+        radius = receptive_radius(flat)
         assert radius is not None
         assert radius[0] < radius[1] == radius[2]
-        assert downsampling(small(name, 3, z_down=(1, 1))) == (1, 4, 4)
+        assert downsampling(flat) == (1, 2**steps, 2**steps)
 
 
 def test_the_radius_does_not_draw_random_numbers() -> None:
@@ -270,6 +274,41 @@ def test_an_impossible_transformer_is_a_user_error(changes: dict[str, object], w
     settings = small("unetr", 2, transformer=TransformerSettings(**{**values, **changes}))
     with pytest.raises(UserError, match=words):
         build_model(settings)
+
+
+def test_rearranged_pixels_equal_those_of_torch() -> None:
+    image = noise(2, 3, 8, 12)
+    features = space_to_depth(image, (2, 2))
+    assert torch.equal(features, nn.PixelUnshuffle(2)(image))
+    assert features.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(depth_to_space(features, (2, 2)), nn.PixelShuffle(2)(features))
+
+
+@pytest.mark.parametrize("cell", [(1, 2, 2), (2, 2, 2), (2, 1, 3)])
+def test_rearranged_voxels_are_restored(cell: tuple[int, ...]) -> None:
+    image = noise(2, 3, 4, 6, 12)
+    features = space_to_depth(image, cell)
+    assert torch.equal(depth_to_space(features, cell), image)
+    # The first pixels of all cells are a channel.
+    corner = tuple(slice(None, None, step) for step in cell)
+    assert torch.equal(features[:, 0], image[:, 0][(slice(None), *corner)])
+
+
+def test_a_slice_is_predicted_as_an_image() -> None:
+    """A volume of one slice, with kernels that are zero beside it, equals the 2D network."""
+    flat = made(small("unet_light", 2)).eval()
+    volume = made(small("unet_light", 3, z_down=(1, 1, 1))).eval()
+    weights = flat.state_dict()
+    for name, value in volume.state_dict().items():
+        found = weights[name]
+        if value.ndim == 5:
+            kernel = torch.zeros_like(value)
+            kernel[:, :, value.shape[2] // 2] = found
+            found = kernel
+        value.copy_(found)
+    image = noise(1, 1, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(volume(image[:, :, None])[:, :, 0], flat(image))
 
 
 DOCS = Path(__file__).parents[2] / "docs" / "architectures.md"

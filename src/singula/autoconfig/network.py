@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +20,12 @@ _MAX_LEVELS = {2: 5, 3: 4}
 _PATCH_PIXELS = {("cpu", 2): 1 << 18, ("cpu", 3): 1 << 17, ("gpu", 2): 1 << 18, ("gpu", 3): 1 << 20}
 _STEP_PIXELS = {("cpu", 2): 1 << 17, ("cpu", 3): 1 << 18, ("gpu", 2): 1 << 20, ("gpu", 3): 1 << 21}
 _BYTES_PER_PIXEL = 100  # memory of training per feature map of the finest level
+# The light network: feature maps of its finest level, duration of its training step relative to
+# that of a U-Net 16–256 (docs/benchmarks/architectures.md), and median radius below which
+# objects need the full resolution, in pixels
+_LIGHT_WIDTH = {2: 24, 3: 32}
+_LIGHT_COST = {2: 0.45, 3: 0.35}
+_MIN_RADIUS = 3.0
 _ANISOTROPIC = 1.5  # minimum ratio of voxel sizes for which z is downsampled later
 
 
@@ -32,13 +39,39 @@ def typical_shape(part: PartFacts) -> tuple[int, ...]:
     return tuple(int(side) for side in np.percentile(np.array(part.shapes), 25, axis=0))
 
 
-def choose_feature_maps(
+@dataclass(frozen=True)
+class Network:
+    """Chosen architecture and its levels.
+
+    Parameters
+    ----------
+    choices : tuple of Choice
+        ``MODEL.ARCHITECTURE``, ``MODEL.FEATURE_MAPS`` and, in volumes, ``MODEL.Z_DOWN``.
+    maps : tuple of int
+        Feature maps per level.
+    steps : tuple of tuple of int
+        Factor per axis of each downsampling step.
+    cost : float
+        Duration of a training step relative to a U-Net with 16 feature maps at the finest level.
+    pixel_width : float
+        Feature maps of the finest level per pixel of the image.
+    """
+
+    choices: tuple[Choice, ...]
+    maps: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
+    cost: float
+    pixel_width: float
+
+
+def choose_network(
     sizes: Sizes, shape: Sequence[int], anisotropy: float, machine: Machine
-) -> tuple[Choice, list[Choice]]:
-    """Choose the feature maps, and in volumes the downsampling along z.
+) -> Network:
+    """Choose the architecture, the feature maps, and in volumes the downsampling along z.
 
     At the coarsest level, large objects are a few pixels wide. There are fewer levels if the images
-    are too small for them.
+    are too small for them. A CPU trains a network whose finest features have half the resolution of
+    the image, unless objects are so small that their contours need every pixel.
 
     Parameters
     ----------
@@ -50,31 +83,38 @@ def choose_feature_maps(
         Voxel size along z relative to the voxel size in the plane.
     machine : Machine
         Machine that trains.
-
-    Returns
-    -------
-    maps : Choice
-        Feature maps per level.
-    z_down : list of Choice
-        Downsampling along z; empty in 2D.
     """
     wanted = 1 + math.floor(math.log2(max(2.0, sizes.side / 3)))
     levels = min(max(wanted, 3), _MAX_LEVELS[sizes.ndim])
     while levels > 2 and 2 ** (levels - 1) > max(2, min(shape[-2:]) // 4):
         levels -= 1
-    width = 32 if machine.gpus else 16
-    maps = [width * 2**level for level in range(levels)]
+    along_z = z_steps(levels, shape[0], anisotropy) if sizes.ndim == 3 else []
+    steps = [(*along_z[n : n + 1], 2, 2) for n in range(levels - 1)]
+    light = not machine.gpus and levels > 2 and sizes.radius >= _MIN_RADIUS
+    if light:
+        levels, width = levels - 1, _LIGHT_WIDTH[sizes.ndim]
+        per_pixel, cost = width / math.prod(steps[0]), _LIGHT_COST[sizes.ndim]
+        architecture = Choice(
+            "MODEL.ARCHITECTURE",
+            "unet_light",
+            "features of half the resolution: a CPU trains and predicts more than twice as fast",
+        )
+    else:
+        width = 32 if machine.gpus else 16
+        per_pixel, cost, why = width, (width / 16) ** 1.5, ""
+        if sizes.radius < _MIN_RADIUS and not machine.gpus:
+            why = f"objects have a radius of {sizes.radius:.1f} pixels, so every pixel counts"
+        architecture = Choice("MODEL.ARCHITECTURE", "unet", why)
+    maps = tuple(width * 2**level for level in range(levels))
     why = (
         f"{levels} levels: at the coarsest, large objects ({sizes.side:.0f} pixels) are a few "
         "pixels wide"
     )
-    choice = Choice(
-        "MODEL.FEATURE_MAPS", maps, why + ("" if machine.gpus else "; narrow, for a CPU")
-    )
-    if sizes.ndim == 2:
-        return choice, []
-    steps = z_steps(levels, shape[0], anisotropy)
-    return choice, [Choice("MODEL.Z_DOWN", steps, _why_steps(steps, anisotropy, shape[0]))]
+    narrow = "" if machine.gpus else "; narrow, for a CPU"
+    choices = [architecture, Choice("MODEL.FEATURE_MAPS", list(maps), why + narrow)]
+    if along_z:
+        choices.append(Choice("MODEL.Z_DOWN", along_z, _why_steps(along_z, anisotropy, shape[0])))
+    return Network(tuple(choices), maps, tuple(steps), cost, per_pixel)
 
 
 def z_steps(levels: int, depth: int, anisotropy: float) -> list[int]:
@@ -178,7 +218,7 @@ def choose_mirroring() -> Choice:
 
 
 def choose_batch_size(
-    survey: Survey, patch_size: Sequence[int], width: int, patches: int
+    survey: Survey, patch_size: Sequence[int], width: float, patches: int
 ) -> Choice:
     """Choose the batch size: large enough for stable gradients, within memory.
 
@@ -188,8 +228,8 @@ def choose_batch_size(
         Measurements of the data set.
     patch_size : sequence of int
         Sides of a patch and its channels.
-    width : int
-        Feature maps of the finest level.
+    width : float
+        Feature maps of the finest level per pixel of the image.
     patches : int
         Number of patches that cover the training images.
     """

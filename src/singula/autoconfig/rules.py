@@ -228,19 +228,18 @@ def _learning(
 ) -> tuple[list[Choice], float]:
     """Choose network, patch size and schedule, and return the number of pixels trained on."""
     shape = network.typical_shape(train)
-    maps, z_down = network.choose_feature_maps(sizes, shape, survey.anisotropy, survey.machine)
-    widths = [int(number) for number in maps.value]
-    along_z = z_down[0].value if z_down else []
-    steps = [[*([along_z[level]] if z_down else []), 2, 2] for level in range(len(widths) - 1)]
-    patch = network.choose_patch_size(survey, sizes, shape, steps)
+    chosen = network.choose_network(sizes, shape, survey.anisotropy, survey.machine)
+    patch = network.choose_patch_size(survey, sizes, shape, chosen.steps)
     patch_shape = patch.value[:-1]
     val_fraction = folders.validation_fraction(survey)
     batch = network.choose_batch_size(
-        survey, patch.value, widths[0], training.grid_patches(train, patch_shape)
+        survey, patch.value, chosen.pixel_width, training.grid_patches(train, patch_shape)
     )
     patches = int(batch.value)
     if speed is None:
-        speed = training.assumed_speed(survey.machine, widths[0], patches * math.prod(patch_shape))
+        speed = training.assumed_speed(
+            survey.machine, chosen.cost, patches * math.prod(patch_shape)
+        )
     val = folders.validation_part(survey)
     plan = training.schedule(train, val, sizes, patch_shape, patches, val_fraction, minutes, speed)
     epochs = training.choose_epochs(plan, sizes, patches, minutes, survey.machine, speed)
@@ -248,10 +247,8 @@ def _learning(
         patch,
         network.choose_mirroring(),
         network.choose_padding(patch.value),
-        Choice("MODEL.ARCHITECTURE", "unet"),
-        maps,
-        *z_down,
-        training.choose_dropout(widths),
+        *chosen.choices,
+        training.choose_dropout(chosen.maps),
         *training.choose_optimizer(),
         batch,
         *epochs,

@@ -14,10 +14,9 @@ from singula.training.speed import VALIDATION_SHARE, TrainingSpeed
 from singula.util.format import counted
 
 # Assumed if no step was timed: seconds per pixel and step on one core, for a U-Net with 16 to 256
-# feature maps in bfloat16 (see docs/init.md). The time grows with the width to the power of 1.5.
+# feature maps in bfloat16 (see docs/init.md)
 _CORE_SECONDS = 3.2e-6
 _GPU_FACTOR = 100.0
-_REFERENCE_WIDTH = 16
 _SCALING = 0.8  # speed that each further core adds
 _MIN_EPOCHS, _MAX_EPOCHS, _USUAL_EPOCHS = 10, 400, 24
 _MAX_STEPS = 30_000
@@ -55,20 +54,20 @@ def grid_patches(part: PartFacts, patch: Sequence[int]) -> int:
     return sum(counts[shape] for shape in part.shapes)
 
 
-def assumed_speed(machine: Machine, width: int, pixels: int) -> TrainingSpeed:
+def assumed_speed(machine: Machine, cost: float, pixels: int) -> TrainingSpeed:
     """Return the assumed speed if no training step was timed.
 
     Parameters
     ----------
     machine : Machine
         Machine that trains.
-    width : int
-        Feature maps of the finest level.
+    cost : float
+        Duration of a step relative to a U-Net with 16 feature maps at the finest level.
     pixels : int
         Number of pixels of a batch.
     """
     factor = _GPU_FACTOR if machine.gpus else 1 + _SCALING * (machine.cores - 1)
-    step = _CORE_SECONDS * (width / _REFERENCE_WIDTH) ** 1.5 / factor * pixels
+    step = _CORE_SECONDS * cost / factor * pixels
     return TrainingSpeed(step, VALIDATION_SHARE * step)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from singula.config.keys import key_table
 from singula.config.schema.root import Config
+from singula.util.architectures import downsampling_steps
 
 _SPLITS = ("TRAIN", "VAL", "TEST")
 
@@ -21,12 +22,13 @@ def resolve(config: Config) -> Config:
 
 
 def _lengths(config: Config) -> dict[str, Any]:
-    levels = len(config.MODEL.FEATURE_MAPS)
+    model = config.MODEL
+    levels = len(model.FEATURE_MAPS)
     lengths = {
         f"DATA.{split}.{name}": config.ndim for split in _SPLITS for name in ("OVERLAP", "PADDING")
     }
     lengths["MODEL.DROPOUT_VALUES"] = levels
-    lengths["MODEL.Z_DOWN"] = levels - 1
+    lengths["MODEL.Z_DOWN"] = downsampling_steps(model.ARCHITECTURE, levels)
     lengths["PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS"] = config.channel_count
     now = config.dotted()
     return {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from singula.config.keys import key_table
 from singula.config.schema.root import Config
 from singula.config.yaml_source import Problem
+from singula.util.architectures import downsampling_steps
 from singula.util.format import counted, grouped
 
 _UNUSED = {
@@ -67,11 +68,11 @@ def multiples(config: Config) -> tuple[int, ...]:
     """Return the numbers of which the sides of a patch must be multiples, along (z,) y and x."""
     if config.MODEL.ARCHITECTURE == "unetr":
         return (config.MODEL.vit.token,) * config.ndim
-    levels = len(config.MODEL.FEATURE_MAPS) - 1
-    plane = (2**levels,) * 2
+    model = config.MODEL
+    plane = (2 ** downsampling_steps(model.ARCHITECTURE, len(model.FEATURE_MAPS)),) * 2
     if config.ndim == 2:
         return plane
-    return (math.prod(step or 2 for step in config.MODEL.Z_DOWN), *plane)
+    return (math.prod(step or 2 for step in model.Z_DOWN), *plane)
 
 
 def _network(config: Config) -> Iterator[Problem]:
@@ -84,10 +85,12 @@ def _network(config: Config) -> Iterator[Problem]:
             "one for each level of MODEL.FEATURE_MAPS",
             "config.length",
         )
-    if config.ndim == 3 and len(model.Z_DOWN) != levels - 1:
+    steps = downsampling_steps(model.ARCHITECTURE, levels)
+    if config.ndim == 3 and len(model.Z_DOWN) != steps:
+        relation = "as many as" if steps == levels else "one less than"
         yield Problem(
-            f"MODEL.Z_DOWN: got {counted(len(model.Z_DOWN), 'value')}, expected {levels - 1}, "
-            "one less than MODEL.FEATURE_MAPS",
+            f"MODEL.Z_DOWN: got {counted(len(model.Z_DOWN), 'value')}, expected {steps}, "
+            f"{relation} MODEL.FEATURE_MAPS",
             "config.length",
         )
     if model.KERNEL_SIZE % 2 == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -260,6 +261,58 @@ class Upsample(nn.Module):
         """(N, channels_in, …) → (N, channels_out, … × factors)."""
         result: Tensor = self.layers(x)
         return result
+
+
+def space_to_depth(x: Tensor, cell: Sequence[int]) -> Tensor:
+    """Rearrange the pixels of each cell into channels.
+
+    The inverse is `depth_to_space`. In 2D it equals `torch.nn.PixelUnshuffle`, which has no
+    counterpart for volumes.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, [z,] y, x)
+        Image whose sides are multiples of `cell`.
+    cell : sequence of int
+        Pixels of a cell along each axis.
+
+    Returns
+    -------
+    Tensor, (N, C · pixels of a cell, ...)
+        In channels-last layout, which the convolutions use.
+    """
+    number, channels, *sides = x.shape
+    grid = [side // size for side, size in zip(sides, cell, strict=True)]
+    split = x.reshape(number, channels, *(n for pair in zip(grid, cell, strict=True) for n in pair))
+    places = range(2, 2 + 2 * len(cell), 2)
+    rows = split.permute(0, *places, 1, *(place + 1 for place in places))
+    return rows.reshape(number, *grid, channels * math.prod(cell)).movedim(-1, 1)
+
+
+def depth_to_space(x: Tensor, cell: Sequence[int]) -> Tensor:
+    """Rearrange channels into the pixels of cells: sub-pixel convolution after a convolution.
+
+    Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
+    Convolutional Neural Network", CVPR 2016. In 2D it equals `torch.nn.PixelShuffle`.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C · pixels of a cell, [z,] y, x)
+        Features.
+    cell : sequence of int
+        Pixels of a cell along each axis.
+
+    Returns
+    -------
+    Tensor, (N, C, ...)
+        Each side is multiplied by that of the cell.
+    """
+    number, channels, *grid = x.shape
+    ndim, width = len(cell), channels // math.prod(cell)
+    split = x.reshape(number, width, *cell, *grid)
+    order = [axis for place in range(ndim) for axis in (2 + ndim + place, 2 + place)]
+    sides = [side * size for side, size in zip(grid, cell, strict=True)]
+    return split.permute(0, 1, *order).reshape(number, width, *sides)
 
 
 def init_weights(module: nn.Module, generator: torch.Generator | None = None) -> None:

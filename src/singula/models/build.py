@@ -9,6 +9,7 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.models.settings import ModelSettings
+from singula.util.architectures import downsampling_steps
 from singula.util.arguments import instance, integer
 from singula.util.format import show
 
@@ -129,7 +130,8 @@ def _check(settings: object) -> None:
             "choose one of them",
             "model.architecture",
         )
-    needed = {"dropout": levels, "z_down": levels - 1 if settings.ndim == 3 else 0}
+    steps = downsampling_steps(name, levels) if settings.ndim == 3 and settings.z_down else 0
+    needed = {"dropout": levels, "z_down": steps}
     for field, count in ({"dropout": 1} if name == "unetr" else needed).items():
         found = len(getattr(settings, field))
         if found < count:

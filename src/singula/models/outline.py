@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from singula.models.settings import ModelSettings
+from singula.util.architectures import REARRANGED
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ _BLOCKS = {
     "seunet": "conv ×2 + SE",
     "resunet_se": "residual SE",
     "multiresunet": "MultiRes",
+    "unet_light": "conv ×2",
     "unext_v1": "ConvNeXt ×2",
 }
 _BOTTOM = {"resunet++": "residual + ASPP"}
-_DECODER = {"resunet++": "residual"}
+_DECODER = {"resunet++": "residual", "unet_light": "conv"}
 _SKIP = {
     "resunet++": "attention on the level below",
     "attention_unet": "attention gates",
@@ -58,11 +60,15 @@ def outline(settings: ModelSettings) -> Outline:
     if name == "unetr":
         return _unetr(settings)
     block, widths = _BLOCKS[name], settings.feature_maps
+    encoder = [f"{block}, {width}" for width in widths[:-1]]
     decoder = [f"{_DECODER.get(name, block)}, {width}" for width in widths[:-1]]
     if name == "resunet++":
         decoder[0] += " + ASPP"
+    if name in REARRANGED:
+        encoder.insert(0, "space to depth")
+        decoder.insert(0, "depth to space")
     return Outline(
-        tuple(f"{block}, {width}" for width in widths[:-1]),
+        tuple(encoder),
         f"{_BOTTOM.get(name, block)}, {widths[-1]}",
         tuple(decoder),
         _SKIP.get(name, ""),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from math import prod
 from typing import Any
 
+from singula.util.architectures import downsampling_steps
 from singula.util.arguments import flag, instance, integer, items, number, text
 
 
@@ -98,7 +100,8 @@ class ModelSettings:
     dropout : tuple of float
         Dropout probability of each level; the last applies to the transformer of UNETR.
     z_down : tuple of int
-        Pooling factor along z between levels (3D only); 0 means 2.
+        Factor along z of each downsampling step (3D only); 0 means 2, and so does an empty tuple
+        for all steps.
     batch_norm, kernel, upsample, activation
         See `singula.models.blocks`.
     transformer : TransformerSettings
@@ -117,7 +120,7 @@ class ModelSettings:
     architecture: str = "unet"
     feature_maps: tuple[int, ...] = (16, 32, 64, 128, 256)
     dropout: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
-    z_down: tuple[int, ...] = (0, 0, 0, 0)
+    z_down: tuple[int, ...] = ()
     batch_norm: bool = True
     kernel: int = 3
     upsample: str = "convtranspose"
@@ -140,13 +143,21 @@ class ModelSettings:
 
     @property
     def pooling(self) -> tuple[tuple[int, ...], ...]:
-        """Factor per axis between consecutive levels."""
+        """Factor per axis of each downsampling step, from the image to the coarsest level."""
         if self.architecture.lower() == "unetr":
             return ((2,) * self.ndim,) * self.transformer.depth
-        levels = range(len(self.feature_maps) - 1)
+        steps = range(downsampling_steps(self.architecture, len(self.feature_maps)))
         if self.ndim == 2:
-            return tuple((2, 2) for _ in levels)
-        return tuple((self.z_down[level] or 2, 2, 2) for level in levels)
+            return tuple((2, 2) for _ in steps)
+        return tuple(((self.z_down[step] if self.z_down else 0) or 2, 2, 2) for step in steps)
+
+    @property
+    def pixel_width(self) -> int:
+        """Features of the finest level per pixel of the image, rounded up."""
+        levels = len(self.feature_maps)
+        if downsampling_steps(self.architecture, levels) < levels:
+            return self.feature_maps[0]
+        return -(-self.feature_maps[0] // prod(self.pooling[0]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, so that a checkpoint can be read without running code."""

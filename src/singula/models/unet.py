@@ -6,6 +6,7 @@ MICCAI 2015; Çiçek et al., "3D U-Net", MICCAI 2016.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -23,7 +24,9 @@ from singula.models.blocks import (
     ConvBlock,
     LayerStyle,
     Upsample,
+    depth_to_space,
     init_weights,
+    space_to_depth,
 )
 from singula.models.skips import Skip, SkipSpec
 
@@ -46,6 +49,9 @@ class UNetParts:
         Creates a block before the heads.
     strided : bool
         True if the blocks downsample with a stride; False for maximum pooling before them.
+    rearranged : bool
+        True if the pixels of the finest grid are rearranged into channels: the first pooling factor
+        then applies to the image instead of features, and the output is rearranged back.
     """
 
     encoder: BlockFactory = ConvBlock
@@ -54,6 +60,7 @@ class UNetParts:
     skip: SkipFactory = Skip
     tail: Callable[[LayerStyle, int], Block] | None = None
     strided: bool = False
+    rearranged: bool = False
 
 
 class UShape(nn.Module):
@@ -149,7 +156,8 @@ class UNet(UShape):
     feature_maps : sequence of int
         Width of each level; the last is that of the bottleneck.
     pooling : sequence of tuple of int
-        Factor per axis between consecutive levels; one fewer than `feature_maps`.
+        Factor per axis between consecutive levels; one fewer than `feature_maps`. With
+        `UNetParts.rearranged`, the factor between image and finest level comes first.
     dropout : sequence of float
         One probability per level.
     upsample : str
@@ -171,9 +179,13 @@ class UNet(UShape):
     ) -> None:
         super().__init__(parts, style)
         depth = len(feature_maps) - 1
+        self.cell, pooling = (
+            ((1,) * style.ndim, pooling) if not parts.rearranged else (pooling[0], pooling[1:])
+        )
+        pixels = math.prod(self.cell)
         self.pooling = tuple(pooling)
         encoder: list[Block] = []
-        width = in_channels
+        width = in_channels * pixels
         for level in range(depth + 1):
             stride = pooling[level - 1] if parts.strided and level else ()
             spec = BlockSpec(width, feature_maps[level], dropout[level], stride, first=level == 0)
@@ -193,8 +205,8 @@ class UNet(UShape):
             pooling=pooling,
             dropout=dropout,
             upsample=upsample,
-            out_channels=out_channels,
-            n_classes=n_classes,
+            out_channels=out_channels * pixels,
+            n_classes=n_classes * pixels,
         )
         init_weights(self)
 
@@ -203,12 +215,15 @@ class UNet(UShape):
 
         The spatial shape must be a multiple of the product of the pooling factors.
         """
+        if self.parts.rearranged:
+            x = space_to_depth(x, self.cell)
         levels = []
         for block, pool in zip(self.encoder, self.pools, strict=True):
             x = block(x)
             levels.append(x)
             x = pool(x)
-        return self.decode(self.bottom(x), levels)
+        logits = self.decode(self.bottom(x), levels)
+        return depth_to_space(logits, self.cell) if self.parts.rearranged else logits
 
     def receptive_radius(self) -> tuple[int, ...] | None:
         """Return the radius of the receptive field per axis in pixels; None if unlimited.
@@ -220,8 +235,9 @@ class UNet(UShape):
         every = [m for m in self.modules() if isinstance(m, Block)]
         if any(block.reach is None for block in every):
             return None
-        step = np.ones(self.style.ndim, np.int64)
-        reach = self._reach_below(0, step)
+        step = np.array(self.cell, np.int64)
+        # A pixel influences all pixels of its cell.
+        reach = self._reach_below(0, step) + step - 1
         if self.tail is not None:
             reach = reach + _reach(self.tail, step, step)
         return tuple(int(r) for r in reach)

@@ -259,7 +259,7 @@ def predict_settings(
     # Convolutions of a batch of one float32 volume use a slower algorithm than batches of two.
     batch = 2 if model.ndim == 3 else 1
     if keys.TILE_SIZE == "auto" and reach is not None and not any(plan.overlap):
-        width = model.feature_maps[0]
+        width = model.pixel_width
         batch_pixels = max_tile_pixels(
             model.ndim, width, reduce_memory=keys.REDUCE_MEMORY, memory=memory
         )

@@ -106,7 +106,7 @@ def max_tile_pixels(
     ndim : {2, 3}
         Number of spatial axes.
     width : int
-        Channels of the finest level of the network.
+        Channels of the finest level of the network per pixel of the image.
     reduce_memory : bool
         Use a quarter of the memory.
     memory : int, optional

@@ -27,7 +27,7 @@ Activation = Literal[
 ]  # fmt: skip
 Architecture = Literal[
     "unet", "resunet", "resunet++", "attention_unet", "seunet", "resunet_se", "multiresunet",
-    "unetr", "unext_v1",
+    "unetr", "unet_light", "unext_v1",
 ]  # fmt: skip
 OnlySegmentation = Refuse(
     "that network is for another workflow; only instance segmentation is supported",

@@ -71,7 +71,7 @@ def max_pixels_of_tile(config: Config, device: torch.device, memory: int) -> int
         Bytes of memory for the network on a CPU.
     """
     model = from_config.model_settings(config)
-    width, free = model.feature_maps[0], free_gpu_memory(device)
+    width, free = model.pixel_width, free_gpu_memory(device)
     if free is None:
         max_pixels = min(max_tile_pixels(model.ndim, width), pixels_within(memory, width))
     else:
