@@ -104,7 +104,7 @@ def modules_after(code: str) -> set[str]:
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    return {name.split(".")[0] for name in result.stdout.splitlines()[-1].split()}
+    return set(result.stdout.splitlines()[-1].split())
 
 
 def test_importing_singula_imports_nothing_heavy() -> None:
@@ -117,6 +117,18 @@ def test_the_configuration_needs_neither_torch_nor_numpy() -> None:
     assert not {"torch", "numpy", "scipy", "skimage", "pandas"} & modules_after(
         "import singula.config"
     )
+
+
+def test_a_prediction_imports_neither_the_compiler_of_torch_nor_libraries_of_training() -> None:
+    code = """
+from singula.inference import predict_files
+from singula.models import ModelSettings, build_model, receptive_radius
+from singula.prediction import Predictor
+receptive_radius(ModelSettings(2, 1, 2))
+build_model(ModelSettings(2, 1, 2))
+"""
+    training = {"lightning", "torchmetrics", "tensorboard", "torch.utils.tensorboard"}
+    assert not (training | {"torch._dynamo", "pandas", "skimage"}) & modules_after(code)
 
 
 def test_public_names_exist() -> None:

@@ -319,7 +319,8 @@ def init_weights(module: nn.Module, generator: torch.Generator | None = None) ->
     """Initialize convolutions and dense layers: He-normal weights (ICCV 2015), zero biases."""
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
     for layer in module.modules():
-        if isinstance(layer, kinds):
+        # Drawing values for the meta device would import the compiler of torch (0.8 s).
+        if isinstance(layer, kinds) and not layer.weight.is_meta:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
