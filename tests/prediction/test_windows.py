@@ -146,6 +146,14 @@ def test_a_large_image_is_predicted_less_than_one_and_a_half_times() -> None:
     assert max_tile_pixels(2, 16, reduce_memory=True) == largest // 4
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_narrow_network_takes_larger_tiles_in_the_same_memory(ndim: int) -> None:
+    wide, narrow = max_tile_pixels(ndim, 16), max_tile_pixels(ndim, 6)
+    assert 2 * wide < narrow <= wide * 16 // 6
+    assert max_tile_pixels(ndim, 32) <= wide
+    assert max_tile_pixels(ndim, 6, memory=10**10) > narrow
+
+
 @pytest.mark.parametrize("largest", [600_000, 2_000_000])
 def test_the_halo_of_a_volume_is_reduced_if_it_costs_too_much(largest: int) -> None:
     shape, patch = (96, 384, 384), (32, 128, 128)

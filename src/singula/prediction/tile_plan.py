@@ -16,6 +16,9 @@ from singula.data.patches import Tile
 
 # Maximum pixels of a tile: larger tiles take more memory and no less time per pixel.
 _MAX_PIXELS = {2: 1_400_000, 3: 4_000_000}
+# The same times the channels of the finest level: narrow networks take larger tiles, which have
+# fewer pixels in halos.
+_MAX_VALUES = {2: 16 * 1_400_000, 3: 16 * 4_000_000}
 # With larger tiles on a GPU, reading and writing do not overlap with computing.
 _MAX_PIXELS_ON_GPU = {2: 5_000_000, 3: 16_000_000}
 # Float32 convolutions are slower if the widest features, which have twice the channels of the
@@ -112,7 +115,7 @@ def max_tile_pixels(
     memory : int, optional
         Free memory of a GPU in bytes, of which four fifths are used.
     """
-    max_pixels, usable = _MAX_PIXELS[ndim], _BYTES
+    max_pixels, usable = max(_MAX_PIXELS[ndim], _MAX_VALUES[ndim] // max(1, width)), _BYTES
     if memory is not None:
         max_pixels = min(_MAX_PIXELS_ON_GPU[ndim], _VALUES_ON_GPU // max(1, width))
         usable = memory * 4 // 5
