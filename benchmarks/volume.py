@@ -9,6 +9,9 @@ background. Then trains a small 3D U-Net on such tiles unless `--model` is given
 run` in blocks in a separate process. Its memory is read from /proc twice a second (Linux): the
 proportional set size (PSS) of the process and all its children, which counts shared memory once.
 
+Without Dask, it also prints the CPU nanoseconds per voxel by phase: of empty blocks (no voxel of
+the ellipsoid within `MARGIN` voxels), and of blocks with at least half of their voxels in it.
+
 With `--folder`, all files are kept there, and an existing volume or network is reused. `--go-on`
 continues an interrupted run: finished blocks are skipped.
 """
@@ -34,6 +37,7 @@ TILE, SHARD, CHUNK = 128, 256, 64
 TILES = 8
 # Of the drawn values: what is left of a camera with 12 bits, and what noise is added
 SCALE, NOISE = 8, 4
+MARGIN = 64
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,12 @@ class Tiles:
         return np.maximum(image + self.noise[box], 0).astype(np.uint16)
 
 
+def half_axis(side: int, empty: float) -> float:
+    """Return the radius of the ellipsoid in voxels; if nothing is empty, it contains the cube."""
+    # An ellipsoid that fills more than its box would be cut off: then the box is full.
+    return side / 2 * (6 * (1 - empty) / pi) ** (1 / 3) if empty else side
+
+
 def write_volume(path: Path, side: int, empty: float, tiles: Tiles) -> int:
     """Write a cube, and return the number of voxels in the ellipsoid."""
     import zarr
@@ -86,9 +96,7 @@ def write_volume(path: Path, side: int, empty: float, tiles: Tiles) -> int:
     array = group.create_array(
         "0", shape=shape, dtype=np.uint16, chunks=(CHUNK,) * 3, shards=(SHARD,) * 3, fill_value=0
     )
-    # An ellipsoid that fills more than its box would be cut off: then the box is full.
-    half = side / 2 * (6 * (1 - empty) / pi) ** (1 / 3) if empty else side
-    inside = 0
+    half, inside = half_axis(side, empty), 0
     for z in range(0, side, SHARD):
         for y in range(0, side, SHARD):
             for x in range(0, side, SHARD):
@@ -248,6 +256,41 @@ def singula(config: Path, folder: Path, name: str, gpu: str | None, *changes: st
     return [*command, *(word for change in changes for word in ("--set", change))]
 
 
+def print_blocks(times: Path, plan: Path, half: float) -> None:
+    """Print the CPU time per voxel of empty blocks and of blocks in tissue, by phase."""
+    spec = json.loads(plan.read_text())
+    shape, block = spec["shape"], spec["block"]
+    spent: dict[str, dict[bool, list[float]]] = {}
+    for phase, number, seconds in json.loads(times.read_text()):
+        name, _, level = phase.partition("-level")
+        sides = [b * 2 ** int(level or 0) for b in block]
+        counts = [-(-size // side) for size, side in zip(shape, sides, strict=True)]
+        starts = [p * s for p, s in zip(np.unravel_index(number, counts), sides, strict=True)]
+        box = [(a, min(a + s, n)) for a, s, n in zip(starts, sides, shape, strict=True)]
+        tissue, near = (share(box, shape[0] / 2, half + margin) for margin in (0, MARGIN))
+        if near > 0 and tissue < 0.5:
+            continue
+        row = spent.setdefault(f"{name}, coarser" if level else name, {})
+        both = row.setdefault(near > 0, [0.0, 0])
+        both[0] += seconds
+        # Coarser levels are counted per voxel of the finest one.
+        both[1] += 0 if int(level or 1) > 1 else int(np.prod([b - a for a, b in box]))
+    print("| phase | empty, ns per voxel | tissue, ns per voxel |\n|---|---|---|")
+    totals = [0.0, 0.0]
+    for name, row in spent.items():
+        found = [row.get(kind, [0.0, 0]) for kind in (False, True)]
+        values = [1e9 * seconds / voxels if voxels else 0 for seconds, voxels in found]
+        totals = [a + b for a, b in zip(totals, values, strict=True)]
+        print(f"| {name} | {values[0]:.1f} | {values[1]:.0f} |")
+    print(f"| all | {totals[0]:.1f} | {totals[1]:.0f} |", flush=True)
+
+
+def share(box: list[tuple[int, int]], center: float, half: float) -> float:
+    """Return the fraction of sampled points of a box that are in the ellipsoid."""
+    axes = [((np.linspace(a, b, 17) - center) / half) ** 2 for a, b in box]
+    return float((axes[0][:, None, None] + axes[1][:, None] + axes[2] < 1).mean())
+
+
 def on_disk(folder: Path) -> float:
     """Return the size of all files in MB."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
@@ -298,13 +341,19 @@ def main() -> None:
     config = configuration(folder, volume, options)
     model = options.model or train(folder, config, options.gpu)
     changes = ["TRAIN.ENABLE=False", f"PATHS.CHECKPOINT_FILE={model.absolute()}", *options.change]
-    command = singula(config, folder, options.name, options.gpu, *changes)
+    command, times = singula(config, folder, options.name, options.gpu, *changes), None
     if options.dask:
         command += ["--dask", options.dask]
+    else:
+        times = folder / "times.json"
+        command[1:3] = [str(Path(__file__).with_name("timed_blocks.py")), str(times)]
     if not options.go_on:
         shutil.rmtree(folder / options.name, ignore_errors=True)
     spent = watch(command, folder / f"{options.name}.log")
     report(folder / options.name, side, json.loads(note.read_text())["inside"], spent)
+    if times is not None:
+        plan = next((folder / options.name / "results").glob("*/chunks/volume/plan.json"))
+        print_blocks(times, plan, half_axis(side, options.empty))
     if options.folder is None:
         shutil.rmtree(folder)
 

@@ -84,7 +84,8 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
         for end in (LOW, HIGH)
     }
     component = union_components(
-        [len(p.first) for p in parts], face_pairs(grid, lambda *side: faces[side])
+        [len(p.first) for p in parts],
+        face_pairs(grid, (lambda *side, n=n: faces[(n, *side)] for n in range(len(grid)))),
     )
     keep = None
     if chosen.remove_before:

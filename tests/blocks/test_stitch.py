@@ -31,6 +31,14 @@ def label_blocks(mask, grid):
     return labels, first
 
 
+def by_block(faces, grid):
+    """Yield a function of axis and end for each block, valid until the next block."""
+    for number in range(len(grid)):
+        current = [number]
+        yield lambda axis, end, current=current: faces[current[0], axis, end]
+        current[:] = [None]
+
+
 def faces_of(labels, ndim):
     return {
         (number, axis, end): face_of(block, axis, end)
@@ -57,7 +65,7 @@ def test_labels_of_blocks_equal_labels_of_the_whole_image(case, rows):
     try:
         labels, first = label_blocks(mask, grid)
         faces = faces_of(labels, mask.ndim)
-        pairs = face_pairs(grid, lambda *side: faces[side])
+        pairs = face_pairs(grid, by_block(faces, grid))
         component = union_components([len(f) for f in first], pairs)
     finally:
         stitch._MAX_ROWS = before
@@ -79,9 +87,7 @@ def test_small_components_get_no_id_and_leave_no_gap(case, min_pixels):
     pixels = [np.bincount(block.ravel(), minlength=len(f) + 1)[1:]
               for block, f in zip(labels, first, strict=True)]  # fmt: skip
     faces = faces_of(labels, mask.ndim)
-    component = union_components(
-        [len(f) for f in first], face_pairs(grid, lambda *side: faces[side])
-    )
+    component = union_components([len(f) for f in first], face_pairs(grid, by_block(faces, grid)))
     keep = sum_over(component, np.concatenate(pixels)) >= min_pixels
     ids = label_in_raster_order(component, np.concatenate(first), keep)
     whole, count = ndimage.label(mask)

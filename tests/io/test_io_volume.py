@@ -253,3 +253,53 @@ def test_coarser_pixels_are_means(shape: list[int], data: st.DataObject) -> None
 def test_thick_slices_are_not_downsampled_at_first() -> None:
     steps = [level.steps for level in plan_levels((5, 1100, 700), (2.0, 0.5, 0.5))]
     assert steps == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8)]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("shards", [False, True])
+def test_copied_boxes_equal_written_ones(tmp_path: Path, ndim: int, shards: bool) -> None:
+    """Boxes without files, copied boxes and levels of copied boxes, with a border."""
+    side = 8
+    shape = (3 * side,) * (ndim - 1) + (2 * side + 3, 2)
+    image = BlockArray.create(
+        tmp_path / "image.zarr",
+        shape,
+        np.float32,
+        ndim=ndim,
+        chunks=(4,) * ndim,
+        shards=(side,) * ndim if shards else None,
+    )
+    boxes = [tuple(slice(side * i, side * (i + 1)) for i in index)
+             for index in np.ndindex(*(3,) * (ndim - 1), 2)]  # fmt: skip
+    pixels = np.random.default_rng(0).random((*(side,) * ndim, 2)).astype(np.float32)
+    image.write(boxes[0], pixels)
+    image.write(boxes[1], np.zeros_like(pixels))
+    image.copy(boxes[0], boxes[2])
+    image.copy(boxes[1], boxes[0 + len(boxes) - 1])
+    np.testing.assert_array_equal(image.read(boxes[2]), pixels)
+    assert not image.is_blank(boxes[0])
+    assert image.is_blank(boxes[1])
+    assert image.is_blank(boxes[-1])
+    image.copy(boxes[-1], boxes[2])  # an earlier file is removed
+    assert image.is_blank(boxes[2])
+    assert not image.read(boxes[2]).any()
+
+
+def test_a_level_is_copied_if_the_finer_files_are_equal(tmp_path: Path, monkeypatch) -> None:
+    shape, side = (512, 1100), 64
+    image = BlockArray.create(
+        tmp_path / "image.zarr", shape, np.uint16, ndim=2, chunks=(32, 32), shards=(side, side)
+    )
+    pixels = np.zeros(shape, np.uint16)
+    tile = np.random.default_rng(0).integers(0, 99, (128, 128))
+    pixels[:256, :1024] = np.tile(tile, (2, 8))
+    coarser, computed = BlockArray._coarser, []
+    monkeypatch.setattr(
+        BlockArray, "_coarser", lambda *args: computed.append(args[2]) or coarser(*args)
+    )
+    fill(image, pixels)
+    for level in range(1, len(image.levels)):
+        whole = (slice(None),) * 2
+        expected = mean(image.read(whole, level - 1), image.levels[level].halved)
+        np.testing.assert_array_equal(image.read(whole, level), expected)
+    assert computed.count(1) == 1

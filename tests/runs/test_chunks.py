@@ -19,7 +19,7 @@ from singula.blocks import JobFolder
 from singula.gui.guard import Guard
 from singula.gui.results import measurements, open_results
 from singula.inference import files
-from singula.io.block_array import BlockArray
+from singula.io.block_array import BlockArray, mean, nearest
 from singula.io.read import read_labels as read_labels_of
 from singula.io.write import write_tiff
 from singula.prediction import tile_plan
@@ -152,8 +152,7 @@ def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
                 pd.read_csv(whole / name / table), pd.read_csv(chunks / name / table), rtol=1e-9
             )
     one, two = (pd.read_csv(run / "metrics.csv") for run in (whole, chunks))
-    # A block cannot tell the true points and distances of instances that it cuts.
-    shared = [c for c in one.columns if "per_patch" not in c and c != "per_image_iou_P"]
+    shared = [c for c in one.columns if "per_patch" not in c]
     pd.testing.assert_frame_equal(one[shared], two[shared], rtol=1e-6)
     for path in sorted((whole / "instance_associations").iterdir()):
         other = chunks / "instance_associations" / path.name
@@ -721,3 +720,57 @@ def test_dask_is_optional(jobs, monkeypatch) -> None:
     assert jobs.command(*jobs.words(chunks=True, run_id=jobs.count), "--dask", "local:2") == 2
     assert "distributed is not installed" in jobs.command.err
     assert install_command("dask") in jobs.command.err
+
+
+LARGE = (400, 392)  # 5 × 7 blocks of 80 × 64, the last ones smaller
+
+
+def sparse_image(folder: Path, kind: str) -> Path:
+    """Write an image that is constant except for cells in one corner."""
+    image = np.full(LARGE, 90 if kind == "background" else 0, np.uint8)
+    labels = np.zeros(LARGE, np.uint16)
+    if kind != "empty":
+        made = make_image((72, 60), np.random.default_rng(8))
+        corner = (slice(0, 72), slice(-60, None))
+        image[corner], labels[corner] = made.image, made.labels
+    write_tiff(folder / "x" / "large.tif", image, "YX")
+    write_tiff(folder / "y" / "large.tif", labels, "YX")
+    return folder
+
+
+@pytest.mark.parametrize("kind", fast_first(["corner", "background", "empty"]))
+def test_constant_blocks_have_the_results_of_the_whole_image(jobs, tmp_path, kind, monkeypatch):
+    """Maps, coarser levels and instances are equal, although most blocks are copied."""
+    jobs.images = sparse_image(tmp_path / "sparse", kind)
+    written, write = [], BlockArray.write
+    monkeypatch.setattr(
+        BlockArray,
+        "write",
+        lambda self, box, array, level=0: (
+            written.append((self.path.parent.name, level)) or write(self, box, array, level)
+        ),
+    )
+    whole, chunks = (jobs.test(*MANUAL, chunks=c) for c in (False, True))
+    maps = BlockArray.open(chunks / "per_image" / "large.zarr")
+    expected = np.moveaxis(tifffile.imread(whole / "per_image" / "large.tif"), 0, -1)
+    everything = (slice(None),) * 2
+    np.testing.assert_allclose(maps.read(everything), expected, atol=2e-5)
+    one, two = (read_labels(run / "per_image_instances", 2) for run in (whole, chunks))
+    assert (one.max() > 0) == (kind != "empty")
+    np.testing.assert_array_equal(one, two)
+    one, two = (pd.read_csv(run / "metrics.csv") for run in (whole, chunks))
+    shared = [c for c in one.columns if "per_patch" not in c]
+    pd.testing.assert_frame_equal(one[shared], two[shared], rtol=1e-6)
+    labels = BlockArray.open(chunks / "per_image_instances" / "large.zarr")
+    for image, reduce in ((maps, mean), (labels, nearest)):
+        for number, level in enumerate(image.levels[1:], 1):
+            finer = np.ascontiguousarray(image.read(everything, number - 1))
+            found = image.read(everything, number)
+            np.testing.assert_array_equal(found, reduce(finer, level.halved))
+    n_blocks = 5 * 7
+    # Near the border, up to four kinds along each axis; and the blocks near the cells
+    assert written.count(("per_image", 0)) <= 4 * 4 + 4 < n_blocks
+    if kind != "background":  # which this network takes for an instance
+        assert written.count(("per_image_instances", 0)) <= 4 * (kind == "corner")
+    files = list((chunks / "per_image" / "large.zarr" / "0").rglob("c/*/*/*"))
+    assert len(files) == n_blocks

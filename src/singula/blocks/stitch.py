@@ -179,22 +179,30 @@ def sum_over(component: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def face_pairs(
-    grid: Grid, face: Callable[[int, int, int], Face]
+    grid: Grid, faces: Iterable[Callable[[int, int], Face]]
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield the touching labels at all faces between blocks, for `union_components`.
+
+    The faces of one layer of blocks are in memory at the same time.
 
     Parameters
     ----------
     grid : Grid
         Blocks of the image.
-    face : callable
-        Return the face of a block from its number, an axis, and `LOW` or `HIGH`.
+    faces : iterable of callable
+        For each block in the order of the numbers, a function that returns a face from an axis and
+        `LOW` or `HIGH`. It is called before the next block is requested.
     """
-    for number in range(len(grid)):
-        for axis, following in grid.next_blocks(number):
-            low = face(number, axis, HIGH)
-            if not len(low.places):
+    waiting: dict[tuple[int, int], tuple[int, Face]] = {}
+    for number, face in enumerate(faces):
+        for axis in range(len(grid.shape)):
+            before = waiting.pop((number, axis), None)
+            if before is None:
                 continue
-            high = face(following, axis, LOW)
+            low = face(axis, LOW)
+            if len(low.places):
+                yield before[0], number, touching_pairs(before[1], low)
+        for axis, following in grid.next_blocks(number):
+            high = face(axis, HIGH)
             if len(high.places):
-                yield number, following, touching_pairs(low, high)
+                waiting[following, axis] = number, high

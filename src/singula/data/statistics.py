@@ -69,7 +69,11 @@ class Statistics:
             for first in range(0, len(flat), _SAMPLES):
                 part = flat[first : first + _SAMPLES]
                 for channel, counts in enumerate(self.counts):
-                    counts += np.bincount(part[:, channel], minlength=65536)
+                    plane = part[:, channel]
+                    if plane.min() == plane.max():  # as in empty areas, much faster
+                        counts[int(plane[0])] += len(plane)
+                    else:
+                        counts += np.bincount(plane, minlength=65536)
             return
         sizes = zip(origin, image.shape, strict=False)
         box = tuple(slice(first, first + size) for first, size in sizes)
@@ -81,7 +85,8 @@ class Statistics:
         """Return the content as arrays by name."""
         arrays: dict[str, npt.NDArray[Any]] = {"exact": np.array(self.exact)}
         if self.counts is not None:
-            arrays["counts"] = np.stack(self.counts)
+            stop = max(int(np.flatnonzero(counts).max(initial=-1)) + 1 for counts in self.counts)
+            arrays["counts"] = np.stack(self.counts)[:, :stop]
         if any(self.samples):
             arrays["samples"] = np.stack([np.concatenate(values) for values in self.samples])
         return arrays
@@ -94,7 +99,10 @@ class Statistics:
             channels = len(counts if counts is not None else samples if samples is not None else ())
             self.samples = [[] for _ in range(channels)]
         if counts is not None:
-            self.counts = list(counts if self.counts is None else self.counts + counts)
+            if self.counts is None:
+                self.counts = [np.zeros(65536, np.int64) for _ in self.samples]
+            for total, part in zip(self.counts, counts, strict=True):
+                total[: len(part)] += part
         for values, more in zip(self.samples, samples if samples is not None else (), strict=False):
             values.append(more)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,15 @@ import numpy as np
 
 from singula.io import written
 from singula.io.atomic import make_folder, write_error
+from singula.io.block_files import ArrayFiles
 from singula.io.downsample import mean, nearest
 from singula.io.entries import reader_path
 from singula.io.external import Boundary
 from singula.io.formats import ngff
 from singula.io.formats.containers import library
 from singula.io.image import AnyArray, ArrayPlace
-from singula.io.write import write_json
 from singula.io.write_large import write_hdf5_from, write_tiff_from
+from singula.io.zarr_groups import list_labels, make_groups, read_group, set_attributes
 from singula.util.arguments import text
 from singula.util.boxes import Box, boxes, clipped
 
@@ -26,6 +26,7 @@ __all__ = ["BlockArray", "mean", "nearest", "write_hdf5_from", "write_tiff_from"
 
 _CHUNKS = {2: (1024, 1024), 3: (64, 256, 256)}
 _ATTRIBUTE = "singula"  # attribute of the group with the parameters of `create`
+_MAX_KNOWN = 64  # coarser boxes that are copied if the files below them recur
 
 
 class BlockArray:
@@ -67,6 +68,7 @@ class BlockArray:
 
     def __init__(self, path: Path, inside: str = "") -> None:
         self.path, self.inside = reader_path(path), text(inside, "inside")
+        self._boundary = Boundary(self.path, self.path, ArrayPlace())
         settings = self._attributes()[_ATTRIBUTE]
         self.ndim = int(settings["ndim"])
         self.shape = tuple(settings["shape"])
@@ -77,6 +79,7 @@ class BlockArray:
         self.unit = settings["unit"]
         self.levels = ngff.plan_levels(self.spatial_shape, self.spacing)
         self._arrays: dict[int, Any] = {}
+        self._known: dict[tuple[int, bytes], Box] = {}
 
     @classmethod
     def open(cls, path: Path | str, inside: str = "") -> BlockArray:
@@ -162,7 +165,7 @@ class BlockArray:
             make_folder(path.parent)
             written.make_way(path)
             written.record_open(path)
-            _make_groups(zarr, path, inside)
+            make_groups(zarr, path, inside)
             group = zarr.open_group(
                 path / inside, mode="w", zarr_format=3, attributes={_ATTRIBUTE: settings}
             )
@@ -258,6 +261,23 @@ class BlockArray:
             return np.ascontiguousarray(self._array(level)[bounds])
         return np.moveaxis(self._array(level)[(slice(None), *bounds)], 0, -1)
 
+    def is_blank(self, box: Sequence[slice], level: int = 0) -> bool:
+        """Return True if no file overlaps a box: all of its pixels are 0; no pixel is read."""
+        return not self._files(level).exist(clipped(box, self.levels[level].shape))
+
+    def copy(self, source: Box, target: Box, level: int = 0) -> None:
+        """Write the pixels of a box into a box of the same shape by copying its files.
+
+        Raises
+        ------
+        UserError
+            ``storage.…``: the disk is full, or the folder cannot be written.
+        """
+        try:
+            self._files(level).copy(source, target)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
     def read_ids(self, box: Sequence[slice]) -> AnyArray:
         """Read a box of labels without classes."""
         array = self.read(box)
@@ -266,7 +286,8 @@ class BlockArray:
     def build_level(self, level: int, box: Sequence[slice]) -> None:
         """Compute a box of a coarser level from the previous level, which must be complete there.
 
-        Labels keep every second pixel, so that ids are never mixed. Images are averaged.
+        Labels keep every second pixel, so that ids are never mixed. Images are averaged. Empty
+        boxes stay without a file, and the result of an earlier box with equal files is copied.
 
         Parameters
         ----------
@@ -283,7 +304,18 @@ class BlockArray:
             slice(b.start * 2, b.stop * 2) if half else b
             for b, half in zip(bounds, halved, strict=True)
         )
+        source = clipped(source, self.levels[level - 1].shape)
+        files = self._files(level - 1)
+        if not files.exist(source):
+            return
+        key = level, files.digest(source)
+        if key in self._known:
+            self.copy(self._known[key], bounds, level)
+            return
         self.write(bounds, self._coarser(source, level, halved), level)
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.pop(next(iter(self._known)))
+        self._known[key] = bounds
 
     def _coarser(self, source: Box, level: int, halved: Sequence[bool]) -> AnyArray:
         """Downsample a box of the previous level.
@@ -342,8 +374,8 @@ class BlockArray:
             ome["omero"] = {"channels": [_channel(title, self.dtype) for title in self.names]}
         parent, _, last = self.inside.rpartition("/")
         if parent.rpartition("/")[2] == "labels":
-            _list_labels(self.path / parent, last)
-        _set_attributes(self.path / self.inside, {"ome": ome})
+            list_labels(self.path / parent, last)
+        set_attributes(self.path / self.inside, {"ome": ome})
         try:
             written.record(self.path)
         except OSError as error:
@@ -355,30 +387,24 @@ class BlockArray:
             from singula.io.formats.zarr_store import BoundedStore
 
             folder = self.path / self.inside / str(level)
-            store = BoundedStore(folder, self._boundary(), read_only=False)
+            store = BoundedStore(folder, self._boundary, read_only=False)
             self._arrays[level] = zarr.open_array(store, mode="r+")
         return self._arrays[level]
 
-    def _boundary(self) -> Boundary:
-        return Boundary(self.path, self.path, ArrayPlace())
+    def _files(self, level: int) -> ArrayFiles:
+        folder = self.path / self.inside / str(level)
+        return ArrayFiles(self._array(level), folder, self._boundary, self.ndim)
 
     def _attributes(self) -> dict[str, Any]:
-        self._boundary().check(self.path / self.inside / "zarr.json")
-        attributes = _read_group(self.path / self.inside)
+        self._boundary.check(self.path / self.inside / "zarr.json")
+        attributes = read_group(self.path / self.inside)
         if _ATTRIBUTE not in attributes:
             raise ValueError(f"{self.path / self.inside}: was not created by this program")
         return attributes
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for another process, without open arrays."""
-        return {**self.__dict__, "_arrays": {}}
-
-
-def _make_groups(zarr: Any, path: Path, inside: str) -> None:
-    """Create the parent groups of the image that do not exist."""
-    parts = inside.split("/") if inside else []
-    for depth in range(len(parts)):
-        zarr.open_group(path.joinpath(*parts[:depth]), mode="a", zarr_format=3)
+        """Return the state for another process, without open arrays and known files."""
+        return {**self.__dict__, "_arrays": {}, "_known": {}}
 
 
 def _channel(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
@@ -386,26 +412,3 @@ def _channel(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
     largest = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
     window = {"min": 0.0, "max": largest, "start": 0.0, "end": largest}
     return {"label": name, "color": "FFFFFF", "window": window, "active": True}
-
-
-def _list_labels(folder: Path, name: str) -> None:
-    """Add the name of a label image to the list in its ``labels`` group."""
-    listed = _read_group(folder).get("ome", {}).get("labels", [])
-    _set_attributes(
-        folder, {"ome": {"version": ngff.VERSION, "labels": [*dict.fromkeys([*listed, name])]}}
-    )
-
-
-def _read_group(folder: Path) -> dict[str, Any]:
-    try:
-        metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}: is not a Zarr ({error})") from error
-    attributes: dict[str, Any] = metadata.get("attributes", {})
-    return attributes
-
-
-def _set_attributes(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Update attributes of a group; its file is replaced atomically."""
-    merged = {**_read_group(folder), **attributes}
-    write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": merged})

@@ -6,8 +6,9 @@ has the same position, and the same pixels are mirrored at the border of the ima
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -22,6 +23,8 @@ from singula.util.boxes import Box, local, shape_of
 from singula.util.memory import retry_with_less_memory
 
 Read = Callable[[Box], npt.NDArray[Any]]
+ConstantKey = tuple[tuple[float, ...], tuple[bytes, ...]]
+"""Value of a constant part of an image, and the position of a block in the pooling grid."""
 _MAX_CACHED = 4
 TOO_LITTLE_MEMORY = "not enough memory to predict a single patch of DATA.PATCH_SIZE"
 
@@ -143,17 +146,40 @@ class BlockPredictor:
         self._constants: dict[tuple[float, ...], dict[str, FloatArray]] = {}
 
     def __call__(self, core: Box) -> dict[str, FloatArray]:
-        """Return maps by name, each with the shape of the block.
+        """Return maps by name, each with the shape of the block; see `predict`."""
+        maps, _ = self.predict(core)
+        if maps is None:
+            raise RuntimeError("the maps of a block are not known")
+        return maps
+
+    def predict(
+        self, core: Box, known: Container[ConstantKey] = ()
+    ) -> tuple[dict[str, FloatArray] | None, ConstantKey | None]:
+        """Return the maps of a block, and a key that is equal for blocks with equal maps.
 
         If all pixels of the block and its halo have the same value, as in empty areas, the network
         predicts only a small image of that value.
+
+        Parameters
+        ----------
+        core : Box
+            The block.
+        known : container of ConstantKey
+            Keys of the blocks whose maps are not needed again.
+
+        Returns
+        -------
+        maps : dict of str to ndarray, optional
+            Maps by name, each with the shape of the block; None if `known` contains the key.
+        key : ConstantKey, optional
+            None if pixels of the block or its halo differ.
 
         Raises
         ------
         MemoryError
             The memory does not suffice for one patch.
         """
-        return retry_with_less_memory(self._maps, core, self._halve)
+        return retry_with_less_memory(partial(self._maps, known=known), core, self._halve)
 
     def _halve(self, core: Box, _: str) -> Box:
         """Halve the tiles or, if they have a fixed shape, the batch; return the block."""
@@ -166,13 +192,17 @@ class BlockPredictor:
             self.settings = replace(settings, batch_size=settings.batch_size // 2)
         return core
 
-    def _maps(self, core: Box) -> dict[str, FloatArray]:
+    def _maps(
+        self, core: Box, known: Container[ConstantKey]
+    ) -> tuple[dict[str, FloatArray] | None, ConstantKey | None]:
         region, tiles = self.plan.region(core)
         pixels = self.read(_input_box(region, tiles, self.plan.shape))
-        first = pixels[(0,) * (pixels.ndim - 1)]
-        if self.plan.reach and all(self.plan.reach) and (pixels == first).all():
-            return self._of_constant(core, first)
-        return self._predict(self.plan, core, pixels)
+        if not (self.plan.reach and all(self.plan.reach) and _is_constant(pixels)):
+            return self._predict(self.plan, core, pixels), None
+        value = pixels[(0,) * (pixels.ndim - 1)]
+        small, index = self._place_in_constant(core)
+        key = tuple(value.tolist()), tuple(along.tobytes() for along in index)
+        return (None if key in known else self._of_constant(value, small, index)), key
 
     def _predict(
         self, plan: BlockPlan, core: Box, pixels: npt.NDArray[Any]
@@ -191,11 +221,20 @@ class BlockPredictor:
         inner = local(core, region)
         return {name: np.ascontiguousarray(values[inner]) for name, values in maps.items()}
 
-    def _of_constant(self, core: Box, value: npt.NDArray[Any]) -> dict[str, FloatArray]:
-        """Return the maps of a block in a constant part of the image.
+    def _place_in_constant(
+        self, core: Box
+    ) -> tuple[tuple[int, ...], tuple[npt.NDArray[np.intp], ...]]:
+        """Return the shape of a small image with the maps of a block in a constant image.
 
         These maps depend only on the position in the pooling grid and, within the receptive field,
         on the distance to the border of the image. A small image contains all of these cases.
+
+        Returns
+        -------
+        shape : tuple of int
+            Spatial shape of the small image.
+        index : tuple of ndarray of int
+            Pixel of the small image for each pixel of the block, along each axis.
         """
         small, index = [], []
         values = zip(core, self.plan.shape, self.plan.reach, self.plan.multiple, strict=True)
@@ -208,17 +247,32 @@ class BlockPredictor:
             index.append(np.where(behind, places - size + length, middle))
             index[-1][places < edge] = places[places < edge]
             small.append(length)
+        return tuple(small), tuple(index)
+
+    def _of_constant(
+        self,
+        value: npt.NDArray[Any],
+        small: tuple[int, ...],
+        index: Sequence[npt.NDArray[np.intp]],
+    ) -> dict[str, FloatArray]:
+        """Return the maps of a block in a constant part of the image."""
         key = tuple(value.tolist())
         if key not in self._constants:
             if len(self._constants) >= _MAX_CACHED:
                 self._constants.pop(next(iter(self._constants)))
-            plan = replace(self.plan, shape=tuple(small))
+            plan = replace(self.plan, shape=small)
             whole = tuple(slice(0, length) for length in small)
             pixels = np.broadcast_to(value, (*small, len(value)))
             self._constants[key] = self._predict(plan, whole, pixels)
         return {
             name: _take_along_axes(values, index) for name, values in self._constants[key].items()
         }
+
+
+def _is_constant(pixels: npt.NDArray[Any]) -> bool:
+    """Return True if all pixels have the same value; most other images differ in the first slab."""
+    first = pixels[(0,) * (pixels.ndim - 1)]
+    return all(bool((slab == first).all()) for slab in pixels)
 
 
 def _take_along_axes(values: FloatArray, index: Sequence[npt.NDArray[np.intp]]) -> FloatArray:

@@ -31,6 +31,7 @@ from singula.util.boxes import Box, grown, local
 if TYPE_CHECKING:
     from singula.data.normalize import Scaling
     from singula.prediction import BlockPredictor
+    from singula.prediction.blocks import ConstantKey
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
@@ -49,6 +50,13 @@ class BlockContext:
         Folder that contains the job specification.
     spec : JobSpec
         Specification of the job.
+
+    Attributes
+    ----------
+    predictor : BlockPredictor, optional
+        The network, once it is loaded.
+    constant_blocks : dict
+        Box and record of one block with stored maps for each kind of constant block.
     """
 
     def __init__(self, job: JobFolder, spec: JobSpec) -> None:
@@ -56,6 +64,7 @@ class BlockContext:
         self.shape = spec.shape
         self._layers: dict[str, BlockArray] = {}
         self.predictor: BlockPredictor | None = None
+        self.constant_blocks: dict[ConstantKey, tuple[Box, Mapping[str, Array]]] = {}
 
     @cached_property
     def config(self) -> Config:

@@ -25,6 +25,8 @@ _MAX_SAMPLED, _SIDE = 128, {2: 64, 3: 16}
 # noise compresses little, labels compress well. See docs/check.md.
 _MAPS, _LABELS, _TEMPORARY = 0.8, 0.06, 0.15
 _RECORD_BYTES = 40_000
+# Bytes per pixel of the distances to contours, at most: along an axis, and the axis after it
+_DISTANCES = 8
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,9 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
     pixel_bytes, total = map_bytes(config, shape), prod(shape) * pixels
     pyramid = 4 / 3 if ndim == 2 else 8 / 7
     channels = 2 if from_config.n_classes(config) else 1  # of instances
+    scored = config.DATA.TEST.LOAD_GT and pair.label is not None
+    has_distances = scored and {"D", "Dv2"} & set(from_config.channel_names(config))
+    temporary = _TEMPORARY * total + (_DISTANCES * prod(shape) if has_distances else 0)
     return BlockWork(
         name=pair.name,
         shape=shape,
@@ -160,7 +165,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
         ),
         maps=int(_MAPS * pyramid * pixel_bytes * total),
         labels=int(_LABELS * channels * pyramid * total),
-        temporary=int(_TEMPORARY * total) + _RECORD_BYTES * len(grid),
+        temporary=int(temporary) + _RECORD_BYTES * len(grid),
         notice=halo_notice(config, shape, block, halo),
     )
 

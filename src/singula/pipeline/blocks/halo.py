@@ -15,15 +15,11 @@ _MEASURED_BLOCKS = 3  # blocks decoded to find the halo
 
 def measure_halo(context: BlockContext) -> list[int]:
     """Return the halo of a block in pixels, from instances in the blocks with most seeds."""
-    records = (context.job.load("seeds", number) for number in range(len(context.grid)))
-    ndim, n_seeds, sides = len(context.spec.shape), [], []
-    for record in records:
-        n_seeds.append(len(record["first"]))
-        if len(record["first"]):
-            sides.append(np.percentile(record["extent"], 90, axis=0))
-    if not sides:
+    job, ndim = context.job, len(context.spec.shape)
+    n_seeds = np.diff(job.open_table("seeds", "offsets"))
+    if not n_seeds.any():
         return [1] * ndim
-    start = [ceil(1.5 * side) + 4 for side in np.max(sides, axis=0)]
+    start = [ceil(1.5 * side) + 4 for side in job.open_table("seeds", "lengths")]
     measured = []
     for number in np.argsort(n_seeds)[::-1][:_MEASURED_BLOCKS]:
         box = context.grid.box(int(number))

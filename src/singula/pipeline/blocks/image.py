@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache, partial
 from math import log
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import numpy.typing as npt
 from singula.blocks import JobFolder
 from singula.blocks.job import save_arrays
 from singula.blocks.runner import Runner, Work
-from singula.blocks.stitch import face_pairs, label_in_raster_order, sum_over, union_components
 from singula.data.normalize import Normalizer
 from singula.data.statistics import Statistics
 from singula.io.block_array import BlockArray
@@ -33,7 +31,6 @@ from singula.io.records.blocks import (
     ScalingNote,
     ThresholdsNote,
 )
-from singula.labels import Extents, close_ids
 from singula.labels.overlap import sum_overlaps
 from singula.labels.voronoi import growth_threshold
 from singula.metrics import Match, winning_classes
@@ -41,15 +38,14 @@ from singula.pipeline import from_config
 from singula.pipeline.blocks import tasks
 from singula.pipeline.blocks.context import (
     FLOODED,
-    GROWN,
     LEVELS,
-    REPAIRED,
     SEEDS,
     BlockContext,
     block_context,
 )
 from singula.pipeline.blocks.halo import measure_halo
 from singula.pipeline.blocks.job_spec import JobSpec
+from singula.pipeline.blocks.seeds import join_seeds
 from singula.representations.decoders import histogram_channels, resolve_thresholds
 from singula.representations.decoders.blockwise import block_decoder
 from singula.representations.decoders.morphology import is_large
@@ -242,65 +238,12 @@ class BlockImage:
 
     def find_seeds(self) -> int:
         """Find the seeds of all blocks, join them across faces, and return their number."""
-        table = self.job.table("seeds", "ids")
-        if not table.is_file():
+        if not self.job.table("seeds", "lengths").is_file():  # the last table
             if not self.job.done("seeds"):
                 self.create(self.job.path / SEEDS, self.spec.shape, np.uint32, kind="labels")
             self.run_phase("seeds", tasks.find_seeds)
-            self._join_seeds()
+            join_seeds(self.context)
         return int(self.job.open_table("seeds", "count"))
-
-    def _join_seeds(self) -> None:
-        counts, first, pixels = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        at_border = [np.zeros(0, bool)]
-        for record in self.records("seeds"):
-            counts.append(len(record["first"]))
-            first.append(record["first"])
-            pixels.append(record["pixels"])
-            at_border.append(record["at_border"])
-        component = union_components(counts, self._touching())
-        settings = self.context.decode_plan.settings
-        is_kept = None
-        if settings.remove_before:
-            sizes = sum_over(component, np.concatenate(pixels))
-            cut = sum_over(component, np.concatenate(at_border).astype(np.int64)) > 0
-            is_kept = is_large(sizes, cut, settings.remove_small, settings.min_border_pixels)
-        ids = label_in_raster_order(component, np.concatenate(first), is_kept)
-        count = int(ids.max(initial=0))
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        if self.context.post.close_radius is not None and count:
-            ids[np.isin(ids, self._too_close(ids, offsets))] = 0
-        kind = np.uint32 if count < 2**32 else np.uint64
-        self.job.save_table("seeds", "offsets", offsets)
-        self.job.save_table("seeds", "count", np.array(count))
-        self.job.save_table("seeds", "ids", ids.astype(kind))
-
-    def _touching(self) -> Iterator[tuple[int, int, Array]]:
-        """Return pairs of seeds that touch across the faces of blocks."""
-        record = lru_cache(maxsize=2)(partial(self.job.load, "seeds"))
-        return face_pairs(self.grid, lambda number, *side: tasks.face_in(record(number), *side))
-
-    def _too_close(self, ids: Array, offsets: Array) -> Array:
-        """Return the ids of seeds whose centers are too close to the center of a larger seed."""
-        parts = []
-        for number, record in enumerate(self.records("seeds")):
-            if "extents.ids" in record:
-                part = tasks.unpack(Extents, "extents", record)
-                seed_ids = ids[offsets[number] :][part.ids - 1]
-                columns = {
-                    name: record[f"extents.{name}"] for name in ("npixels", "sums", "low", "high")
-                }
-                is_valid = seed_ids > 0
-                parts.append(
-                    Extents.of_rows(
-                        ids=seed_ids[is_valid],
-                        **{name: column[is_valid] for name, column in columns.items()},
-                    )
-                )
-        radius = self.context.post.close_radius
-        if not parts or radius is None:
-            return np.zeros(0, np.int64)
-        return close_ids(Extents.merge(parts), radius, spacing=self.spec.spacing)
 
     def flood(self) -> None:
         """Flood all blocks, remove small instances, and store the new ids of the others."""
@@ -406,5 +349,5 @@ class BlockImage:
 
     def clean(self) -> None:
         """Delete the intermediate images of the job; keep the records."""
-        for name in (SEEDS, FLOODED, REPAIRED, GROWN):
-            shutil.rmtree(self.job.path / name, ignore_errors=True)
+        for path in self.job.path.glob("*.zarr"):
+            shutil.rmtree(path, ignore_errors=True)

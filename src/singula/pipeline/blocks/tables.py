@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config
@@ -15,9 +14,10 @@ from singula.io.block_array import BlockArray
 from singula.io.run_folder import View
 from singula.io.write_large import write_hdf5_from, write_tiff_from
 from singula.labels.overlap import sum_overlaps
-from singula.metrics import Match, Ratio, winning_classes
+from singula.metrics import Match, winning_classes
 from singula.pipeline.blocks import tasks
 from singula.pipeline.blocks.image import BlockImage
+from singula.pipeline.blocks.map_scores import map_scores
 from singula.pipeline.blocks.steps import (
     measured,
     process,
@@ -26,7 +26,6 @@ from singula.pipeline.blocks.steps import (
 )
 from singula.pipeline.postprocess import apply_conditions
 from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestResults
-from singula.pipeline.score import values
 from singula.report.overlay import write_overlay
 from singula.util.boxes import center_box
 
@@ -65,7 +64,7 @@ def add_image(image: BlockImage, results: TestResults) -> None:
         count=count,
         thresholds=image.thresholds,
         overlay=_overlay(image, paths.get("processed", spec.instances), results),
-        map_scores=_map_scores(image),
+        map_scores=map_scores(image),
         stages={
             stage: _instance_tables(image, stage, measurements.get(stage), results.config)
             for stage in paths
@@ -112,26 +111,6 @@ def _instance_tables(
         true_classes = winning_classes(sum_overlaps(votes))
     overlap = sum_overlaps(tasks.overlap_in(r) for r in image.records(stage))
     return InstanceTables(measurements, classes, true_classes, overlap)
-
-
-def _map_scores(image: BlockImage) -> dict[str, float] | None:
-    context = image.context
-    if context.truth is None:
-        return None
-    skipped = [c for c in context.names if c not in (*tasks.LOCAL, "class")]
-    if skipped:
-        _log.warning(
-            f"  {image.spec.name}: maps of {', '.join(skipped)} are not scored, because their "
-            "ground truth depends on whole instances, and a block contains parts"
-        )
-    image.run_phase("scores", tasks.score_maps)
-    sums: dict[str, list[Ratio]] = {}
-    for record in image.records("scores"):
-        for column, (total, count) in record.items():
-            sums.setdefault(column, []).append(Ratio(int(total), int(count), 1.0))
-    scores = values({column: Ratio.merge(parts) for column, parts in sums.items()})
-    classes = [value for column, value in scores.items() if column.startswith("iou_class_")]
-    return {"iou_class": float(np.mean(classes)), **scores} if classes else scores
 
 
 def _overlay(image: BlockImage, path: str, results: TestResults) -> Path:

@@ -25,7 +25,6 @@ from singula.labels.voronoi import growth_foreground, voronoi_block
 from singula.measure import intensities, second_moments, shapes
 from singula.measure.morphology import HALO
 from singula.metrics import Match, color_associations
-from singula.pipeline import from_config
 from singula.pipeline.blocks.context import (
     FLOODED,
     GROWN,
@@ -34,10 +33,10 @@ from singula.pipeline.blocks.context import (
     BlockContext,
     block_context,
 )
-from singula.pipeline.score import class_map_sums, map_sums
-from singula.representations.channels import CHANNELS, encode_with
+from singula.representations.channels import CHANNELS
 from singula.representations.decoders import histogram
 from singula.representations.decoders.blockwise import (
+    bounds_of,
     flood_part,
     no_seeds,
     nothing_grows,
@@ -50,9 +49,7 @@ from singula.util.process import release_memory
 Array = npt.NDArray[Any]
 Record = dict[str, Array]
 _BINARY = tuple(code for code, channel in CHANNELS.items() if channel.kind == "binary")
-# Channels whose ground truth depends only on the block and a small halo
-LOCAL = tuple(code for code, channel in CHANNELS.items() if channel.reach == "contour")
-_CONTOUR = 3
+_MAX_KNOWN = 64  # constant blocks whose files are copied for equal blocks
 AREA = "area"
 """Name of the histogram of the foreground in which instances may grow."""
 _Table = TypeVar("_Table")
@@ -85,10 +82,20 @@ def predict_maps(folder: Path, number: int) -> Record:
     from singula.pipeline.blocks.network import block_predictor
 
     context = block_context(folder)
-    box = context.box(number)
-    maps = block_predictor(context)(box)
+    box, known = context.box(number), context.constant_blocks
+    maps, key = block_predictor(context).predict(box, known)
+    if maps is None and key is not None:
+        stored, same = known[key]
+        context.maps.copy(stored, box)
+        return dict(same)
+    if maps is None:
+        raise RuntimeError("the network returned no maps")
     context.write_maps(box, maps)
     record: Record = {} if context.filtered else _levels(context, context.prepared(maps, box, box))
+    if key is not None and context.mask is None:  # a mask differs from block to block
+        if len(known) >= _MAX_KNOWN:
+            known.pop(next(iter(known)))
+        known[key] = box, record
     release_memory()
     return record
 
@@ -193,14 +200,15 @@ def flood(folder: Path, number: int) -> Record:
 def write_instances(folder: Path, number: int) -> Record:
     """Write and measure the decoded instances of the block."""
     context = block_context(folder)
-    return _finish_block(context, number, FLOODED, "flood/numbers", context.spec.instances)
+    source = LayerNote(layer=FLOODED, table="flood/numbers")
+    return _finish_block(context, number, source, context.spec.instances)
 
 
 def write_processed(folder: Path, number: int) -> Record:
     """Write and measure the post-processed instances of the block."""
     context = block_context(folder)
     source = context.job.read_note("processed", LayerNote)
-    return _finish_block(context, number, source.layer, source.table, context.spec.processed)
+    return _finish_block(context, number, source, context.spec.processed)
 
 
 def grow(folder: Path, number: int) -> Record:
@@ -210,6 +218,9 @@ def grow(folder: Path, number: int) -> Record:
     note = context.job.read_note("processed", LayerNote)
     halo: Sequence[int] = context.job.read_note("halo", HaloNote).pixels
     limit = context.growth_threshold
+    counts = context.job.load(context.counted_in, number)[f"levels.{AREA}"]
+    if context.layer(note.layer).is_blank(core) and bounds_of(counts)[1] <= limit:
+        return {"unproved": np.array(0)}
     while True:
         outer = grown(core, halo, shape)
         block = Block(local(core, outer), tuple(part.start for part in outer), shape)
@@ -230,7 +241,8 @@ def grow(folder: Path, number: int) -> Record:
 def find_contacts(folder: Path, number: int) -> Record:
     """Count the contacts of large instances with other instances."""
     context = block_context(folder)
-    labels, block = _changed_around(context, number, 1)
+    note = context.job.read_note("processed", LayerNote)
+    labels, block = _instances_around(context, number, note, 1)
     return pack("contacts", contacts(labels, context.job.open_table("repair", "large"), block))
 
 
@@ -243,7 +255,10 @@ def find_gaps(folder: Path, number: int) -> Record:
 def fill_gaps(folder: Path, number: int) -> Record:
     """Fill the holes of repaired instances and store the result."""
     context = block_context(folder)
-    background = find_background(*_changed_around(context, number, 1))
+    labels, block = _changed_around(context, number, 1)
+    if not labels.any():
+        return {}
+    background = find_background(labels, block)
     holes = Holes(*(np.array(context.job.open_table("gaps", name)) for name in ("pieces", "ids")))
     labels = background.filled(holes)
     if labels.any():
@@ -258,13 +273,32 @@ def _changed_around(context: BlockContext, number: int, halo: int) -> tuple[Arra
     return context.read_layer(note.layer, note.table, outer), block
 
 
+def _instances_around(
+    context: BlockContext, number: int, source: LayerNote, halo: int
+) -> tuple[Array, Block]:
+    """Return the instances of a block with a halo, and its place; a single pixel if it is empty."""
+    outer, block = context.around(number, halo)
+    if not context.layer(source.layer).is_blank(outer):
+        labels = context.read_layer(source.layer, source.table, outer)
+        if labels.any():
+            return labels, block
+    pixel = np.zeros((1,) * len(outer), context.job.open_table("flood", "numbers").dtype)
+    return pixel, Block.whole(pixel.shape)
+
+
 def count_changed(folder: Path, number: int) -> Record:
     """Measure the instances after the steps that change pixels."""
     context = block_context(folder)
-    labels, block = _changed_around(context, number, HALO[len(context.shape)])
+    note = context.job.read_note("processed", LayerNote)
+    return _measured(context, *_instances_around(context, number, note, HALO[len(context.shape)]))
+
+
+def _measured(context: BlockContext, labels: Array, block: Block) -> Record:
+    """Measure the instances of a block, given with its halo and its place."""
+    core = np.ascontiguousarray(labels[block.core])
+    inner = Block(tuple(slice(0, size) for size in core.shape), block.start, block.shape)
     record = pack("shapes", shapes(labels, block, spacing=context.spec.spacing))
-    _, inner = context.around(number, 0)
-    return record | pack("border", border_ids(np.ascontiguousarray(labels[block.core]), inner))
+    return record | pack("border", border_ids(core, inner))
 
 
 def color(folder: Path, number: int) -> Record:
@@ -282,32 +316,24 @@ def color(folder: Path, number: int) -> Record:
     return {}
 
 
-def _finish_block(
-    context: BlockContext, number: int, layer: str, table: str, target: str
-) -> Record:
+def _finish_block(context: BlockContext, number: int, source: LayerNote, target: str) -> Record:
     """Write and measure the instances of a block, and count their overlap with the truth."""
-    outer, block = context.around(number, HALO[len(context.shape)])
     box = context.box(number)
-    around = context.read_layer(layer, table, outer)
+    around, block = _instances_around(context, number, source, HALO[len(context.shape)])
     labels = np.ascontiguousarray(around[block.core])
     if labels.any() and "class" not in context.names:
         context.output(target).write(box, labels)
-    if not around.any():  # measure a single pixel instead of a whole empty block
-        around = np.zeros((1,) * around.ndim, around.dtype)
-        record = pack("shapes", shapes(around)) | pack("border", border_ids(around))
-    else:
-        record = pack("shapes", shapes(around, block, spacing=context.spec.spacing))
-        _, inner = context.around(number, 0)
-        record |= pack("border", border_ids(labels, inner))
+    record = _measured(context, around, block)
     if context.spec.additional_columns:
         record |= _additional_record(context, number, labels)
     if context.truth is not None:
         truth = context.truth.read(box)
-        record |= pack("overlap", overlap(truth[..., 0], labels))
+        predicted = np.broadcast_to(labels, truth.shape[:-1])
+        record |= pack("overlap", overlap(truth[..., 0], predicted))
         if truth.shape[-1] > 1:
             record |= pack("true_votes", overlap(truth[..., 0], truth[..., 1]))
     if "class" in context.names:
-        classes = context.read_maps(box)["class"]
+        classes = context.read_maps(box)["class"] if labels.any() else labels
         record |= pack("votes", overlap(labels, classes))
     return record
 
@@ -328,30 +354,14 @@ def write_classes(folder: Path, number: int) -> Record:
     context = block_context(folder)
     note = context.job.read_note("classes", ClassesNote)
     box = context.box(number)
+    if context.layer(note.layer).is_blank(box):
+        return {}
     labels = context.read_layer(note.layer, note.table, box)
     if labels.any():
         phase, _, name = note.classes.partition("/")
         classes = context.job.open_table(phase, name)[labels]
         context.output(note.target).write(box, np.stack([labels, classes], -1))
     return {}
-
-
-def score_maps(folder: Path, number: int) -> Record:
-    """Score the maps whose ground truth depends only on the block and a small halo."""
-    context = block_context(folder)
-    if context.truth is None:
-        return {}
-    outer, block = context.around(number, _CONTOUR)
-    truth = context.truth.read(outer)
-    maps = context.read_maps(context.box(number))
-    settings = from_config.encode_settings(context.config, "TEST")
-    channels = encode_with(settings, truth[..., 0])
-    inner = block.core
-    true = {name: values[inner] for name, values in channels.items() if name in LOCAL}
-    sums = map_sums(true, maps, truth[..., 0][inner] > 0)
-    if "class" in maps and truth.shape[-1] > 1:
-        sums |= class_map_sums(truth[..., 1][inner], maps["class"], context.config.MODEL.N_CLASSES)
-    return {name: np.array([ratio.total, ratio.count]) for name, ratio in sums.items()}
 
 
 def overlap_in(record: Mapping[str, Array], prefix: str = "overlap") -> Overlap:

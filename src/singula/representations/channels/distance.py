@@ -41,15 +41,43 @@ def encode_nearness(source: Source) -> NDArray[np.float32]:
     if not source.foreground.any():
         return np.zeros(source.labels.shape, np.float32)
     distance = _distance(~source.contour, source)
-    index = source.index.ravel()
-    furthest = np.zeros(int(index.max()) + 1, np.float32)
-    compiled(_find_furthest)(distance.ravel(), index, furthest)
+    furthest = furthest_pixels(distance, source.index)
     if source.furthest:
         furthest[0] = source.furthest
-    furthest[furthest == 0] = 1
-    compiled(_make_near)(distance.ravel(), index, furthest)
+    make_near(distance, source.index, furthest)
     # Only a maximum from a larger image can be exceeded.
     return distance.clip(0, 1, out=distance) if source.furthest else distance
+
+
+def furthest_pixels(distance: NDArray[np.float32], index: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the largest distance of the pixels with each value of `index`, 0 without pixels.
+
+    Parameters
+    ----------
+    distance : ndarray of float32
+        Distance of each pixel to the nearest contour.
+    index : ndarray of unsigned int
+        Row of each pixel, in the same shape.
+    """
+    furthest = np.zeros(int(index.max(initial=0)) + 1, np.float32)
+    compiled(_find_furthest)(distance.ravel(), index.ravel(), furthest)
+    return furthest
+
+
+def make_near(
+    distance: NDArray[np.float32], index: NDArray[Any], furthest: NDArray[np.float32]
+) -> None:
+    """Replace distances by ``1 - distance / furthest``, in place; 1 where `furthest` is 0.
+
+    Parameters
+    ----------
+    distance, index
+        As for `furthest_pixels`; `distance` is contiguous.
+    furthest : ndarray of float32, shape (rows,)
+        Largest distance of each row.
+    """
+    rows = np.where(furthest == 0, np.float32(1), furthest)
+    compiled(_make_near)(distance.ravel(), index.ravel(), rows)
 
 
 def furthest_background(source: Source) -> float:

@@ -31,17 +31,49 @@ def distance_to_zeros(inside: NDArray[np.bool_], spacing: Sequence[float]) -> ND
     Computes the lower envelope of parabolas along each axis in turn (P. Felzenszwalb and
     D. Huttenlocher, 2012), separately between two zeros: nothing beyond a zero can be nearer.
     """
-    squared = np.empty(inside.shape, np.float32)
-    inner = inside.shape[-1]
-    weights = [float(step) ** 2 for step in spacing]
-    compiled(_along_rows)(
-        inside.reshape(-1, inner).view(np.uint8), squared.reshape(-1, inner), weights[-1]
-    )
+    squared = squared_along_rows(inside, spacing[-1])
     for axis in reversed(range(inside.ndim - 1)):
-        shape = (-1, inside.shape[axis], inner)
-        compiled(_along_columns)(squared.reshape(shape), weights[axis])
-        inner *= inside.shape[axis]
+        lower_along(squared, axis, spacing[axis])
     return np.sqrt(squared, out=squared)
+
+
+def squared_along_rows(inside: NDArray[np.bool_], size: float) -> NDArray[np.float32]:
+    """Return the squared distance of each pixel to the nearest zero of its row.
+
+    Parameters
+    ----------
+    inside : ndarray of bool, contiguous
+        Rows along the last axis, each complete.
+    size : float
+        Voxel size along the row.
+
+    Returns
+    -------
+    ndarray of float32
+        Same shape; infinite in rows without a zero.
+    """
+    squared = np.empty(inside.shape, np.float32)
+    rows = (-1, inside.shape[-1])
+    flat = inside.reshape(rows).view(np.uint8)
+    compiled(_along_rows)(flat, squared.reshape(rows), float(size) ** 2)
+    return squared
+
+
+def lower_along(squared: NDArray[np.float32], axis: int, size: float) -> None:
+    """Include another axis in squared distances along the axes after it, in place.
+
+    Parameters
+    ----------
+    squared : ndarray of float32, contiguous
+        Squared distances, complete along `axis`.
+    axis : int
+        The axis before those that are included.
+    size : float
+        Voxel size along `axis`.
+    """
+    inner = int(np.prod(squared.shape[axis + 1 :]))
+    shape = (-1, squared.shape[axis], inner)
+    compiled(_along_columns)(squared.reshape(shape), float(size) ** 2)
 
 
 def _along_rows(inside: Any, squared: Any, weight: Any) -> None:

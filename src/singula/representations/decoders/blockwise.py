@@ -133,7 +133,7 @@ def nothing_grows(plan: DecodePlan, counts: Mapping[str, np.ndarray]) -> bool:
         Result of `histogram` for all pixels within `DecodePlan.reach` of the part.
     """
     decoder, limits, settings = plan.decoder, plan.thresholds, plan.settings
-    bounds = {name: _bounds_of(count) for name, count in counts.items()}
+    bounds = {name: bounds_of(count) for name, count in counts.items()}
 
     def highest(channel: str) -> float:
         return bounds[channel][1] if channel in bounds else math.inf
@@ -165,7 +165,7 @@ def no_seeds(ndim: int) -> SeedPart:
     )
 
 
-def _bounds_of(count: np.ndarray) -> tuple[float, float]:
+def bounds_of(count: np.ndarray) -> tuple[float, float]:
     """Return bounds of the values in a histogram, whose outer bins include values beyond [0, 1]."""
     filled = np.flatnonzero(count)
     if not len(filled):

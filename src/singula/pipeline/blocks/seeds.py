@@ -1,0 +1,119 @@
+"""Join the seeds of the blocks to the seeds of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.blocks.stitch import (
+    Face,
+    face_pairs,
+    label_in_raster_order,
+    sum_over,
+    union_components,
+)
+from singula.labels import Extents, close_ids
+from singula.pipeline.blocks import tasks
+from singula.pipeline.blocks.context import BlockContext
+from singula.representations.decoders.morphology import is_large
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class _Columns:
+    """Columns of the records of all blocks.
+
+    Parameters
+    ----------
+    counts : list of int
+        Number of seeds of each block.
+    first, pixels, at_border : list of ndarray
+        Columns of the seeds; see `singula.representations.decoders.blockwise.SeedPart`.
+    lengths : list of ndarray
+        90th percentile of the sides of the seeds, for each block with seeds.
+    extents : list of (int, Extents)
+        Number of the seeds before a block, and the extents of its seeds if they are needed.
+    """
+
+    counts: list[int] = field(default_factory=list)
+    first: list[Array] = field(default_factory=lambda: [np.zeros(0, np.int64)])
+    pixels: list[Array] = field(default_factory=lambda: [np.zeros(0, np.int64)])
+    at_border: list[Array] = field(default_factory=lambda: [np.zeros(0, bool)])
+    lengths: list[Array] = field(default_factory=list)
+    extents: list[tuple[int, Extents]] = field(default_factory=list)
+
+    def add(self, record: Mapping[str, Array]) -> None:
+        """Add the record of the next block."""
+        if "extents.ids" in record:
+            self.extents.append((sum(self.counts), tasks.unpack(Extents, "extents", record)))
+        self.counts.append(len(record["first"]))
+        self.first.append(record["first"])
+        self.pixels.append(record["pixels"])
+        self.at_border.append(record["at_border"])
+        if len(record["first"]):
+            self.lengths.append(np.percentile(record["extent"], 90, axis=0))
+
+
+def join_seeds(context: BlockContext) -> None:
+    """Store the ids of the seeds of all blocks; each record is read once.
+
+    Parameters
+    ----------
+    context : BlockContext
+        Image in whose blocks the seeds are found. The tables of the phase ``seeds`` are written:
+        ``ids`` of all seeds, ``offsets`` of the blocks in it, ``lengths`` of the seeds along each
+        axis, and the ``count`` of ids.
+    """
+    columns = _Columns()
+    # A list, because the union needs the number of all seeds. It has few rows: pairs at faces.
+    pairs = list(face_pairs(context.grid, _faces(context, columns)))
+    component = union_components(columns.counts, pairs)
+    del pairs
+    job, settings, is_kept = context.job, context.decode_plan.settings, None
+    if settings.remove_before:
+        sizes = sum_over(component, np.concatenate(columns.pixels))
+        cut = sum_over(component, np.concatenate(columns.at_border).astype(np.int64)) > 0
+        is_kept = is_large(sizes, cut, settings.remove_small, settings.min_border_pixels)
+    ids = label_in_raster_order(component, np.concatenate(columns.first), is_kept)
+    count = int(ids.max(initial=0))
+    if context.post.close_radius is not None and count:
+        close = _too_close(ids, columns.extents, context.post.close_radius, context.spec.spacing)
+        ids[np.isin(ids, close)] = 0
+    lengths = np.array(columns.lengths).reshape(-1, len(context.spec.shape))
+    job.save_table("seeds", "offsets", np.cumsum([0, *columns.counts]).astype(np.int64))
+    job.save_table("seeds", "count", np.array(count))
+    job.save_table("seeds", "ids", ids.astype(np.uint32 if count < 2**32 else np.uint64))
+    job.save_table("seeds", "lengths", lengths.max(axis=0, initial=0))
+
+
+def _faces(context: BlockContext, columns: _Columns) -> Iterator[Callable[[int, int], Face]]:
+    """Yield the faces of each block, and add its record to the columns."""
+    for number in range(len(context.grid)):
+        record = context.job.load("seeds", number)
+        columns.add(record)
+        yield partial(tasks.face_in, record)
+
+
+def _too_close(
+    ids: Array,
+    extents: list[tuple[int, Extents]],
+    radius: float,
+    spacing: tuple[float, ...] | None,
+) -> Array:
+    """Return the ids of seeds whose centers are too close to the center of a larger seed."""
+    parts = []
+    for offset, part in extents:
+        seed_ids = ids[offset:][part.ids - 1]
+        is_valid = seed_ids > 0
+        columns = {name: getattr(part, name) for name in ("npixels", "sums", "low", "high")}
+        rows = {name: column[is_valid] for name, column in columns.items()}
+        parts.append(Extents.of_rows(ids=seed_ids[is_valid], **rows))
+    if not parts:
+        return np.zeros(0, np.int64)
+    return close_ids(Extents.merge(parts), radius, spacing=spacing)
