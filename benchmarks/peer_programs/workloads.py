@@ -1,0 +1,118 @@
+"""Images that the programs predict, written at run time from the shared data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SMALL_COUNT, SMALL_SIDE = 200, 256
+Pairs = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Images and label images of one measurement.
+
+    Parameters
+    ----------
+    title : str
+        Text for tables.
+    ndim : int
+        Dimensions of the images.
+    images, labels : list of Path
+        TIFF files, in the same order.
+    pixels : int
+        Number of pixels of all images.
+    """
+
+    title: str
+    ndim: int
+    images: list[Path]
+    labels: list[Path]
+    pixels: int
+
+
+def write_workload(name: str, folder: Path, *, quick: bool) -> Workload:
+    """Write the images of a workload into a folder, and return them.
+
+    Parameters
+    ----------
+    name : str
+        ``large``: one image of 4096²; ``small``: 200 images of 256²; ``volume``: one volume of
+        96×384×384; ``test``: the test images of ``dsb2018``.
+    folder : Path
+        Folder for ``NAME/raw`` and ``NAME/label``.
+    quick : bool
+        Write much smaller images, which only show that the benchmark works.
+    """
+    import tifffile
+
+    pairs = {"large": _large, "small": _small, "volume": _volume, "test": _test}[name](quick)
+    for kind in ("raw", "label"):
+        (folder / name / kind).mkdir(parents=True, exist_ok=True)
+    files: dict[str, list[Path]] = {"raw": [], "label": []}
+    for number, pair in enumerate(pairs):
+        for kind, image in zip(files, pair, strict=True):
+            path = folder / name / kind / f"{number:03}.tif"
+            tifffile.imwrite(path, image)
+            files[kind].append(path)
+    shapes = {"×".join(map(str, image.shape)) for image, _ in pairs}
+    count = len(pairs)
+    title = (
+        f"{count} image{'s' * (count > 1)}, {shapes.pop() if len(shapes) == 1 else 'dsb2018/test'}"
+    )
+    pixels = sum(image.size for image, _ in pairs)
+    return Workload(title, pairs[0][0].ndim, files["raw"], files["label"], pixels)
+
+
+def dsb2018(part: str) -> list[tuple[Path, Path]]:
+    """Return the files of images and labels of a part of ``dsb2018``."""
+    folder = SHARED / "dsb2018" / part
+    return [(raw, folder / "label" / raw.name) for raw in sorted((folder / "raw").glob("*.tif"))]
+
+
+def _large(quick: bool) -> Pairs:
+    from tifffile import imread
+
+    side = 256 if quick else 4096
+    mosaic = [SHARED / "bench" / f"mosaic_4096_{kind}.tif" for kind in ("raw", "label")]
+    raw, label = (imread(path)[:side, :side] for path in mosaic)
+    return [(raw, label.astype(np.int32))]
+
+
+def _small(quick: bool) -> Pairs:
+    rng = np.random.default_rng(0)
+    sources = [pair for pair in _test(quick) if min(pair[0].shape) >= SMALL_SIDE]
+    crops = []
+    for number in range(2 if quick else SMALL_COUNT):
+        image, label = sources[number % len(sources)]
+        begin = [int(rng.integers(0, size - SMALL_SIDE + 1)) for size in image.shape]
+        box = tuple(slice(start, start + SMALL_SIDE) for start in begin)
+        crops.append((image[box], label[box]))
+    return crops
+
+
+def _test(quick: bool) -> Pairs:
+    from tifffile import imread
+
+    files = dsb2018("test")[: 2 if quick else None]
+    return [(imread(raw), imread(label).astype(np.int32)) for raw, label in files]
+
+
+def _volume(quick: bool) -> Pairs:
+    """Draw an image of touching cells: a brightness for each cell, blurred, with noise."""
+    from scipy import ndimage
+    from tifffile import imread
+
+    label = imread(SHARED / "bench" / "volume_96x384x384_label.tif").astype(np.int32)
+    if quick:
+        label = label[:32, :64, :64]
+    rng = np.random.default_rng(0)
+    brightness = rng.uniform(80, 160, int(label.max()) + 1).astype(np.float32)
+    brightness[0] = 20
+    image = ndimage.gaussian_filter(brightness[label], 1)
+    image += rng.normal(0, 8, label.shape).astype(np.float32)
+    return [(image.clip(0, 255).astype(np.uint8), label)]
