@@ -145,7 +145,7 @@ def test_the_receptive_radius_is_correct(name: str, upsample: str) -> None:
     radius = receptive_radius(settings)
     assert radius is not None
     assert radius[0] == radius[1]
-    found = reach_of(made(settings).eval(), 4 * ((2 * radius[0] + 24) // 4))
+    found = reach_of(made(settings).eval(), 8 * ((2 * radius[0] + 24) // 8))
     assert 0.8 * radius[0] < found <= radius[0]
 
 

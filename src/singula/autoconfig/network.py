@@ -23,8 +23,8 @@ _BYTES_PER_PIXEL = 100  # memory of training per feature map of the finest level
 # The light network: feature maps of its finest level, duration of its training step relative to
 # that of a U-Net 16–256 (docs/benchmarks/architectures.md), and median radius below which
 # objects need the full resolution, in pixels
-_LIGHT_WIDTH = {2: 24, 3: 32}
-_LIGHT_COST = {2: 0.45, 3: 0.35}
+_LIGHT_WIDTH = {2: 16, 3: 24}
+_LIGHT_COST = {2: 0.25, 3: 0.25}
 _MIN_RADIUS = 3.0
 _ANISOTROPIC = 1.5  # minimum ratio of voxel sizes for which z is downsampled later
 

@@ -83,21 +83,21 @@ DEMOS = {
         (32, 4, 8),
         36,
         8,
-        (16, 32, 64, 128),
+        (16, 32, 64),
         (0, 0),
-        choices=(((16, 32, 64, 128), 24, 36), ((8, 16, 32, 64), 28, 36)),
+        choices=(((16, 32, 64), 24, 36), ((8, 16, 32), 28, 36)),
     ),
     3: DemoSettings(
         (32, 128, 128),
         (16, 64, 64),
         (0, 8, 8),
         (10, 2, 3),
-        24,
+        36,
         4,
-        (16, 32, 64),
+        (24, 48),
         (0, 0, 0),
         (2.0, 1.0, 1.0),
-        choices=(((16, 32, 64), 24, 24), ((8, 16, 32), 28, 36)),
+        choices=(((24, 48), 24, 36), ((16, 32), 28, 36)),
     ),
 }
 QUICK = {
@@ -158,7 +158,7 @@ AUGMENTOR:
   CONTRAST: True
 
 MODEL:
-  ARCHITECTURE: unet
+  ARCHITECTURE: unet_light
   FEATURE_MAPS: {features}
   Z_DOWN: {z_down}
 
@@ -197,7 +197,7 @@ def demo_yaml(data: Path, ndim: int, settings: DemoSettings) -> str:
         padding=settings.padding,
         zflip=ndim == 3,
         features=list(settings.features),
-        z_down=[1] + [0] * (levels - 2),
+        z_down=[1] + [0] * (levels - 1),
         # A lower threshold breaks objects after a short training, a higher one joins neighbors.
         # In volumes, blur along z leaves bridges between the seeds of neighbors above each other.
         contour=0.15 if ndim == 2 else 0.2,

@@ -46,7 +46,7 @@ _BLOCKS = {
     "unext_v1": "ConvNeXt ×2",
 }
 _BOTTOM = {"resunet++": "residual + ASPP"}
-_DECODER = {"resunet++": "residual", "unet_light": "conv"}
+_DECODER = {"resunet++": "residual"}
 _SKIP = {
     "resunet++": "attention on the level below",
     "attention_unet": "attention gates",

@@ -117,29 +117,6 @@ class Shrink(nn.Module):
         return result
 
 
-class SingleConv(Block):
-    """One convolution with normalization and activation.
-
-    Parameters
-    ----------
-    style : LayerStyle
-    spec : BlockSpec
-    """
-
-    def __init__(self, style: LayerStyle, spec: BlockSpec) -> None:
-        super().__init__()
-        self.width = spec.channels_out
-        self.reach = style.half
-        self.layers = nn.Sequential(
-            *style.conv_unit(spec.channels_in, spec.channels_out), style.drop(spec.dropout)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, channels_in, …) → (N, channels_out, …), the same spatial shape."""
-        result: Tensor = self.layers(x)
-        return result
-
-
 class Pyramid(Block):
     """Atrous spatial pyramid pooling: the sum of convolutions with several dilations.
 

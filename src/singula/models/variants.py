@@ -13,7 +13,6 @@ from singula.models.unetr import UNETR
 from singula.models.units import (
     MultiResBlock,
     ResidualBlock,
-    SingleConv,
     excited_conv,
     excited_residual,
     pyramid_bridge,
@@ -36,7 +35,7 @@ UNETS: dict[str, UNetParts] = {
     "seunet": UNetParts(excited_conv, excited_conv, excited_conv),
     "resunet_se": UNetParts(residual_excited, residual_excited, residual_excited, strided=True),
     "multiresunet": UNetParts(MultiResBlock, MultiResBlock, MultiResBlock, skip=ResPath),
-    "unet_light": UNetParts(decoder=SingleConv, rearranged=True),
+    "unet_light": UNetParts(rearranged=True),
     "unext_v1": UNetParts(ConvNeXtBlock, ConvNeXtBlock, ConvNeXtBlock, strided=True),
 }
 ARCHITECTURES = (*UNETS, "unetr")
