@@ -82,6 +82,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "DeviceNote": {"name": "cpu"}, "RecountNote": {}, "FillNote": {"values": [0.5]},
     "ScalingNote": {"low": [float("-inf")], "high": [float("inf")], "shift": [0.5], "scale": [1.5]},
     "ThresholdsNote": {"values": {"TH_CONTOUR": 0.5}, "notes": ["n"], "area": 0.5},
+    "HaloErrorNote": {"corners": 3, "difference": 0.5, "changed": 1, "probabilities": 9},
     "HaloNote": {"pixels": [3, 3]}, "LayerNote": {"layer": "a", "table": ""},
     "ClassesNote": {"layer": "a", "table": "", "classes": "b", "target": "c"},
     "PyramidNote": {"path": "a", "level": 1},

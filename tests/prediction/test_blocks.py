@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -121,3 +123,19 @@ def test_empty_blocks_cost_one_pass(case: str) -> None:
         np.testing.assert_allclose(found[name], whole[name], atol=2e-5)
     near = 4**model.ndim  # that see the cells
     assert len(calls) <= near + 1 < len(Grid(shape, block))
+
+
+def test_blocks_in_large_tiles_give_the_map_of_the_whole_image() -> None:
+    """The complete halo does not fit into the usual tiles; after a lack of memory, into no tile."""
+    model, shape = CASES["3d"]
+    multiple, reach = downsampling(model), receptive_radius(model)
+    predictor, image = Predictor(warm(model), (B, D)), picture(shape)
+    margin = (0,) * model.ndim
+    settings = PredictSettings(plan_tiles(shape, margin, reach, multiple, shape, 10**9), 1)
+    whole = predictor.predict(image, Normalizer("div").scaling(image), settings)
+    plan = full_halo(shape, settings, model)
+    small = np.prod([2 * h for h in plan.halo])
+    plan = replace(plan, max_pixels=int(small), large_pixels=10**9)
+    found, _ = by_blocks(predictor, image, settings, tuple(s // 2 + 1 for s in shape), plan)
+    for name in ("B", "D"):
+        np.testing.assert_allclose(found[name], whole[name], atol=2e-5)

@@ -23,6 +23,7 @@ from singula.prediction import (
     plan_tiles,
     whole_plan,
 )
+from singula.prediction.tile_plan import max_large_tile_pixels, plan_region_tiles
 from singula.training.losses import Output
 
 D = (Output("D", "l1", "linear"),)
@@ -234,3 +235,29 @@ def test_bfloat16_is_close_to_float32() -> None:
     )
     assert exact["B"].dtype == near["B"].dtype == np.float32
     assert 0 < np.abs(exact["B"] - near["B"]).max() < 0.05
+
+
+def test_blocks_of_volumes_have_a_complete_halo_if_the_memory_allows_large_tiles() -> None:
+    """A network with three poolings in z, y and x processes 51, 17.7 and 6.6 times the block."""
+    shape, block, reach = (1024, 1024, 1024), (256, 256, 256), (51, 51, 51)
+    sizes = (0, 0, 0), reach, (8, 8, 8), (16, 64, 64), max_tile_pixels(3, 16)
+    whole = plan_tiles(shape, *sizes)
+    assert whole is not None
+    for memory, complete in ((8, False), (16, False), (64, True)):
+        large = max_large_tile_pixels(memory * 10**9 // 2, 16)
+        halo = block_halo(shape, block, whole.halo, *sizes, large)
+        assert halo is not None
+        assert (halo == (56, 56, 56)) == complete
+        tiles = plan_region_tiles(
+            [256 + 2 * h for h in halo], halo, *sizes[2:], large if complete else 0, 256**3
+        )
+        assert tiles is not None
+        assert prod(tiles.patch) <= large
+        assert (prod(tiles.patch) > sizes[-1]) == complete
+    assert block_halo(shape, block, whole.halo, *sizes) != (56, 56, 56)
+
+
+def test_large_tiles_have_values_that_32_bits_count() -> None:
+    for width in (4, 16, 64):
+        assert 2 * width * max_large_tile_pixels(10**12, width) <= 2**31
+        assert max_large_tile_pixels(10**9, width) == 10**9 // (70 * width)

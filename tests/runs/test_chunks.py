@@ -21,6 +21,7 @@ from singula.gui.results import measurements, open_results
 from singula.inference import files
 from singula.io.block_array import BlockArray, mean, nearest
 from singula.io.read import read_labels as read_labels_of
+from singula.io.records.blocks import HaloErrorNote
 from singula.io.write import write_tiff
 from singula.prediction import tile_plan
 from singula.report.build import build_report
@@ -339,8 +340,16 @@ def test_a_reduced_halo_is_reported_once(jobs, tmp_path) -> None:
         )
         == 1
     )
+    for name in ("one", "two"):
+        job = JobFolder(jobs.run(jobs.count) / "chunks" / name)
+        error = job.read_note("halo-error", HaloErrorNote)
+        assert error.corners == 3
+        assert error.probabilities == 3 * 2 * 8**3
+        assert 1e-3 < error.difference < 1
+        assert error.changed < error.probabilities / 4
     jobs.test("TEST.TILE_SIZE=patch", chunks=True)
     assert "receptive field" not in jobs.command.out
+    assert not (jobs.run(jobs.count) / "chunks" / "large" / "halo-error.json").exists()
 
 
 @pytest.mark.slow

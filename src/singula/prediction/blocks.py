@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class BlockPlan:
         Radius of the receptive field; 0 if it is not known.
     tiles : TilePlan, optional
         Predict in these tiles instead, and blend them where they overlap.
+    large_pixels : int
+        As for `block_halo`.
     """
 
     shape: tuple[int, ...]
@@ -55,6 +57,7 @@ class BlockPlan:
     max_pixels: int
     reach: tuple[int, ...] = ()
     tiles: TilePlan | None = None
+    large_pixels: int = 0
 
     def region(self, core: Box) -> tuple[Box, AlignedTiles | TilePlan]:
         """Return the region predicted for a block, in image coordinates, and its tiles.
@@ -71,7 +74,15 @@ class BlockPlan:
             high = ceil((part.stop + halo + margin) / step) * step - margin
             box.append(slice(max(low, -margin), min(high, last)))
         shape = [part.stop - part.start for part in box]
-        tiles = plan_region_tiles(shape, self.halo, self.multiple, self.min_shape, self.max_pixels)
+        tiles = plan_region_tiles(
+            shape,
+            self.halo,
+            self.multiple,
+            self.min_shape,
+            self.max_pixels,
+            self.large_pixels,
+            prod(shape_of(core)),
+        )
         if tiles is None:
             raise MemoryError(TOO_LITTLE_MEMORY)
         return tuple(box), tiles
@@ -84,6 +95,7 @@ def block_plan(
     reach: Sequence[int],
     min_shape: Sequence[int],
     max_pixels: int,
+    large_pixels: int = 0,
 ) -> BlockPlan:
     """Plan the blocks of an image like the whole image in `settings`.
 
@@ -97,11 +109,14 @@ def block_plan(
         Result of `block_halo`.
     reach, min_shape, max_pixels
         As for `plan_tiles`.
+    large_pixels : int
+        As for `block_halo`.
     """
     plan = settings.plan
     if isinstance(plan, TilePlan):
         nothing = (0,) * len(plan.patch)
         return BlockPlan(tuple(shape), nothing, nothing, plan.multiple, plan.patch, 0, tiles=plan)
+    is_complete = bool(reach) and all(h >= r for h, r in zip(halo, reach, strict=True))
     return BlockPlan(
         tuple(shape),
         plan.margin,
@@ -110,6 +125,7 @@ def block_plan(
         tuple(min_shape),
         max_pixels,
         tuple(reach),
+        large_pixels=large_pixels if is_complete else 0,
     )
 
 
@@ -187,7 +203,8 @@ class BlockPredictor:
         if (plan.max_pixels if plan.tiles is None else settings.batch_size) <= 1:
             raise MemoryError(TOO_LITTLE_MEMORY)
         if plan.tiles is None:
-            self.plan = replace(plan, max_pixels=plan.max_pixels // 2)
+            large = plan.large_pixels // 2
+            self.plan = replace(plan, max_pixels=plan.max_pixels // 2, large_pixels=large)
         else:
             self.settings = replace(settings, batch_size=settings.batch_size // 2)
         return core

@@ -31,6 +31,11 @@ _BYTES_PER_VALUE = 70
 _MAX_OVERHEAD = 2.5
 # The same for blocks whose halo is at most as wide as that of the tiles of the whole image
 _MAX_OVERHEAD_AS_WHOLE = {2: inf, 3: 10.0}
+# The same for blocks of volumes with the complete halo, in tiles as large as the memory allows
+_MAX_OVERHEAD_COMPLETE = {2: 0.0, 3: 5.0}
+# Libraries count the values of a layer, which has up to twice the channels of the finest level,
+# in 32 bits.
+_MAX_TENSOR = 2**31 // 2
 _HALO_FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0)
 _MAX_TILES = 256  # along an axis
 
@@ -128,6 +133,19 @@ def pixels_within(memory: int, width: int) -> int:
     return memory // (_BYTES_PER_VALUE * max(1, width))
 
 
+def max_large_tile_pixels(memory: int, width: int) -> int:
+    """Return the maximum number of pixels of a tile that needs a complete halo.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes of memory for the network.
+    width : int
+        Channels of the finest level of the network.
+    """
+    return min(pixels_within(memory, width), _MAX_TENSOR // max(1, width))
+
+
 def plan_tiles(
     shape: Sequence[int],
     margin: Sequence[int],
@@ -163,11 +181,7 @@ def plan_tiles(
     """
     canvas = [_canvas(*values) for values in zip(shape, margin, multiple, strict=True)]
     best = None
-    for fraction in _HALO_FRACTIONS:
-        halo = tuple(
-            ceil(max(m, fraction * r) / step) * step
-            for m, r, step in zip(margin, reach, multiple, strict=True)
-        )
+    for halo in reduced_halos(margin, reach, multiple):
         plan = _plan_with_halo(canvas, halo, multiple, min_shape, max_pixels)
         if plan is None:
             continue
@@ -187,13 +201,15 @@ def block_halo(
     multiple: Sequence[int],
     min_shape: Sequence[int],
     max_pixels: int,
+    large_pixels: int = 0,
 ) -> tuple[int, ...] | None:
     """Return the halo with which a block of a large image is predicted.
 
     As in `plan_tiles`, it is the radius of the receptive field, reduced if that is too expensive.
     Blocks are smaller than images, but their maps must be as good. The halo is therefore not
     reduced below that of the tiles of the whole image: in 2D at any cost, in 3D as long as the
-    network processes at most ten times the pixels of the block.
+    network processes at most ten times the pixels of the block. The complete halo is used in 3D if
+    it processes at most five times the pixels, in tiles of up to `large_pixels`.
 
     Parameters
     ----------
@@ -203,6 +219,8 @@ def block_halo(
         Halo of the tiles that the image would have in memory.
     margin, reach, multiple, min_shape, max_pixels
         As for `plan_tiles`.
+    large_pixels : int
+        Maximum number of pixels of a tile with a complete halo, if it is larger.
 
     Returns
     -------
@@ -211,24 +229,35 @@ def block_halo(
     """
     canvas = [_canvas(*values) for values in zip(shape, margin, multiple, strict=True)]
     best = None
-    for fraction in _HALO_FRACTIONS:
-        halo = tuple(
-            ceil(max(m, fraction * r) / step) * step
-            for m, r, step in zip(margin, reach, multiple, strict=True)
-        )
+    for number, halo in enumerate(reduced_halos(margin, reach, multiple)):
         region = [
             min(ceil(b / s) * s + 2 * h, limit)
             for b, h, s, limit in zip(block, halo, multiple, canvas, strict=True)
         ]
-        plan = _plan_with_halo(region, halo, multiple, min_shape, max_pixels)
+        is_complete = number == 0
+        large = large_pixels if is_complete else 0
+        plan = _plan_block(region, halo, multiple, min_shape, max_pixels, large, prod(block))
         if plan is None:
             continue
         best = halo
         as_whole = all(h <= w for h, w in zip(halo, whole, strict=True))
         overhead = _MAX_OVERHEAD_AS_WHOLE[len(block)] if as_whole else _MAX_OVERHEAD
+        if is_complete:
+            overhead = max(overhead, _MAX_OVERHEAD_COMPLETE[len(block)])
         if plan[0] <= overhead * prod(block):
             break
     return best
+
+
+def reduced_halos(
+    margin: Sequence[int], reach: Sequence[int], multiple: Sequence[int]
+) -> Iterator[tuple[int, ...]]:
+    """Yield the complete halo and then narrower ones, in pixels per axis; see `plan_tiles`."""
+    for fraction in _HALO_FRACTIONS:
+        yield tuple(
+            ceil(max(m, fraction * r) / step) * step
+            for m, r, step in zip(margin, reach, multiple, strict=True)
+        )
 
 
 def plan_region_tiles(
@@ -237,10 +266,40 @@ def plan_region_tiles(
     multiple: Sequence[int],
     min_shape: Sequence[int],
     max_pixels: int,
+    large_pixels: int = 0,
+    core_pixels: int = 0,
 ) -> AlignedTiles | None:
-    """Plan tiles as `plan_tiles` does, with this halo and without a margin."""
-    plan = _plan_with_halo(region, halo, multiple, min_shape, max_pixels)
+    """Plan tiles as `plan_tiles` does, with this halo and without a margin.
+
+    Parameters
+    ----------
+    region, halo, multiple, min_shape, max_pixels
+        As for `plan_tiles`.
+    large_pixels : int
+        As for `block_halo`.
+    core_pixels : int
+        Number of pixels of the region without its halo.
+    """
+    sizes = region, halo, multiple, min_shape, max_pixels
+    plan = _plan_block(*sizes, large_pixels, core_pixels)
     return None if plan is None else plan[1]
+
+
+def _plan_block(
+    region: Sequence[int],
+    halo: Sequence[int],
+    multiple: Sequence[int],
+    min_shape: Sequence[int],
+    max_pixels: int,
+    large_pixels: int,
+    core_pixels: int,
+) -> tuple[int, AlignedTiles] | None:
+    """Return the cheapest tiling of a block; if it is expensive, with tiles of `large_pixels`."""
+    plan = _plan_with_halo(region, halo, multiple, min_shape, max_pixels)
+    is_expensive = plan is None or plan[0] > _MAX_OVERHEAD * core_pixels
+    if is_expensive and large_pixels > max_pixels:
+        return _plan_with_halo(region, halo, multiple, min_shape, large_pixels)
+    return plan
 
 
 def _plan_with_halo(

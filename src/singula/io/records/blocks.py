@@ -116,6 +116,25 @@ class HaloNote(StoredRecord):
     pixels: Annotated[list[Positive], Field(min_length=2, max_length=3)]
 
 
+class HaloErrorNote(StoredRecord):
+    """Error of the maps of blocks that are predicted with a reduced halo.
+
+    Parameters
+    ----------
+    corners : int
+        Number of corners of blocks where it was measured.
+    difference : float
+        Largest difference of a probability from that with a wider halo.
+    changed, probabilities : int
+        Number of probabilities on the other side of 0.5, and of all that were compared.
+    """
+
+    corners: Count
+    difference: Finite
+    changed: Count
+    probabilities: Count
+
+
 class LayerNote(StoredRecord):
     """Layer of the instances, and the table of their new ids; empty if the ids do not change."""
 

@@ -135,7 +135,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
         halo,
         receptive_radius(from_config.model_settings(config)) or (),
         from_config.patch_of_tiles(config),
-        max_pixels_of_tile(config, cpu, budget.network),
+        *max_pixels_of_tile(config, cpu, budget.network),
     )
     center = grid.number([count // 2 for count in grid.counts])
     region, tiles = plan.region(grid.box(center))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ from singula.pipeline.checkpoints import predictor_from
 from singula.pipeline.normalization import with_statistics
 from singula.prediction import BlockPredictor, block_halo, block_plan, max_tile_pixels
 from singula.prediction.blocks import TOO_LITTLE_MEMORY
-from singula.prediction.tile_plan import pixels_within
+from singula.prediction.tile_plan import max_large_tile_pixels, pixels_within, reduced_halos
 from singula.training.checkpoint import load_checkpoint
 from singula.training.device import free_gpu_memory, use_cores
+from singula.util.boxes import Box, grown, pixels_in
 from singula.util.format import shape_text
 from singula.util.messages import captured_messages
 
@@ -47,19 +49,53 @@ def block_predictor(context: BlockContext) -> BlockPredictor:
     outside = context.job.find_note("fill", FillNote)
     fill = None if outside is None else np.array(outside.values, np.float64)
     settings = from_config.predict_settings(config, context.shape)
-    max_pixels = max_pixels_of_tile(config, device, context.spec.network)
+    limits = max_pixels_of_tile(config, device, context.spec.network)
     halo = context.spec.halo
     min_shape = from_config.patch_of_tiles(config)
     reach = receptive_radius(from_config.model_settings(config)) or ()
-    plan = block_plan(context.shape, settings, halo, reach, min_shape, max_pixels)
+    plan = block_plan(context.shape, settings, halo, reach, min_shape, *limits)
     context.predictor = BlockPredictor(
         predictor, plan, context.image.read, context.scaling, settings, fill
     )
     return context.predictor
 
 
-def max_pixels_of_tile(config: Config, device: torch.device, memory: int) -> int:
-    """Return the maximum number of pixels of a tile.
+def with_wider_halo(context: BlockContext, core: Box) -> BlockPredictor | None:
+    """Return the network with the widest halo with which it predicts a box in one tile.
+
+    Parameters
+    ----------
+    context : BlockContext
+        Image whose blocks are predicted with a reduced halo.
+    core : Box
+        The box, in pixels of the image.
+
+    Returns
+    -------
+    BlockPredictor or None
+        None if no tile with a wider halo fits into memory.
+    """
+    usual = block_predictor(context)
+    device, memory = usual.predictor.device, context.spec.network
+    _, max_pixels = max_pixels_of_tile(context.config, device, memory)
+    for halo in reduced_halos(usual.plan.margin, usual.plan.reach, usual.plan.multiple):
+        if all(h <= u for h, u in zip(halo, usual.plan.halo, strict=True)):
+            return None
+        plan = replace(usual.plan, halo=halo, max_pixels=max_pixels, min_shape=(1,) * len(halo))
+        if pixels_in(grown(core, halo, context.shape)) > max_pixels:
+            continue
+        try:
+            plan.region(core)
+        except MemoryError:
+            continue
+        return BlockPredictor(
+            usual.predictor, plan, usual.read, usual.scaling, usual.settings, usual.fill
+        )
+    return None
+
+
+def max_pixels_of_tile(config: Config, device: torch.device, memory: int) -> tuple[int, int]:
+    """Return the maximum numbers of pixels of a tile: usually, and for a complete halo.
 
     Parameters
     ----------
@@ -73,11 +109,12 @@ def max_pixels_of_tile(config: Config, device: torch.device, memory: int) -> int
     model = from_config.model_settings(config)
     width, free = model.pixel_width, free_gpu_memory(device)
     if free is None:
-        max_pixels = min(max_tile_pixels(model.ndim, width), pixels_within(memory, width))
+        large = max_large_tile_pixels(memory, width)
+        usual = min(max_tile_pixels(model.ndim, width), pixels_within(memory, width))
     else:
-        max_pixels = max_tile_pixels(model.ndim, width, memory=free)
+        large = usual = max_tile_pixels(model.ndim, width, memory=free)
     batch = from_config.predict_settings(config, config.patch).batch_size
-    return max(1, max_pixels // batch)
+    return max(1, usual // batch), max(1, large // batch)
 
 
 def prediction_halo(
@@ -117,7 +154,7 @@ def prediction_halo(
         reach,
         settings.plan.multiple,
         from_config.patch_of_tiles(config),
-        max_pixels_of_tile(config, device, memory),
+        *max_pixels_of_tile(config, device, memory),
     )
     if halo is None:
         raise MemoryError(TOO_LITTLE_MEMORY)
@@ -147,7 +184,7 @@ def halo_notice(
         return None
     return (
         f"blocks are predicted with a halo of {shape_text(halo)} pixels; the radius of the "
-        f"receptive field is {shape_text(reach)}, which would be too slow. Near the faces of "
-        "blocks, channels and instances may differ from a prediction in memory; set "
-        "TEST.TILE_SIZE: patch to avoid this"
+        f"receptive field is {shape_text(reach)}, which needs larger tiles or blocks than fit into "
+        "the memory. Near the faces of blocks, channels and instances may differ from a prediction "
+        "in memory; raise SYSTEM.MAX_MEMORY, or set TEST.TILE_SIZE: patch to avoid this"
     )

@@ -22,6 +22,7 @@ from singula.io.lazy import open_image
 from singula.io.pairing import Pair
 from singula.io.records.blocks import DeviceNote, FinishedNote, RecountNote, StoredPlace
 from singula.pipeline.blocks.context import RECOUNT
+from singula.pipeline.blocks.halo_error import HALO_ERROR, report_halo_error
 from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.job_spec import JobSpec
 from singula.pipeline.blocks.memory import block_budget, block_shape
@@ -177,6 +178,8 @@ class BlockTest(TestRun):
             )
             self._report_halo(spec)
             image.predict(normalizer)
+            if halo_notice(self.config, spec.shape, spec.block, spec.halo) is not None:
+                report_halo_error(image)
             note = FinishedNote()
             if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
                 add_image(image, results)
@@ -256,7 +259,7 @@ class BlockTest(TestRun):
             shutil.rmtree(job.path, ignore_errors=True)
             return spec
         if earlier.key != spec.key or self._is_result_missing(job, earlier):
-            job.delete_all_except(("maps", "values", "scaling", "fill"))
+            job.delete_all_except(("maps", "values", "scaling", "fill", HALO_ERROR))
             # The histograms depend on filters and masks, which may have changed.
             job.write_note(RECOUNT, RecountNote())
         done = len(job.done("maps"))
