@@ -36,6 +36,7 @@ def do_blocks(work: Any, folder: Path, phase: str, numbers: Any, *seconds: float
 if __name__ == "__main__":
     target = Path(sys.argv.pop(1))
     runner.do_blocks = do_blocks
-    code = main()
-    target.write_text(json.dumps(_times), encoding="utf-8")
-    sys.exit(code)
+    try:
+        sys.exit(main())
+    finally:
+        target.write_text(json.dumps(_times), encoding="utf-8")

@@ -39,6 +39,13 @@ def local(inner: Box, outer: Box) -> Box:
     )
 
 
+def shared_box(one: Box, two: Box) -> Box:
+    """Return the region that two overlapping boxes share."""
+    return tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, two, strict=True)
+    )
+
+
 def shape_of(box: Box) -> tuple[int, ...]:
     """Return the shape of a box, in pixels."""
     return tuple(part.stop - part.start for part in box)

@@ -26,7 +26,7 @@ from singula.pipeline.postprocess import PostSettings, filter_maps, post_setting
 from singula.pipeline.readers import mask_place, reader_for
 from singula.prediction.median_filters import median_halo
 from singula.representations.decoders.blockwise import DecodePlan, block_decoder
-from singula.util.boxes import Box, grown, local
+from singula.util.boxes import Box, grown, local, shared_box
 
 if TYPE_CHECKING:
     from singula.data.normalize import Scaling
@@ -210,10 +210,7 @@ class BlockContext:
             if first == last:
                 continue
             core = self.box(number)
-            shared = tuple(
-                slice(max(a.start, b.start), min(a.stop, b.stop))
-                for a, b in zip(core, box, strict=True)
-            )
+            shared = shared_box(core, box)
             table = np.concatenate([np.zeros(1, ids.dtype), ids[first:last]])
             result[local(shared, box)] = table[self.layer(SEEDS).read(shared)]
         return result

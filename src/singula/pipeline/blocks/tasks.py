@@ -43,7 +43,7 @@ from singula.representations.decoders.blockwise import (
     seed_part,
 )
 from singula.representations.decoders.morphology import labels_at_border
-from singula.util.boxes import grown, local, pixels_in, shape_of
+from singula.util.boxes import grown, local, pixels_in, shape_of, shared_box
 from singula.util.process import release_memory
 
 Array = npt.NDArray[Any]
@@ -146,16 +146,24 @@ def find_seeds(folder: Path, number: int) -> Record:
 
 
 def _nothing_grows(context: BlockContext, number: int) -> bool:
-    """Return True if the histograms around the block exclude instances; the maps are not read."""
+    """Return True if histograms of the block and its surroundings exclude instances.
+
+    Only those surroundings are read that belong to a block with instances.
+    """
     around = grown(
         context.box(number), context.decode_plan.reach(len(context.shape)), context.shape
     )
-    counts: Record = {}
-    for near in (number, *context.grid.overlapping(around)):
-        for name, count in context.job.load(context.counted_in, near).items():
-            key = name.removeprefix("levels.")
-            counts[key] = counts.get(key, 0) + count
+    total: Record = {}
+    for near in (number, *(n for n in context.grid.overlapping(around) if n != number)):
+        record = context.job.load(context.counted_in, near)
+        counts = {c: record[f"levels.{c}"] for c in _BINARY if f"levels.{c}" in record}
         if not nothing_grows(context.decode_plan, counts):
+            if near == number:
+                return False
+            maps = context.read_maps(shared_box(context.box(near), around))
+            counts = {c: histogram(maps[c]) for c in counts}
+        total = {c: count + total.get(c, 0) for c, count in counts.items()}
+        if not nothing_grows(context.decode_plan, total):
             return False
     return True
 
