@@ -50,8 +50,9 @@ from singula.prediction import (  # noqa: E402
     plan_tiles,
 )
 from singula.synthetic.fluorescence import make_image  # noqa: E402
-from singula.training.callbacks import CheckpointSettings, EpochLog  # noqa: E402
+from singula.training.checkpoint_saver import CheckpointSettings  # noqa: E402
 from singula.training.device import Device, free_memory, training_arithmetic  # noqa: E402
+from singula.training.epoch_log import EpochLog  # noqa: E402
 from singula.training.fit import FitSettings, Training, fit  # noqa: E402
 from singula.training.loader import loader_workers  # noqa: E402
 from singula.training.map_metrics import MapScores  # noqa: E402
@@ -119,11 +120,14 @@ def kernel_seconds(work: Callable[[], object], calls: int = 5) -> float:
 
 
 def step_of(config: Any, batch: dict[str, torch.Tensor], precision: str) -> Callable[[], object]:
-    """Return a function for one training step, without Lightning."""
+    """Return a function for one training step, without the training loop."""
     network = build_model(from_config.model_settings(config))
     network = channels_last(network, config.ndim).to(GPU).train()
-    loss, optimizer = from_config.instance_loss(config), torch.optim.AdamW(network.parameters())
-    scores = MapScores(from_config.outputs(config)).to(GPU)
+    loss, optimizer = (
+        from_config.instance_loss(config),
+        torch.optim.AdamW(network.parameters(), fused=True),
+    )
+    scores = MapScores(from_config.outputs(config), device=GPU)
     dtype = DTYPES[precision]
     scaler = torch.amp.GradScaler("cuda", enabled=precision == "16")
 

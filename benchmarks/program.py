@@ -64,15 +64,15 @@ from singula.util.process import prepare_process
 prepare_process()
 import singula.pipeline.run
 from singula.data.dataset import PatchDataset
-from singula.training.module import InstanceModule
+from singula.training.progress import ProgressReport
 def mark(hook, word):
-    before = getattr(InstanceModule, hook)
+    before = getattr(ProgressReport, hook)
     def marked(self, *args):
         print(word, time.time(), file=marks)
         return before(self, *args)
-    setattr(InstanceModule, hook, marked)
-mark("on_train_epoch_start", "epoch")
-mark("on_train_batch_end", "step")
+    setattr(ProgressReport, hook, marked)
+mark("start_epoch", "epoch")
+mark("step_done", "step")
 if cached:
     items, prepare = {}, PatchDataset.__getitem__
     def prepared(self, place):

@@ -23,22 +23,24 @@ from singula.synthetic.fluorescence import make_dataset
 
 # Stops the process where training has made one step; what a run imports is imported by the run.
 ONE_STEP = """
-import os
-from singula import cli, workflow
-from singula.util.process import prepare_process
+import os, sys
+from singula.util.process import importing, prepare_process
 prepare_process()
-train = workflow._train
+from singula import cli
+from singula.pipeline import run
+train = run._train
 def to_first_step(*args, **kwargs):
-    with workflow.importing():
+    with importing():
         import singula.pipeline.train
-    from singula.training.module import InstanceModule
-    step = InstanceModule.training_step
-    def first_step(self, *args):
-        step(self, *args)
+    from singula.training.trainer import Trainer
+    step = Trainer.training_step
+    def first_step(self, *args, **kwargs):
+        step(self, *args, **kwargs)
+        sys.stdout.flush()
         os._exit(0)
-    InstanceModule.training_step = first_step
+    Trainer.training_step = first_step
     return train(*args, **kwargs)
-workflow._train = to_first_step
+run._train = to_first_step
 cli.run_main()
 raise SystemExit("no step was made")
 """

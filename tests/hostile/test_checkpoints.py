@@ -195,10 +195,10 @@ def test_altered_training_state_is_refused_before_the_training(
 ) -> None:
     """Errors of the file must not appear during training, where they look like bugs."""
     last = job.checkpoints.last
-    monkeypatch.setattr(fit_module.pl.Trainer, "fit", lambda *args, **keys: None)
+    monkeypatch.setattr(fit_module, "run_epochs", lambda *args: None)
     contents = contents_of(last)
     del contents[KEY]["digest"]
-    places = [("loops", "fit_loop"), ("optimizer_states",), (KEY, "training")]
+    places = [("epoch",), ("global_step",), ("optimizer_states",), (KEY, "training")]
     refused = []
     for path in leaves(contents):
         if not any(path[: len(place)] == place for place in places):
@@ -208,9 +208,9 @@ def test_altered_training_state_is_refused_before_the_training(
             fit_module.fit(job)
         except UserError:
             refused.append(path)
-    assert ("loops", "fit_loop") in refused
     if mutation in ("null", "text", "nested", "tensor"):
-        assert ("loops", "fit_loop", "epoch_progress", "total", "completed") in refused
+        assert ("epoch",) in refused
+        assert ("global_step",) in refused
         assert ("optimizer_states", 0, "param_groups", 0, "lr") in refused
         assert ("optimizer_states", 0, "state", 0, "exp_avg") in refused
 

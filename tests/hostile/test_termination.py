@@ -22,7 +22,7 @@ from singula.errors import ExitCode, StorageError, UserError
 from singula.exports import FORMATS
 from singula.inference import files
 from singula.io.pairing import Pair
-from singula.training.callbacks import EpochLog
+from singula.training.epoch_log import EpochLog
 
 # A command that prints "ready" and is then interrupted at the place of {body}.
 PROGRAM = """

@@ -13,9 +13,8 @@ from singula.errors import UserError, is_out_of_memory
 from singula.models import ModelSettings, TransformerSettings, build_model, channels_last
 from singula.models.variants import ARCHITECTURES
 from singula.representations.channels import EncodeSettings
-from singula.training import fit as fit_module
-from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.checkpoint import load_checkpoint
+from singula.training.checkpoint_saver import CheckpointSaver, CheckpointSettings
 from singula.training.device import (
     Device,
     check_gpus,
@@ -25,6 +24,7 @@ from singula.training.device import (
     training_arithmetic,
     without_tf32,
 )
+from singula.training.epoch_log import EpochLog
 from singula.training.fit import FitResult, FitSettings, Training, fit
 from singula.training.losses import BinaryLoss, InstanceLoss, Output
 from singula.training.map_metrics import MapScores
@@ -62,7 +62,7 @@ class TestOneStep:
         found = []
         for device in (torch.device("cpu"), GPU):
             batch = batch_of(device, classes=bool(classes))
-            scores = MapScores(OUTPUTS, classes).to(device)
+            scores = MapScores(OUTPUTS, classes, device)
             scores.update(logits.to(device), batch)
             values = {"loss": loss(logits.to(device), batch), **scores.compute()}
             found.append({name: float(value) for name, value in values.items()})
@@ -197,12 +197,13 @@ class TestTraining:
         self, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str]
     ) -> None:
         whole, _ = train(tmp_path / "whole", cuda(precision))
-        save = fit_module.SaveCheckpoints.on_train_epoch_end
+        save = CheckpointSaver.end_epoch
 
-        def dying(self: object, trainer: object, module: object) -> None:
-            save(self, trainer, module)  # type: ignore[arg-type]
-            if len(module.history) == 2:  # type: ignore[attr-defined]
+        def dying(self: CheckpointSaver) -> bool:
+            stops = save(self)
+            if len(self.trainer.history.rows) == 2:
                 raise RuntimeError("killed")
+            return stops
 
         for first, second in (
             (cuda(precision), cuda(precision)),
@@ -211,7 +212,7 @@ class TestTraining:
         ):
             folder = tmp_path / f"{first.kind}-{second.kind}"
             with monkeypatch.context() as patch:
-                patch.setattr(fit_module.SaveCheckpoints, "on_train_epoch_end", dying)
+                patch.setattr(CheckpointSaver, "end_epoch", dying)
                 with pytest.raises(RuntimeError, match="killed"):
                     train(folder, first)
             messages.clear()

@@ -10,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singula.errors import UserError
-from singula.training.checkpoint import load_checkpoint, load_fitting_weights, load_weights
-from singula.training.checkpoint_io import AtomicCheckpointIO
+from singula.training.checkpoint import (
+    load_checkpoint,
+    load_fitting_weights,
+    load_weights,
+    write_checkpoint,
+)
 from singula.training.device import choose_device, choose_for_model, parse_gpu
 from singula.training.losses import InstanceLoss, Output
 from singula.training.map_metrics import MapScores
@@ -70,12 +74,12 @@ def test_scores_do_not_depend_on_batching(seed: int, size: int) -> None:
         parts.update(logits[cut], {name: value[cut] for name, value in found.items()})
     one, many = whole.compute(), parts.compute()
     for name in one:
-        assert one[name].item() == pytest.approx(many[name].item(), rel=1e-6)
+        assert one[name] == pytest.approx(many[name], rel=1e-6)
     on, true = logits[:, 0].numpy() > 0, found["target"][:, 0].numpy() > 0.5
-    assert one["iou_B"].item() == pytest.approx((on & true).sum() / (on | true).sum(), rel=1e-6)
+    assert one["iou_B"] == pytest.approx((on & true).sum() / (on | true).sum(), rel=1e-6)
     inside = found["foreground"][:, 0].numpy()
     right = (logits[:, 2:].argmax(1) == found["classes"]).numpy()[inside]
-    assert one["class_accuracy"].item() == pytest.approx(right.mean(), rel=1e-6)
+    assert one["class_accuracy"] == pytest.approx(right.mean(), rel=1e-6)
 
 
 def test_empty_prediction_of_an_empty_image_scores_one() -> None:
@@ -84,7 +88,7 @@ def test_empty_prediction_of_an_empty_image_scores_one() -> None:
     scores.update(
         empty - 1, {"target": empty, "foreground": torch.zeros(1, 1, 4, 4, dtype=torch.bool)}
     )
-    assert scores.compute() == {"iou_B": torch.tensor(1.0), "mae_D": torch.tensor(0.0)}
+    assert scores.compute() == {"iou_B": 1.0, "mae_D": 0.0}
 
 
 def test_warmup_rises_and_cosine_falls() -> None:
@@ -116,7 +120,7 @@ def test_plateau_lowers_the_rate_to_its_minimum() -> None:
 def test_optimizers_by_name(name: str, kind: type) -> None:
     chosen = OptimizerSettings(name, lr=0.3, weight_decay=0.1, betas=(0.8, 0.9))
     optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(1))], chosen)
-    assert type(optimizer) is kind
+    assert kind in type(optimizer).__mro__[:2]
     assert optimizer.defaults["weight_decay"] == 0.1
     if name != "SGD":
         assert optimizer.defaults["betas"] == (0.8, 0.9)
@@ -132,7 +136,7 @@ class TestCheckpoint:
             "singula": {"format": 1, "channels": "BC"},
             **more,
         }
-        AtomicCheckpointIO().save_checkpoint(contents, path)
+        write_checkpoint(contents, path)
 
     def test_round_trip(self, tmp_path: Path) -> None:
         self.save(tmp_path / "a.pth")

@@ -6,16 +6,15 @@ import functools
 import itertools
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from singula.training import fit as fit_module
-from singula.training.module import InstanceModule
 from singula.training.progress import ProgressReport
 from singula.training.speed import TrainingSpeed
+from singula.training.trainer import Trainer
 from singula.util.messages import print_messages
 
 from .test_training import train
@@ -43,15 +42,15 @@ def slow_training(
 
     def slow(method: Any, seconds: float) -> Any:
         @functools.wraps(method)
-        def run(*args: Any) -> Any:
+        def run(*args: Any, **options: Any) -> Any:
             clock.now += seconds
-            return method(*args)
+            return method(*args, **options)
 
         return run
 
     monkeypatch.setattr(fit_module, "ProgressReport", report)
     for name, seconds in (("training_step", step), ("validation_step", validation)):
-        monkeypatch.setattr(InstanceModule, name, slow(getattr(InstanceModule, name), seconds))
+        monkeypatch.setattr(Trainer, name, slow(getattr(Trainer, name), seconds))
 
     with print_messages(lambda line: lines.append((clock.now, line))):
         train(folder, epochs=2)
@@ -82,17 +81,6 @@ def test_quick_steps_are_not_reported(monkeypatch, tmp_path) -> None:
     lines = slow_training(monkeypatch, tmp_path, step=0.1, validation=0.1)
     assert not any(PATTERN.match(line) for _, line in lines)
     assert [line.split(":")[0] for _, line in lines[:-1]] == ["epoch 1/2", "epoch 2/2"]
-
-
-def trainer(epoch: int = 0) -> Any:
-    return SimpleNamespace(
-        current_epoch=epoch, num_training_batches=4, num_val_batches=[2], world_size=1
-    )
-
-
-def step(report: ProgressReport, index: int) -> None:
-    batch, outputs = {"image": torch.zeros(3, 1, 4, 4)}, {"loss": torch.tensor(0.5)}
-    report.on_train_batch_end(trainer(), None, outputs, batch, index)  # type: ignore[arg-type]
 
 
 class Bar:
@@ -126,15 +114,15 @@ def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(
     monkeypatch.setattr("singula.training.progress.can_draw", lambda: True)
     Bar.made, clock = [], Clock()
     report = ProgressReport(3, live=live, clock=clock)
-    report.on_train_start(trainer(), None)  # type: ignore[arg-type]
+    report.start(1, 4)
     for epoch in range(2):
-        report.on_train_epoch_start(trainer(epoch), None)  # type: ignore[arg-type]
-        for index in range(4):
+        report.start_epoch(epoch + 1, 4, 2)
+        for _ in range(4):
             clock.now += 25
-            step(report, index)
-        for index in range(2):
+            report.step_done(torch.tensor(0.5), 3)
+        for _ in range(2):
             clock.now += 25
-            report.on_validation_batch_end(trainer(epoch), None, None, {}, index)  # type: ignore[arg-type]
+            report.validation_batch_done()
     if not live:
         assert Bar.made == []
         assert len([line for line in messages if PATTERN.match(line)]) == 12
@@ -148,7 +136,7 @@ def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(
     assert "loss 0.5000" in bar.states[-1]["note"]
     assert "left" in bar.states[-1]["note"]
     assert bar.running
-    report.on_exception(trainer(), None, ValueError())
+    report.close()
     assert not bar.running
 
 
@@ -156,8 +144,8 @@ def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch, messages: list[st
     monkeypatch.setattr("singula.training.progress.can_draw", lambda: False)
     clock = Clock()
     report = ProgressReport(1, live=True, clock=clock)
-    report.on_train_start(trainer(), None)  # type: ignore[arg-type]
-    report.on_train_epoch_start(trainer(), None)  # type: ignore[arg-type]
+    report.start(1, 4)
+    report.start_epoch(1, 4, 2)
     clock.now += 25
     report.status.poll()
     assert messages == ["epoch 1/1, step 0/4: preparing the first patches"]
@@ -165,10 +153,9 @@ def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch, messages: list[st
 
 def test_a_status_line_has_the_loss_of_its_step() -> None:
     report = ProgressReport(1, live=False, clock=Clock())
-    report.on_train_epoch_start(trainer(), None)  # type: ignore[arg-type]
-    for index, loss in enumerate((0.5, 0.25)):
-        batch, outputs = {"image": torch.zeros(3, 1, 4, 4)}, {"loss": torch.tensor(loss)}
-        report.on_train_batch_end(trainer(), None, outputs, batch, index)  # type: ignore[arg-type]
+    report.start_epoch(1, 4, 2)
+    for loss in (0.5, 0.25):
+        report.step_done(torch.tensor(loss), 3)
     assert "step 2/4: loss 0.2500" in report.describe()
 
 

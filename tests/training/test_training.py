@@ -16,13 +16,15 @@ from singula.io.records.tables import EpochRow
 from singula.models import ModelSettings, build_model
 from singula.representations.channels import EncodeSettings
 from singula.training import fit as fit_module
-from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.checkpoint import KEY, load_checkpoint, write_checkpoint
+from singula.training.checkpoint_saver import CheckpointSaver, CheckpointSettings
 from singula.training.device import Device
+from singula.training.epoch_log import EpochLog
 from singula.training.fit import FitResult, FitSettings, Training, fit
 from singula.training.loader import PartsLoader, PartsSampler, make_loader
 from singula.training.losses import InstanceLoss, Output
 from singula.training.optimizer import OptimizerSettings
+from singula.training.trainer import Trainer
 
 MODEL = ModelSettings(2, 1, 2, feature_maps=(4, 8), dropout=(0.0, 0.3))
 OUTPUTS = (Output("B", "bce", "sigmoid"), Output("C", "bce", "sigmoid"))
@@ -104,14 +106,15 @@ def assert_equal_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor])
 
 def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill the process right after the last checkpoint of an epoch was written."""
-    save = fit_module.SaveCheckpoints.on_train_epoch_end
+    save = CheckpointSaver.end_epoch
 
-    def dying(self: object, trainer: object, module: object) -> None:
-        save(self, trainer, module)  # type: ignore[arg-type]
-        if len(module.history) == epoch:  # type: ignore[attr-defined]
+    def dying(self: CheckpointSaver) -> bool:
+        stops = save(self)
+        if len(self.trainer.history.rows) == epoch:
             raise RuntimeError("killed")
+        return stops
 
-    monkeypatch.setattr(fit_module.SaveCheckpoints, "on_train_epoch_end", dying)
+    monkeypatch.setattr(CheckpointSaver, "end_epoch", dying)
 
 
 @pytest.mark.parametrize("schedule", ["warmupcosine", "onecycle", "reduceonplateau", ""])
@@ -264,16 +267,18 @@ def test_weights_alone_cannot_be_resumed(tmp_path: Path) -> None:
 
 def small_memory(monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> None:
     """Raise an out-of-memory error in steps with more than `most` patches."""
-    step = fit_module.InstanceModule.training_step
+    step = Trainer.training_step
     done = []
 
-    def limited(self: object, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        done.append(batch_idx)
+    def limited(
+        self: Trainer, batch: dict[str, torch.Tensor], index: int, *, is_last: bool
+    ) -> torch.Tensor:
+        done.append(index)
         if len(batch["image"]) > most and len(done) > after:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+        return step(self, batch, index, is_last=is_last)
 
-    monkeypatch.setattr(fit_module.InstanceModule, "training_step", limited)
+    monkeypatch.setattr(Trainer, "training_step", limited)
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_halved(
@@ -322,18 +327,18 @@ def test_a_kill_between_last_and_best_checkpoint_loses_neither(
 ) -> None:
     options = {"lr": 3e-2, "epochs": 4}
     train(tmp_path / "whole", **options)
-    save = fit_module.pl.Trainer.save_checkpoint
+    save = CheckpointSaver.save
     saved: list[int] = []
 
-    def dying(self: object, path: Path, *args: object, **kwargs: object) -> None:
-        if Path(path).name == "best.pth":
-            saved.append(self.current_epoch)  # type: ignore[attr-defined]
+    def dying(self: CheckpointSaver, path: Path, *, with_state: bool = False) -> None:
+        if path.name == "best.pth":
+            saved.append(len(self.trainer.history.rows) - 1)
             if len(saved) == 2:
                 raise RuntimeError("killed")
-        save(self, path, *args, **kwargs)  # type: ignore[arg-type]
+        save(self, path, with_state=with_state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module.pl.Trainer, "save_checkpoint", dying)
+        patch.setattr(CheckpointSaver, "save", dying)
         with pytest.raises(RuntimeError, match="killed"):
             train(tmp_path / "parts", **options)
     parts = tmp_path / "parts"

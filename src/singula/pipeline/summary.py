@@ -101,7 +101,7 @@ def _versions() -> dict[str, str]:
 
     from singula import __version__
 
-    names = ("torch", "pytorch-lightning", "numpy", "scipy", "scikit-image", "bioimage-cpp")
+    names = ("torch", "numpy", "scipy", "scikit-image", "bioimage-cpp")
     return {
         "singula": __version__,
         "python": platform.python_version(),

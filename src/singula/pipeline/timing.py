@@ -262,9 +262,9 @@ def measure_training(
     validation = _patches(config, _encoded(config, sample), augmented=False)
     low = _DTYPES.get(device.precision)
     optimizer = make_optimizer(network.parameters(), from_config.optimizer_settings(config))
-    objective = from_config.instance_loss(config)
-    scores = MapScores(from_config.outputs(config), from_config.n_classes(config))
-    scores = scores.to(device.torch)
+    objective = from_config.instance_loss(config).to(device.torch)
+    n_classes = from_config.n_classes(config)
+    scores = MapScores(from_config.outputs(config), n_classes, device.torch)
     batch: dict[str, torch.Tensor] = {}
     epochs = iter(range(1_000_000))
 

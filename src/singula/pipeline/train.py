@@ -27,14 +27,15 @@ from singula.pipeline.normalization import write_statistics
 from singula.pipeline.sample_sheets import write_generated, write_probability_maps, write_samples
 from singula.pipeline.seed import STORED, training_seed
 from singula.report.model_plot import draw_model
-from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.charts import draw_charts
 from singula.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_fitting_weights,
 )
+from singula.training.checkpoint_saver import CheckpointSettings
 from singula.training.device import main_first, share_from_main, world_and_rank
+from singula.training.epoch_log import EpochLog
 from singula.training.fit import FitResult, Training, fit
 from singula.util.format import counted
 from singula.util.progress import StatusLines

@@ -24,7 +24,8 @@ from singula.util.paths import open_regular
 _log = logging.getLogger(__name__)
 FORMAT = CheckpointInfo.newest
 KEY = "singula"
-_PREFIX = "network."
+PREFIX = "network."
+"""Start of the names of the weights in a checkpoint."""
 _DIGEST = "digest"
 _REMEDY = "use an intact copy of the file, or train again"
 
@@ -249,8 +250,8 @@ def load_checkpoint(path: Path, *, report: bool = False) -> Checkpoint:
     for name, value in contents["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise _wrong_tensor(path, f"state_dict.{name}", type(value).__name__, "a tensor")
-        if name.startswith(_PREFIX):
-            weights[name.removeprefix(_PREFIX)] = value
+        if name.startswith(PREFIX):
+            weights[name.removeprefix(PREFIX)] = value
     return Checkpoint(path, contents["epoch"], weights, contents[KEY])
 
 

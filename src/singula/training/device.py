@@ -26,14 +26,8 @@ Result = TypeVar("Result")
 _TIMEOUT = timedelta(days=2)
 # Values of ONEDNN_MAX_CPU_ISA under which bfloat16 is emulated
 _ISA_WITHOUT_BF16 = (
-    "SSE41",
-    "AVX",
-    "AVX2",
-    "AVX2_VNNI",
-    "AVX2_VNNI_2",
-    "AVX512_CORE",
-    "AVX512_CORE_VNNI",
-)
+    "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -302,13 +296,7 @@ def free_gpu_memory(device: torch.device) -> int | None:
 
 
 def world_and_rank() -> tuple[int, int]:
-    """Return the number of processes of the run and the rank of this process.
-
-    The process group is preferred to the variables of the launcher, because Lightning deletes some
-    of the variables at the end of a training.
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size(), torch.distributed.get_rank()
+    """Return the number of processes of the run and the rank of this process."""
     return launcher_number("WORLD_SIZE"), launcher_number("RANK")
 
 
@@ -410,3 +398,19 @@ def gather_to_main(value: Result) -> list[Result]:
     with _report_lost_process():
         torch.distributed.gather_object(None if rank == 0 else value, box, 0, _object_group())
     return [] if box is None else [value, *box[1:]]
+
+
+def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """Return the sum of a tensor on the device over all processes, in every process."""
+    world, _ = world_and_rank()
+    if world > 1:
+        with _report_lost_process():
+            torch.distributed.all_reduce(values)
+    return values
+
+
+def share_buffers(network: torch.nn.Module) -> None:
+    """Copy the buffers of the first process, such as batch statistics, to every process."""
+    with _report_lost_process():
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, src=0)

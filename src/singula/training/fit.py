@@ -1,4 +1,4 @@
-"""Training of a network with Lightning."""
+"""Training of a network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import shutil
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -19,41 +18,32 @@ from torch.utils.data import DataLoader
 from singula.data.dataset import EpochSampler, PatchDataset
 from singula.errors import UserError, overflow_hint
 from singula.models import ModelSettings
-from singula.training.callbacks import (
-    CheckpointSettings,
-    EpochLog,
-    SaveCheckpoints,
-)
 from singula.training.checkpoint import KEY, load_checkpoint, read_checkpoint
-from singula.training.checkpoint_io import AtomicCheckpointIO
+from singula.training.checkpoint_saver import CheckpointSaver, CheckpointSettings
 from singula.training.device import (
     Device,
     share_from_main,
     training_arithmetic,
     world_and_rank,
 )
+from singula.training.epoch_log import EpochLog
 from singula.training.loader import make_loader
+from singula.training.loop import run_epochs
 from singula.training.losses import InstanceLoss
-from singula.training.module import InstanceModule
 from singula.training.optimizer import OptimizerSettings
 from singula.training.progress import ProgressReport
 from singula.training.resume import (
     check_optimizer,
-    check_state,
+    load_state,
     restore_best,
     save_light,
     training_state,
 )
+from singula.training.trainer import Trainer, TrainingHistory
 from singula.util.format import counted
 from singula.util.memory import retry_with_less_memory
-from singula.util.process import launcher_number
 
 _log = logging.getLogger(__name__)
-_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "32": "32-true",
-    "bf16": "bf16-mixed",
-    "16": "16-mixed",
-}
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,7 @@ class FitResult:
     Parameters
     ----------
     history : list of dict
-        One row per epoch; see `InstanceModule`.
+        One row per epoch; see `TrainingHistory`.
     best, last : Path
         Files of the best and of the last checkpoint.
     """
@@ -218,64 +208,96 @@ def _halve_batch(settings: FitSettings, reason: str) -> FitSettings:
 
 
 def _fit(job: Training) -> FitResult:
-    settings, checkpoints = job.settings, job.checkpoints
-    world, rank = world_and_rank()
-    steps = math.ceil(len(job.training) / world / settings.batch_size)
-    module = InstanceModule(
-        job.network,
-        job.loss,
-        job.optimizer,
-        math.ceil(steps / settings.accumulate),
-        settings.epochs,
-        settings.seed,
-        job.description,
-    )
+    checkpoints, epochs = job.checkpoints, job.settings.epochs
+    history = TrainingHistory()
     start = checkpoints.last if job.resume and checkpoints.last.is_file() else job.start
+    contents: dict[str, Any] = {}
     if start is not None:
-        # A training of another run has no best checkpoint here yet; use its last checkpoint.
-        module.resets_best = start != checkpoints.last
         contents = read_checkpoint(start)
-        training_state(start, contents)
-        if rank == 0 and module.resets_best:
-            save_light(contents, checkpoints.best)
-        elif rank == 0:
-            restore_best(start, contents, checkpoints.best)
-        share_from_main(None)  # other processes read the checkpoint that the first one wrote
-        check_optimizer(start, contents, job.optimizer)
-        if _is_finished(start, contents, settings.epochs, checkpoints.patience, module):
-            _log.info(
-                f"training is already complete ({counted(len(module.history), 'epoch')}): {start}"
-            )
-            return _load_best(job.network, module, checkpoints)
-        _log.info(f"resuming after epoch {len(module.history)} of {settings.epochs}: {start}")
-    report = ProgressReport(settings.epochs, live=settings.live and rank == 0)
-
-    def after_epoch(history: list[dict[str, float]]) -> None:
-        job.log.write(history, final=int(history[-1]["epoch"]) == settings.epochs)
-        report.epoch_done(history[-1])
-
-    if settings.compile:
+        history = _stored_history(job, start, contents)
+        done, bad_epochs = len(history.rows), history.progress["bad_epochs"]
+        if done >= epochs or 0 < checkpoints.patience <= bad_epochs:
+            _log.info(f"training is already complete ({counted(done, 'epoch')}): {start}")
+            return _load_best(job, history, start)
+        _log.info(f"resuming after epoch {done} of {epochs}: {start}")
+    if job.settings.compile:
         _compile(job.network, job.device)
-    trainer = _trainer(settings, job.device, [report, SaveCheckpoints(checkpoints, after_epoch)])
-    if start is not None:
-        check_state(start, contents, module, trainer)
+    try:
+        _run(job, history, start, contents)
+    finally:
+        job.network.zero_grad()
+        job.network.cpu()
+    share_from_main(None)  # the first process has written the best checkpoint
+    return _load_best(job, history, start)
+
+
+def _stored_history(job: Training, start: Path, contents: dict[str, Any]) -> TrainingHistory:
+    """Return the epochs of a checkpoint, and make its best checkpoint that of this run."""
+    _, rank = world_and_rank()
+    # A training of another run has no best checkpoint here yet; use its last checkpoint.
+    is_other_run = start != job.checkpoints.last
+    training = training_state(start, contents)
+    if rank == 0 and is_other_run:
+        save_light(contents, job.checkpoints.best)
+    elif rank == 0:
+        restore_best(start, contents, job.checkpoints.best)
+    share_from_main(None)  # other processes read the checkpoint that the first one wrote
+    check_optimizer(start, contents, job.optimizer)
+    if _network(contents[KEY]) != _network(job.description):
+        raise UserError(
+            f"{start}: got a checkpoint of another network, expected the configured network",
+            "restore the MODEL.* keys, use another --run_id, or omit --resume to train again",
+            "checkpoint.other_network",
+        )
+    history = TrainingHistory(list(training["history"]))
+    if not is_other_run:
+        history.progress = dict(training["progress"])
+    return history
+
+
+def _run(
+    job: Training, history: TrainingHistory, start: Path | None, contents: dict[str, Any]
+) -> None:
+    """Train for the remaining epochs, from the contents of a checkpoint if there is one."""
+    settings = job.settings
+    _, rank = world_and_rank()
     train_loader = _loader(job.training, settings, job.device, train=True)
     val_loader = None
     if job.validation is not None:
         val_loader = _loader(job.validation, settings, job.device, train=False)
+    trainer = Trainer(
+        job.network,
+        job.loss,
+        job.optimizer,
+        job.device,
+        history,
+        steps_per_epoch=math.ceil(len(train_loader) / settings.accumulate),
+        epochs=settings.epochs,
+        accumulate=settings.accumulate,
+        clip=settings.clip,
+        seed=settings.seed,
+        description=job.description,
+    )
+    if start is not None:
+        load_state(start, contents, trainer)
+    report = ProgressReport(settings.epochs, live=settings.live and rank == 0)
+    saver = CheckpointSaver(job.checkpoints, trainer)
+
+    def after_epoch() -> bool:
+        row = history.rows[-1]
+        if rank == 0:
+            job.log.write(history.rows, final=int(row["epoch"]) == settings.epochs)
+            report.epoch_done(row)
+        return saver.end_epoch()
+
     with warnings.catch_warnings(), training_arithmetic(), report.status:
         # These warnings address authors of training loops, not users.
-        warnings.filterwarnings("ignore", module="pytorch_lightning.*")
         warnings.filterwarnings("ignore", module="torch.utils.data.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
         try:
-            trainer.fit(module, train_loader, val_loader, ckpt_path=start, weights_only=True)
-        except SystemExit:
-            # Lightning exits this way after Ctrl-C; the command line has its own message.
-            if trainer.interrupted:
-                raise KeyboardInterrupt from None
-            raise
-    return _load_best(job.network, module, checkpoints)
+            run_epochs(trainer, train_loader, val_loader, report, after_epoch)
+        finally:
+            report.close()
 
 
 def _compile(network: nn.Module, device: Device) -> None:
@@ -289,65 +311,24 @@ def _compile(network: nn.Module, device: Device) -> None:
     network.compile()
 
 
-def _load_best(
-    network: nn.Module, module: InstanceModule, checkpoints: CheckpointSettings
-) -> FitResult:
+def _load_best(job: Training, history: TrainingHistory, start: Path | None) -> FitResult:
     """Load the best weights into the network, and return the result of the training."""
-    if module.progress["best"] is None and not module.resets_best:
+    checkpoints = job.checkpoints
+    has_best = history.progress["best"] is not None
+    if not has_best and (start is None or start == checkpoints.last):
         raise UserError(
             "training gave no finite loss in any epoch",
             overflow_hint("training"),
             "training.overflow",
         )
-    network.load_state_dict(load_checkpoint(checkpoints.best).weights)
-    return FitResult(module.history, checkpoints.best, checkpoints.last)
-
-
-def _is_finished(
-    path: Path, contents: dict[str, Any], epochs: int, patience: int, module: InstanceModule
-) -> bool:
-    """Load the history into the module, and return True if the training is complete."""
-    module.on_load_checkpoint(contents)
-    if _network(contents[KEY]) != _network(module.description):
-        raise UserError(
-            f"{path}: got a checkpoint of another network, expected the configured network",
-            "restore the MODEL.* keys, use another --run_id, or omit --resume to train again",
-            "checkpoint.other_network",
-        )
-    return len(module.history) >= epochs or 0 < patience <= module.progress["bad_epochs"]
+    job.network.load_state_dict(load_checkpoint(checkpoints.best).weights)
+    return FitResult(history.rows, checkpoints.best, checkpoints.last)
 
 
 def _network(description: dict[str, Any]) -> ModelSettings | None:
     """Return the settings of the network, with defaults for settings of later versions."""
     stored = description.get("model")
     return ModelSettings.from_dict(stored) if stored else None
-
-
-def _trainer(settings: FitSettings, device: Device, callbacks: list[pl.Callback]) -> pl.Trainer:
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    world, _ = world_and_rank()
-    nodes = launcher_number("GROUP_WORLD_SIZE")
-    devices: int | list[int] = max(1, world // nodes)
-    if device.kind == "cuda":
-        devices = list(device.indices)
-    many = world > 1 or (isinstance(devices, list) and len(devices) > 1)
-    return pl.Trainer(
-        accelerator="gpu" if device.kind == "cuda" else "cpu",
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if many else "auto",
-        precision=_PRECISIONS[device.precision],
-        max_epochs=settings.epochs,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip if settings.clip > 0 else None,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
 
 
 def _loader(

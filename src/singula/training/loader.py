@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -77,19 +77,45 @@ class PartsLoader(DataLoader[Batch]):
             yield [next(parts) for _ in sizes]
 
 
-def join_parts(batch: Batch | list[Batch]) -> Batch:
+def join_parts(parts: Sequence[Batch]) -> Batch:
     """Return a batch from its parts, in the same order of patches.
 
     Parameters
     ----------
-    batch : dict or list of dict
-        Tensors by name, of a batch or of each of its parts.
+    parts : sequence of dict
+        Tensors by name, of each part.
     """
-    if isinstance(batch, dict):
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def counted_patches(batch: Batch) -> Batch:
+    """Return a batch without ``counts``, and without the patches that another process counts.
+
+    Parameters
+    ----------
+    batch : dict of Tensor
+        Batch of `PatchDataset` in main memory.
+    """
+    counts = batch["counts"]
+    batch = {name: values for name, values in batch.items() if name != "counts"}
+    if counts.numpy().all():
         return batch
-    if len(batch) == 1:
-        return batch[0]
-    return {name: torch.cat([part[name] for part in batch]) for name in batch[0]}
+    return {name: values[counts] for name, values in batch.items()}
+
+
+def set_epoch(loader: DataLoader[Batch], epoch: int) -> None:
+    """Set the epoch of the sampler of a loader that `make_loader` returned.
+
+    Parameters
+    ----------
+    loader : DataLoader
+        Loader whose next iteration is the epoch.
+    epoch : int
+        Number of the epoch, from 0.
+    """
+    loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
 
 
 def make_loader(

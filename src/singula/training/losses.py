@@ -137,6 +137,9 @@ def focal_loss(
 def pixel_weights(truth: Tensor, balance: str | tuple[float, float]) -> Tensor | None:
     """Return the weight of each pixel; None for equal weights.
 
+    Whether the batch has background and foreground is decided on its device, so that a training
+    step does not wait for a GPU.
+
     Parameters
     ----------
     truth : Tensor
@@ -149,10 +152,8 @@ def pixel_weights(truth: Tensor, balance: str | tuple[float, float]) -> Tensor |
     if isinstance(balance, tuple):
         return balance[0] + (balance[1] - balance[0]) * truth
     fraction = truth.mean()
-    if not 0 < float(fraction) < 1:
-        return None
     weights: Tensor = 0.5 * truth / fraction + 0.5 * (1 - truth) / (1 - fraction)
-    return weights
+    return torch.where((fraction > 0) & (fraction < 1), weights, 1.0)
 
 
 class InstanceLoss(nn.Module):
@@ -190,6 +191,10 @@ class InstanceLoss(nn.Module):
         self.class_weight = class_weight
         self.binary = binary or BinaryLoss()
         self.class_balance = class_balance
+        # A buffer is copied to a GPU once, and not in each step.
+        given = torch.tensor(class_balance) if isinstance(class_balance, tuple) else None
+        self.register_buffer("class_weights", given, persistent=False)
+        self.class_weights: Tensor | None
 
     def forward(self, prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Return the scalar loss of a batch.
@@ -216,15 +221,15 @@ class InstanceLoss(nn.Module):
             total = total + output.weight * value
         if self.n_classes:
             logits, classes = prediction[:, len(self.outputs) :], batch["classes"]
-            weights = class_weights(classes, self.n_classes, self.class_balance)
-            total = total + self.class_weight * F.cross_entropy(
-                logits, classes, weights.to(logits) if weights is not None else None
-            )
+            weights = self.class_weights
+            if self.class_balance == "auto":
+                weights = balanced_class_weights(classes, self.n_classes).to(logits)
+            total = total + self.class_weight * F.cross_entropy(logits, classes, weights)
         return total
 
 
-def class_weights(classes: Tensor, count: int, balance: str | tuple[float, ...]) -> Tensor | None:
-    """Return the weight of each class; None for equal weights.
+def balanced_class_weights(classes: Tensor, count: int) -> Tensor:
+    """Return the inverse frequency of each class in a batch, with which all have equal weight.
 
     Parameters
     ----------
@@ -232,14 +237,9 @@ def class_weights(classes: Tensor, count: int, balance: str | tuple[float, ...])
         Class of each pixel.
     count : int
         Number of classes.
-    balance : 'none', 'auto' or tuple of float
-        See `InstanceLoss`; ``auto`` is the inverse frequency in the batch.
     """
-    if balance == "none":
-        return None
-    if isinstance(balance, tuple):
-        return torch.tensor(balance)
-    pixels = torch.bincount(classes.reshape(-1), minlength=count).double()
+    # `torch.bincount` waits for a GPU.
+    pixels = torch.stack([(classes == number).sum() for number in range(count)]).double()
     # The weight of an absent class has no effect; clamping avoids a division by zero.
     return pixels.sum() / pixels.clamp_min(1) / (pixels > 0).sum()
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from singula.training.device import sum_over_processes
 from singula.training.losses import Output, activate
 
 
-class MapScores(Metric):
+class MapScores:
     """Scores of all patches of an epoch.
 
     Binary channels have ``iou_<channel>`` at a threshold of 0.5, distances have ``mae_<channel>``,
-    and a class head has ``class_accuracy`` over the foreground. Sums are accumulated, so that the
-    scores do not depend on batches and processes.
+    and a class head has ``class_accuracy`` over the foreground. Sums are accumulated on the device,
+    so that the scores do not depend on batches and processes, and a step does not wait for a GPU.
 
     Parameters
     ----------
@@ -24,61 +25,133 @@ class MapScores(Metric):
         Channels in the order of the network.
     n_classes : int
         Classes after the channels, 0 for none.
+    device : torch.device or str
+        Device of the predictions.
+
+    Attributes
+    ----------
+    sums : Tensor of float64, (2, channels + 1)
+        Numerators and denominators of the scores.
     """
 
-    full_state_update = False
-
-    def __init__(self, outputs: Sequence[Output], n_classes: int = 0) -> None:
-        super().__init__()
+    def __init__(
+        self, outputs: Sequence[Output], n_classes: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
         self.outputs = tuple(outputs)
         self.n_classes = n_classes
-        size = len(self.outputs) + 1
-        self.numerator: Tensor
-        self.denominator: Tensor
-        for name in ("numerator", "denominator"):
-            zeros = torch.zeros(size, dtype=torch.float64)
-            self.add_state(name, default=zeros, dist_reduce_fx="sum")
+        self.sums = torch.zeros(2, len(self.outputs) + 1, dtype=torch.float64, device=device)
 
-    def update(self, prediction: Tensor, batch: dict[str, Tensor]) -> None:
+    def update(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> None:
         """Add a batch.
 
         Parameters
         ----------
         prediction : Tensor, (N, channels + classes, [z,] y, x)
             Output of the network.
-        batch : dict of Tensor
+        batch : mapping of Tensor
             Batch of `PatchDataset`.
         """
         prediction = prediction.detach().float()
         foreground = batch["foreground"][:, 0]
+        numerator, denominator = self.sums
         for index, output in enumerate(self.outputs):
             logits, truth = prediction[:, index], batch["target"][:, index]
             if output.activation == "sigmoid":
                 predicted, expected = logits > 0, truth > 0.5
-                self.numerator[index] += (predicted & expected).sum()
-                self.denominator[index] += (predicted | expected).sum()
+                numerator[index] += (predicted & expected).sum()
+                denominator[index] += (predicted | expected).sum()
             else:
                 error = (activate(logits, output.activation) - truth).abs()
                 mask = foreground if output.foreground_only else torch.ones_like(foreground)
-                self.numerator[index] += (error * mask).sum().double()
-                self.denominator[index] += mask.sum()
+                numerator[index] += (error * mask).sum().double()
+                denominator[index] += mask.sum()
         if self.n_classes:
             chosen = prediction[:, len(self.outputs) :].argmax(1)
-            self.numerator[-1] += ((chosen == batch["classes"]) & foreground).sum()
-            self.denominator[-1] += foreground.sum()
+            numerator[-1] += ((chosen == batch["classes"]) & foreground).sum()
+            denominator[-1] += foreground.sum()
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[str, float]:
         """Return the scores by name; the IoU is 1 if prediction and ground truth are empty."""
-        scores: dict[str, Tensor] = {}
-        for index, output in enumerate(self.outputs):
+        numerators, denominators = self.sums.tolist()
+        names, empty = [], []
+        for output in self.outputs:
             kind = "iou" if output.activation == "sigmoid" else "mae"
-            scores[f"{kind}_{output.name}"] = self._ratio(index, 1.0 if kind == "iou" else 0.0)
+            names.append(f"{kind}_{output.name}")
+            empty.append(1.0 if kind == "iou" else 0.0)
         if self.n_classes:
-            scores["class_accuracy"] = self._ratio(len(self.outputs), 1.0)
-        return scores
+            names.append("class_accuracy")
+            empty.append(1.0)
+        sums = zip(numerators, denominators, strict=True)
+        return {
+            name: float(np.float32(top / bottom)) if bottom > 0 else default
+            for name, default, (top, bottom) in zip(names, empty, sums, strict=False)
+        }
 
-    def _ratio(self, index: int, empty: float) -> Tensor:
-        bottom = self.denominator[index]
-        safe = torch.where(bottom > 0, bottom, torch.ones_like(bottom))
-        ratio = self.numerator[index] / safe
-        return torch.where(bottom > 0, ratio, torch.full_like(ratio, empty)).float()
+
+class EpochTotals:
+    """Mean loss and scores of the training or validation patches of an epoch.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+        Channels in the order of the network.
+    n_classes : int
+        Classes after the channels, 0 for none.
+    device : torch.device
+        Device of the predictions.
+    """
+
+    def __init__(self, outputs: Sequence[Output], n_classes: int, device: torch.device) -> None:
+        self.scores = MapScores(outputs, n_classes, device)
+        self.loss = torch.zeros((), device=device)
+        self.patches = 0
+
+    def update(self, loss: Tensor, prediction: Tensor, batch: Mapping[str, Tensor]) -> None:
+        """Add the mean loss and the predictions of a batch; see `MapScores.update`."""
+        count = len(batch["image"])
+        self.loss += loss.detach() * count
+        self.patches += count
+        self.scores.update(prediction, batch)
+
+    def sums(self) -> Tensor:
+        """Return all sums as a vector of float64."""
+        patches = self.loss.new_tensor([self.patches], dtype=torch.float64)
+        return torch.cat([self.loss.double()[None], patches, self.scores.sums.flatten()])
+
+    def row(self, sums: Tensor) -> dict[str, float]:
+        """Return the mean loss and the scores, and reset the sums for the next epoch.
+
+        Parameters
+        ----------
+        sums : Tensor, in main memory
+            Sums of all processes.
+
+        Returns
+        -------
+        dict
+            ``loss`` and the scores of `MapScores`; empty without patches.
+        """
+        loss, patches = (np.float32(value) for value in sums[:2].tolist())
+        self.scores.sums = sums[2:].reshape(2, -1)
+        row = {"loss": float(loss / patches), **self.scores.compute()} if patches else {}
+        self.scores.sums = torch.zeros_like(self.scores.sums, device=self.loss.device)
+        self.loss.zero_()
+        self.patches = 0
+        return row
+
+
+def finish_epoch(totals: Mapping[str, EpochTotals]) -> dict[str, float]:
+    """Return the losses and scores of an epoch over all processes, and reset the totals.
+
+    Parameters
+    ----------
+    totals : mapping of EpochTotals
+        Totals by the prefix of their columns, such as ``train``.
+    """
+    # The outputs are the same in all parts, so the vectors have the same length.
+    vectors = torch.stack([total.sums() for total in totals.values()])
+    summed = sum_over_processes(vectors).cpu()
+    row: dict[str, float] = {}
+    for (prefix, total), sums in zip(totals.items(), summed, strict=True):
+        row.update({f"{prefix}_{name}": value for name, value in total.row(sums).items()})
+    return row

@@ -12,6 +12,8 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
+from singula.training.compiler import without_compiler
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:
@@ -53,6 +55,8 @@ class OptimizerSettings:
 def make_optimizer(parameters: Iterable[Parameter], settings: OptimizerSettings) -> Optimizer:
     """Return the optimizer; SGD has Nesterov momentum of 0.9.
 
+    On a GPU, a single kernel updates all weights, and scaled gradients of float16 need no transfer.
+
     Parameters
     ----------
     parameters : iterable of Parameter
@@ -60,14 +64,22 @@ def make_optimizer(parameters: Iterable[Parameter], settings: OptimizerSettings)
     settings : OptimizerSettings
         Name and settings of the optimizer.
     """
-    decay = max(settings.weight_decay, 0.0)
+    parameters = list(parameters)
+    common: dict[str, Any] = {
+        "lr": settings.lr,
+        "weight_decay": max(settings.weight_decay, 0.0),
+        "fused": True if all(p.is_cuda for p in parameters) else None,
+    }
+    families: dict[str, type[Optimizer]] = {
+        "SGD": torch.optim.SGD,
+        "ADAM": torch.optim.Adam,
+        "ADAMW": torch.optim.AdamW,
+    }
     if settings.name == "SGD":
-        return torch.optim.SGD(
-            parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=decay
-        )
-    family = {"ADAM": torch.optim.Adam, "ADAMW": torch.optim.AdamW}[settings.name]
-    optimizer: Optimizer = family(parameters, settings.lr, betas=settings.betas, weight_decay=decay)
-    return optimizer
+        specific: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
+    else:
+        specific = {"betas": settings.betas}
+    return without_compiler(families[settings.name])(parameters, **common, **specific)
 
 
 class Schedule:

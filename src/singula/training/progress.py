@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import pytorch_lightning as pl
+import torch
 
 from singula.training.speed import VALIDATION_SHARE, TrainingSpeed
 from singula.util.progress import ProgressBar, StatusLines, can_draw
@@ -37,8 +36,8 @@ class _Durations:
         return self.total / (self.count - 1) if self.count > 1 else self.first
 
 
-class ProgressReport(pl.Callback):
-    """Callback that reports epochs, steps, the loss and the remaining time.
+class ProgressReport:
+    """Report of epochs, steps, the loss and the remaining time.
 
     Parameters
     ----------
@@ -71,57 +70,65 @@ class ProgressReport(pl.Callback):
         self.epoch = 1
         self.n_steps = self.n_validation = 0
         self.steps_done = self.validation_done = 0
-        self.loss: Any = None  # of the last step, a number or a tensor
+        self.loss: torch.Tensor | None = None  # of the last step
         self.patches = 0
         self.last = self.epoch_began = clock()
         self.steps, self.validations, self.ends = _Durations(), _Durations(), _Durations()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock and the progress bar."""
-        self.epoch = trainer.current_epoch + 1
-        self.last = self.epoch_began = self.clock()
-        if not self.live:
-            return
-        self.bar = ProgressBar(self._title(), int(trainer.num_training_batches))
+    def start(self, epoch: int, n_steps: int) -> None:
+        """Start the clock and the progress bar.
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start a new epoch."""
+        Parameters
+        ----------
+        epoch : int
+            Number of the first epoch, from 1.
+        n_steps : int
+            Steps of an epoch.
+        """
+        self.epoch = epoch
+        self.last = self.epoch_began = self.clock()
+        if self.live:
+            self.bar = ProgressBar(self._title(), n_steps)
+
+    def start_epoch(self, epoch: int, n_steps: int, n_validation: int) -> None:
+        """Start a new epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, from 1.
+        n_steps, n_validation : int
+            Steps and validation batches of the epoch.
+        """
         self._lap(self.ends if self.steps.count else None)
-        self.epoch = trainer.current_epoch + 1
-        self.n_steps = int(trainer.num_training_batches)
-        self.n_validation = sum(int(count) for count in trainer.num_val_batches)
+        self.epoch = epoch
+        self.n_steps = n_steps
+        self.n_validation = n_validation
         self.steps_done = self.validation_done = self.patches = 0
         self._draw()
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Count a training step."""
+    def step_done(self, loss: torch.Tensor, patches: int) -> None:
+        """Count a training step.
+
+        Parameters
+        ----------
+        loss : Tensor
+            Loss of the step. It is converted to a number only for a status line, because this waits
+            for a GPU.
+        patches : int
+            Patches of the step in all processes.
+        """
         self._lap(self.steps)
-        self.steps_done = batch_idx + 1
-        self.patches += len(batch["image"]) * trainer.world_size
-        # Converting the loss to a number waits for the GPU, so it is done only for a status line.
-        self.loss = outputs["loss"]
+        self.steps_done += 1
+        self.patches += patches
+        self.loss = loss
         if self.status.due or self._redraw_due() or self.steps_done == self.n_steps:
             self._show()
 
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def validation_batch_done(self) -> None:
         """Count a validation batch."""
         self._lap(self.validations)
-        self.validation_done = batch_idx + 1
+        self.validation_done += 1
         self._show()
 
     def _lap(self, durations: _Durations | None) -> None:
@@ -183,14 +190,6 @@ class ProgressReport(pl.Callback):
             f"({now - self.epoch_began:.1f} s, {_clock(self.seconds_left())} left)"
         )
         self.epoch_began = now
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remove the progress bar."""
-        self.close()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Remove the progress bar before the error is printed."""
-        self.close()
 
     def close(self) -> None:
         """Remove the progress bar."""

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from copy import deepcopy
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from singula.errors import UserError
 from singula.training.checkpoint import (
     KEY,
+    PREFIX,
     check_same_weights,
     load_checkpoint,
     write_checkpoint,
 )
-from singula.training.module import InstanceModule
 from singula.training.optimizer import OptimizerSettings
+from singula.training.trainer import SCALER, Trainer
+from singula.util.format import counted
 
 _log = logging.getLogger(__name__)
-# Errors of torch and Lightning for a state of another structure
+# Errors of torch for a state of another structure
 _ERRORS = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError)
 _MAX_NUMBER = 2**62
-_STATE = ("optimizer_states", "lr_schedulers", "loops", "callbacks")
+# Earlier versions also wrote the last three.
+_STATE = ("optimizer_states", SCALER, "lr_schedulers", "loops", "callbacks")
 _REMEDY = (
     "continue from the last checkpoint (MODEL.LOAD_CHECKPOINT_EPOCH: last_on_train), or start "
     "from the weights alone (MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS: True)"
@@ -60,13 +60,8 @@ def training_state(path: Path, contents: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
-def check_state(
-    path: Path, contents: Mapping[str, Any], module: InstanceModule, trainer: pl.Trainer
-) -> None:
-    """Verify that the network, optimizer and loops can continue from a checkpoint.
-
-    Lightning loads the state during the training, where errors of the file cannot be distinguished
-    from errors of the program.
+def load_state(path: Path, contents: Mapping[str, Any], trainer: Trainer) -> None:
+    """Load the weights and the states of the optimizer and the schedule, and verify them.
 
     Parameters
     ----------
@@ -74,10 +69,8 @@ def check_state(
         File of the checkpoint, for messages.
     contents : mapping
         Contents of the checkpoint.
-    module : InstanceModule
-        Network and optimizer.
     trainer : Trainer
-        Training loop; its state is restored.
+        Training that continues.
 
     Raises
     ------
@@ -85,27 +78,40 @@ def check_state(
         ``checkpoint.other_network``: layers differ; ``checkpoint.training_state``: the state is
         damaged or belongs to another training.
     """
-    check_same_weights(path, module.state_dict(), contents["state_dict"])
-    same_version = contents.get("pytorch-lightning_version") == version("pytorch-lightning")
+    weights = {f"{PREFIX}{name}": value for name, value in trainer.network.state_dict().items()}
+    check_same_weights(path, weights, contents["state_dict"])
+    stored = contents["state_dict"].items()
+    trainer.network.load_state_dict({name.removeprefix(PREFIX): value for name, value in stored})
+    if contents["epoch"] + 1 != len(trainer.history.rows):
+        rows = counted(len(trainer.history.rows), "epoch")
+        raise _damaged(path, "epoch", f"got {contents['epoch']}, and a history of {rows}")
+    trainer.optimizer_steps = contents.get("global_step", 0)
     try:
-        loops = contents["loops"]["fit_loop"]
-        _check_like("fit_loop", trainer.fit_loop.state_dict(), loops, same_keys=same_version)
-        trainer.fit_loop.load_state_dict(deepcopy(loops))
-    except _ERRORS as error:
-        raise _damaged(path, "loops", error) from error
-    try:
-        optimizer = module.configure_optimizers()
+        trainer.schedule.load_state_dict(training_state(path, contents)["schedule"])
     except _ERRORS as error:
         raise _damaged(path, "schedule", error) from error
     try:
         (state,) = contents["optimizer_states"]
-        fresh = optimizer.state_dict()["param_groups"]
-        _check_like("param_groups", fresh, state["param_groups"])
-        optimizer.load_state_dict(deepcopy(state))
-        _check_like("param_groups", fresh, optimizer.state_dict()["param_groups"], same_keys=True)
-        _check_moments(optimizer)
+        _load_optimizer(trainer.optimizer, state)
     except _ERRORS as error:
         raise _damaged(path, "optimizer_states", error) from error
+    if not trainer.scaler.is_enabled() or SCALER not in contents:
+        return
+    try:
+        _check_like(SCALER, trainer.scaler.state_dict(), contents[SCALER], same_keys=True)
+        trainer.scaler.load_state_dict(contents[SCALER])
+    except _ERRORS as error:
+        raise _damaged(path, SCALER, error) from error
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the state of an optimizer, and keep the implementation for the device."""
+    fresh = optimizer.state_dict()["param_groups"]
+    groups = [{**group, "fused": optimizer.defaults["fused"]} for group in state["param_groups"]]
+    _check_like("param_groups", fresh, groups)
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    _check_like("param_groups", fresh, optimizer.state_dict()["param_groups"], same_keys=True)
+    _check_moments(optimizer)
 
 
 def _check_like(place: str, expected: Any, given: Any, *, same_keys: bool = False) -> None:
