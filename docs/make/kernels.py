@@ -20,7 +20,8 @@ from singula.labels import voronoi
 from singula.measure.morphology import _perimeter_shares
 from singula.prediction import plan_tiles
 from singula.report.overlay import label_colors
-from singula.representations.decoders.flood import flood_in_place, inside, label_seeds
+from singula.representations.decoders.components import inside, label_seeds
+from singula.representations.decoders.flood import flood_in_place
 from singula.synthetic.fluorescence import make_image
 from singula.util.boxes import grown
 

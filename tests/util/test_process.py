@@ -1,4 +1,5 @@
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 
 from singula.errors import UserError
 from singula.pipeline.run import Job, run
-from singula.util.process import importing
+from singula.util import process
+from singula.util.process import free_threads, importing
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -29,3 +31,13 @@ def test_a_run_does_not_keep_objects_of_its_caller_alive():
     with pytest.raises(UserError):
         run(Job(Path("missing.yaml")))
     assert gc.get_freeze_count() == 0
+
+
+def test_only_the_main_thread_may_use_several_threads(monkeypatch):
+    monkeypatch.setattr(process, "available_cores", lambda: 4)
+    threads = {}
+    for limit in ("", "1", "3", "99"):
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+        with ThreadPoolExecutor(1) as pool:
+            threads[limit] = free_threads(), pool.submit(free_threads).result()
+    assert threads == {"": (4, 1), "1": (1, 1), "3": (3, 1), "99": (4, 1)}

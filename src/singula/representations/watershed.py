@@ -124,7 +124,7 @@ class Watershed(Decoder):
         """Decode an image; see `Decoder.decode`."""
         import numpy as np
 
-        from singula.representations.decoders.flood import inside, label_seeds
+        from singula.representations.decoders.components import inside, label_seeds
         from singula.representations.decoders.morphology import (
             compact_in_place,
             drop_small_in_place,
@@ -261,7 +261,8 @@ def _flood(
     settings: DecodeSettings,
 ) -> int | None:
     """Grow seeds with a rim in place; return the id of the background seed, or None."""
-    from singula.representations.decoders.flood import flood_in_place, inside
+    from singula.representations.decoders.components import inside
+    from singula.representations.decoders.flood import flood_in_place
 
     if count == 0:
         return None

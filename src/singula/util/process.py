@@ -12,6 +12,7 @@ import functools
 import gc
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -157,6 +158,20 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def free_threads() -> int:
+    """Return the number of threads that a function on one array may use.
+
+    Returns
+    -------
+    int
+        ``OMP_NUM_THREADS``, or the available cores. 1 in all threads but the main one: images that
+        are processed in several threads or by a worker already use the cores.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return 1
+    return min(thread_limit() or available_cores(), available_cores())
 
 
 @functools.cache

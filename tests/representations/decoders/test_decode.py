@@ -17,6 +17,7 @@ from singula.errors import UserError
 from singula.metrics import match
 from singula.representations.channels import encode
 from singula.representations.decoders import DECODERS, DecodeSettings, decode, decode_labels
+from singula.representations.decoders.decode import refuse_nan
 
 MANUAL = DecodeSettings(th_type="manual")
 SETTINGS = {
@@ -392,3 +393,14 @@ def test_faces_along_z_are_part_of_the_border() -> None:
     labels = decode(maps, settings=settings).labels
     assert labels.max() == 1
     assert labels[0, 5, 5] == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("place", [(0, 0), (299, 699), (187, 350)])
+def test_a_single_nan_is_found_in_every_chunk(dtype, place):
+    values = np.zeros((300, 700), dtype)
+    refuse_nan("B", values)
+    values[place] = np.nan
+    with pytest.raises(UserError) as caught:
+        refuse_nan("B", values)
+    assert caught.value.code == "prediction.overflow"

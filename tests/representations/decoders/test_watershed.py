@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
+from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
@@ -12,14 +14,17 @@ from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import watershed
 
+from singula.representations.decoders import components
 from singula.representations.decoders import flood as flooding
-from singula.representations.decoders.flood import flood_in_place, inside, label_seeds
+from singula.representations.decoders.components import inside, label_seeds
+from singula.representations.decoders.flood import flood_in_place
 from singula.representations.decoders.morphology import (
     compact_in_place,
     drop_small_in_place,
     morph,
     step,
 )
+from singula.util.process import compiled
 
 SHAPES = [(90, 110), (14, 40, 45)]
 
@@ -84,6 +89,16 @@ def flood_from_one_heap(surface, markers, mask, downhill, by_slices):
     return np.maximum(labels, 0)
 
 
+@contextmanager
+def in_threads(threads):
+    """Flood in this number of threads, also small images."""
+    with (
+        mock.patch.object(flooding, "free_threads", return_value=threads),
+        mock.patch.object(flooding, "_MIN_PIXELS", 1),
+    ):
+        yield
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     shape=st.sampled_from([(1, 1), (9, 11), (17, 5), (1, 30), (4, 6, 5), (3, 1, 8), (2, 7, 7)]),
@@ -94,10 +109,11 @@ def flood_from_one_heap(surface, markers, mask, downhill, by_slices):
     downhill=st.booleans(),
     by_slices=st.booleans(),
     by_parts=st.booleans(),
+    threads=st.sampled_from([1, 2, 5]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_flood_equals_one_queue_over_the_image(
-    shape, dtype, levels, masked, marked, downhill, by_slices, by_parts, seed
+    shape, dtype, levels, masked, marked, downhill, by_slices, by_parts, threads, seed
 ):
     rng = np.random.default_rng(seed)
     surface = (rng.integers(0, levels + 1, shape) / levels * 2 - 0.5).round(3)
@@ -105,7 +121,10 @@ def test_flood_equals_one_queue_over_the_image(
     mask = None if masked is None else rng.random(shape) < masked
     chosen = rng.random(shape) < marked
     markers = np.where(chosen, rng.integers(1, 6, shape), 0)
-    with mock.patch.object(flooding, "_PIXELS_PER_RUN", 0 if by_parts else 16):
+    with (
+        mock.patch.object(components, "_PIXELS_PER_RUN", 0 if by_parts else 16),
+        in_threads(threads),
+    ):
         ours = flood(surface, markers, mask, downhill=downhill, by_slices=by_slices)
     allowed = np.ones(shape, bool) if mask is None else mask
     theirs = flood_from_one_heap(surface, markers, allowed, downhill, by_slices)
@@ -120,6 +139,65 @@ def test_large_components_with_many_levels_are_flooded_equally(shape, dtype):
     for markers in (markers_of(field), scattered(shape, 40)):
         ours = flood(field, markers, mask, downhill=True)
         np.testing.assert_array_equal(ours, flood_from_one_heap(field, markers, mask, True, False))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.sampled_from([(60, 70), (10, 24, 26)]),
+    sigma=st.sampled_from([1, 2]),
+    levels=st.sampled_from([3, 30, 10_000]),  # plateaus with ties, and almost no ties
+    threads=st.sampled_from([2, 3, 8]),
+    by_slices=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_instances_do_not_depend_on_the_number_of_threads(
+    shape, sigma, levels, threads, by_slices, seed
+):
+    rng = np.random.default_rng(seed)
+    field = ndimage.gaussian_filter(rng.standard_normal(shape), sigma)
+    soft = np.round((field - field.min()) / np.ptp(field) * levels) / levels
+    mask, markers = soft > np.quantile(soft, 0.5), markers_of(soft)
+    how = {"downhill": True, "by_slices": by_slices}
+    with in_threads(1):
+        expected = flood(soft, markers, mask, **how)
+    with in_threads(threads), mock.patch.object(components, "_PIXELS_PER_RUN", 0):
+        np.testing.assert_array_equal(flood(soft, markers, mask, **how), expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(pixels=st.lists(st.integers(1, 1000), max_size=60), threads=st.integers(1, 9))
+def test_every_part_belongs_to_one_group(pixels, threads):
+    with in_threads(threads):
+        groups = flooding._groups(np.array(pixels, np.int64), threads)
+    parts = [part for group in groups for part in range(len(pixels))[group]]
+    assert parts == list(range(len(pixels)))
+    assert len(groups) <= (1 if threads == 1 else 4 * threads)
+    if len(pixels) > 1 and threads > 1 and max(pixels) <= sum(pixels) / 2:
+        assert len(groups) > 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_parts_are_flooded_by_several_threads(monkeypatch, threads):
+    seen = set()
+
+    def recorded(function):
+        def call(*args):
+            if function is flooding._spread:
+                seen.add(threading.get_ident())
+                started.wait(timeout=60)  # until all threads flood at the same time
+            return compiled(function)(*args)
+
+        return call
+
+    started = threading.Barrier(threads)
+    monkeypatch.setattr(flooding, "compiled", recorded)
+    mask = np.zeros((8, 60), bool)
+    mask[::2] = True  # four parts
+    monkeypatch.setattr(flooding, "_GROUPS_PER_THREAD", 1)
+    with in_threads(threads):
+        ours = flood(np.ones(mask.shape, np.float32), mask * np.arange(60), mask, downhill=True)
+    assert len(seen) == threads
+    np.testing.assert_array_equal(ours[::2], np.tile([1, *range(1, 60)], (4, 1)))
 
 
 def scattered(shape: tuple[int, ...], count: int) -> np.ndarray:

@@ -21,8 +21,9 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.representations.base import Maps
+from singula.representations.decoders.components import inside, label_seeds
 from singula.representations.decoders.decode import find_decoder
-from singula.representations.decoders.flood import flood_in_place, inside, label_seeds
+from singula.representations.decoders.flood import flood_in_place
 from singula.representations.decoders.morphology import labels_at_border, look_up
 from singula.representations.decoders.settings import DecodeSettings
 from singula.representations.table import DECODERS

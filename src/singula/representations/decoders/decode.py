@@ -20,6 +20,8 @@ from singula.representations.decoders.thresholds import (
 from singula.representations.table import DECODERS
 from singula.util.arguments import as_array, choice, flag, function, instance
 
+_CHUNK = 1 << 17  # pixels that are tested for NaN at once, without copying the whole map
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -157,7 +159,9 @@ def refuse_nan(name: str, values: np.ndarray) -> None:
     UserError
         The map contains NaN.
     """
-    if any(_contains_nan(row) for row in values if row.size):
+    rows = max(1, _CHUNK * len(values) // max(1, values.size))
+    chunks = (values[start : start + rows] for start in range(0, len(values), rows))
+    if any(_contains_nan(chunk) for chunk in chunks if chunk.size):
         raise prediction_overflow(f"map {name} contains NaN")
 
 

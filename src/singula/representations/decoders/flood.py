@@ -1,56 +1,28 @@
 """Marker-controlled watershed in two or three dimensions, in place and with little memory.
 
 Parts of the growth mask that do not touch cannot influence each other. They are flooded one after
-the other, so that the pixels in use stay in the cache, however large the image is. See
-``docs/internals/flood.md`` for the method and its proof.
+the other, so that the pixels in use stay in the cache, however large the image is; several threads
+flood different parts. See ``docs/internals/flood.md`` for the method and its proof.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numba.extending import register_jitable
 
-from singula.util.process import compiled
+from singula.representations.decoders.components import find_runs, planes
+from singula.util.instructions import lowest_bit, prefetch
+from singula.util.process import compiled, free_threads
 
 _LEVELS = 1 << 16
 _SCALE = _LEVELS / 2
 _OFFSET = _LEVELS / 4  # heights from -0.5 to 1.5 have different levels
-_PIXELS_PER_RUN = 16  # limits the runs to one byte per pixel
-
-
-def label_seeds(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Label the connected components (connectivity 1) of a boolean mask.
-
-    Parameters
-    ----------
-    mask : ndarray of bool
-        (y, x) or (z, y, x).
-
-    Returns
-    -------
-    labels : ndarray of int32
-        Labels in the order of their first pixels, contiguous, with a rim of one pixel of zeros:
-        each axis is two pixels longer than that of the mask.
-    count : int
-        Number of components.
-    """
-    labels = np.zeros([size + 2 for size in mask.shape], np.int32)
-    if mask.size == 0:
-        return labels, 0
-    known = planes(mask)
-    roots = np.zeros(compiled(_count_runs)(known) + 1, np.int32)
-    return labels, int(compiled(_connect)(planes(labels), known, roots))
-
-
-def inside(image: np.ndarray) -> np.ndarray:
-    """Return a view of an image without its rim of one pixel."""
-    return image[(slice(1, -1),) * image.ndim]
-
-
-def planes(image: np.ndarray) -> np.ndarray:
-    """Return a view of an image as a volume (z, y, x)."""
-    return image if image.ndim == 3 else image[None]
+_GROUPS_PER_THREAD = 4  # parts differ in work: a thread that is done takes the next group
+_MIN_PIXELS = 1 << 16  # of a group; for fewer, starting a thread takes longer than the flood
 
 
 def flood_in_place(
@@ -92,32 +64,35 @@ def flood_in_place(
     axes = slice(1 if by_slices and surface.ndim == 3 else 0, None)
     steps = np.stack([np.r_[-s[axes], s[axes][::-1]] for s in (strides, places)], axis=1)
     _raise_rim(labels)
-    runs = _runs(labels, mask, apart=by_slices)
+    runs = find_runs(labels, mask, apart=by_slices)
     parts = np.flatnonzero(runs[3] == -2)
-    # Memory for all pixels and two incomplete chunks per level; unused pages are never allocated.
-    cells = np.empty(8 * (labels.size // 7 + 2 * min(labels.size, _LEVELS) + 1), runs.dtype)
-    compiled(_spread)(planes(labels), *_levels(surface, downhill), steps, runs, parts, cells)
+    pixels = np.zeros(len(parts), np.int64)
+    compiled(_count_pixels)(runs, parts, pixels)
+    heights = _levels(surface, downhill)
+
+    def spread(group: slice) -> None:
+        count = int(pixels[group].sum())
+        # Memory for all pixels and two incomplete chunks per level; unused pages are not allocated.
+        cells = np.empty(8 * (count // 7 + 2 * min(count, _LEVELS) + 1), runs.dtype)
+        compiled(_spread)(planes(labels), *heights, steps, runs, parts[group], cells)
+
+    threads = free_threads()
+    groups = _groups(pixels, threads)
+    if len(groups) == 1:
+        spread(groups[0])
+        return
+    with ThreadPoolExecutor(min(threads, len(groups))) as pool:
+        list(pool.map(spread, groups))
 
 
-def _runs(labels: np.ndarray, mask: np.ndarray | None, *, apart: bool) -> np.ndarray:
-    """Return the runs of the mask, linked to parts; see `_chain_runs`.
-
-    If there are too many runs, as in noise, whole rows are the runs and the image is one part.
-    """
-    inner, everywhere = planes(inside(labels)), mask is None
-    allowed = planes(np.zeros((1,) * labels.ndim, bool) if mask is None else mask)
-    count = 0 if everywhere else compiled(_count_runs)(allowed)
-    if mask is not None and count * _PIXELS_PER_RUN > mask.size:
-        compiled(_bar)(inner, allowed)
-        everywhere = True
-    if everywhere:
-        count = inner.shape[0] * inner.shape[1]
-    runs = np.empty((4, count), np.int32 if labels.size < 1 << 30 else np.int64)
-    strides = np.array(labels.strides) // labels.itemsize
-    reach = np.array([0, *strides])[-3:-1]  # to the next slice (0 in 2D) and row
-    origin = int(strides.sum())
-    compiled(_chain_runs)(inner, allowed, everywhere, apart, reach, origin, runs)
-    return runs
+def _groups(pixels: np.ndarray, threads: int) -> list[slice]:
+    """Divide the parts into groups of about equal numbers of pixels; one group for one thread."""
+    ends = np.cumsum(pixels)
+    total = int(pixels.sum())
+    count = min(_GROUPS_PER_THREAD * threads, total // _MIN_PIXELS) if threads > 1 else 1
+    limits = np.arange(1, count) * total // max(1, count)
+    bounds = np.unique([0, *np.searchsorted(ends, limits), len(pixels)])
+    return [slice(a, b) for a, b in pairwise(bounds)] or [slice(0, 0)]
 
 
 def _raise_rim(labels: np.ndarray) -> None:
@@ -142,161 +117,24 @@ def _levels(surface: np.ndarray, downhill: bool) -> tuple[Any, ...]:
     return heights.ravel().view(codes.dtype), few, scale, offset
 
 
-def _count_runs(mask: Any) -> int:
-    """Count the runs of True in the rows of a mask, bool (z, y, x); compiled."""
-    depth, height, width = mask.shape
-    count = 0
-    for z in range(depth):
-        for y in range(height):
-            row = mask[z, y]
-            before = False
-            for x in range(width):
-                count += row[x] & ~before
-                before = row[x]
-    return count
+def _count_pixels(runs: Any, parts: Any, pixels: Any) -> None:
+    """Count the pixels of each part, int64 (parts,), for `_spread`; compiled."""
+    for part in range(len(parts)):
+        run = parts[part]
+        while run >= 0:
+            pixels[part] += runs[1, run] - runs[0, run]
+            run = runs[2, run]
 
 
-def _bar(labels: Any, mask: Any) -> None:
-    """Set labels, int32 (z, y, x), to -1 outside of the mask, bool (z, y, x); compiled."""
-    depth, height, width = mask.shape
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                if not mask[z, y, x]:
-                    labels[z, y, x] = -1
+def _place_in_surface(shape: Any, pixel: Any) -> Any:
+    """Return the position in the flat surface, which has no rim, of a pixel of the flat image."""
+    depth, height, width = shape
+    row = pixel // width
+    row -= row // height * 2 + height - 1 if depth > 1 else 1
+    return row * (width - 2) + pixel % width - 1
 
 
-def _chain_runs(
-    labels: Any,
-    mask: Any,
-    everywhere: Any,
-    apart: Any,
-    reach: Any,
-    origin: Any,
-    runs: Any,
-) -> None:
-    """Find the runs of the mask and link those that are connected; compiled.
-
-    A run is a stretch of a row within the mask; a part is a linked list of connected runs.
-
-    Parameters
-    ----------
-    labels : int32, (z, y, x)
-        Labels without their rim. Pixels outside of the mask become -1.
-    mask : bool, (z, y, x)
-        Not used if `everywhere`: then each row is a run.
-    apart : bool
-        Do not connect slices.
-    reach : int64, (2,)
-        Steps in the flat labels to the next slice and to the next row.
-    origin : int
-        Position of the first pixel in the flat labels with their rim.
-    runs : int32 or int64, (4, n)
-        Result. Rows: first pixel; pixel after the last; next run of the part (-1 for none); -2 for
-        the first run of a part.
-    """
-    depth, height, width = labels.shape
-    start, stop, follow, head = runs[0], runs[1], runs[2], runs[3]
-    first = np.zeros(depth * height + 1, start.dtype)
-    run = 0
-    for line in range(depth * height):
-        z, y = line // height, line % height
-        at = origin + z * reach[0] + y * reach[1]
-        x = 0
-        while x < width:
-            if not (everywhere or mask[z, y, x]):
-                labels[z, y, x] = -1
-                x += 1
-                continue
-            start[run], follow[run] = at + x, run
-            while x < width and (everywhere or mask[z, y, x]):
-                x += 1
-            stop[run] = at + x
-            run += 1
-        first[line + 1] = run
-        for axis in range(2):
-            if (axis == 1 and y == 0) or (axis == 0 and (z == 0 or apart)):
-                continue
-            beside = line - (1 if axis == 1 else height)
-            one, two = first[beside], first[line]
-            while one < first[beside + 1] and two < run:
-                if start[one] + reach[axis] < stop[two] and start[two] < stop[one] + reach[axis]:
-                    low, high = one, two
-                    while follow[low] != low:
-                        follow[low] = follow[follow[low]]
-                        low = follow[low]
-                    while follow[high] != high:
-                        follow[high] = follow[follow[high]]
-                        high = follow[high]
-                    follow[max(low, high)] = min(low, high)
-                if stop[one] + reach[axis] < stop[two]:
-                    one += 1
-                else:
-                    two += 1
-    head[:] = -1
-    for run in range(len(follow)):
-        follow[run] = follow[follow[run]]  # the first run of its part
-    for run in range(len(follow) - 1, -1, -1):
-        root = follow[run]
-        follow[run] = head[root]
-        head[root] = -2 if root == run else run
-
-
-def _connect(image: Any, mask: Any, roots: Any) -> int:
-    """Label the components of a mask in the order of their first pixels; compiled.
-
-    A pixel receives the number of a labeled pixel before it along any axis, or a new number.
-    `roots` links a number to a lower number of the same component (union-find).
-
-    Parameters
-    ----------
-    image : int32, (z, y, x)
-        Zeros with a rim of one pixel, which does not change. Receives the labels.
-    mask : bool, (z, y, x)
-    roots : int32, (number of runs + 1,)
-        Zeros.
-    """
-    depth, height, width = mask.shape
-    rim = int(image.shape[0] > 1)
-    made = 0
-    for z in range(depth):
-        for y in range(height):
-            known, row = mask[z, y], image[z + rim, y + 1, 1:-1]
-            above = image[z + rim, y, 1:-1]
-            behind = image[z, y + 1, 1:-1]  # in a 2D image this is the row itself, still 0
-            own = 0
-            for x in range(width):
-                if not known[x]:
-                    own = 0
-                    continue
-                for beside in (above[x], behind[x]):
-                    if beside == own or beside == 0:
-                        continue
-                    if own == 0:
-                        own = beside
-                        continue
-                    while roots[own] != own:
-                        roots[own] = roots[roots[own]]
-                        own = roots[own]
-                    while roots[beside] != beside:
-                        roots[beside] = roots[roots[beside]]
-                        beside = roots[beside]
-                    own, beside = min(own, beside), max(own, beside)
-                    roots[beside] = own
-                if own == 0:
-                    made += 1
-                    roots[made] = own = made
-                row[x] = own
-    count = 0
-    for number in range(1, made + 1):  # lower numbers are final
-        count += roots[number] == number
-        roots[number] = count if roots[number] == number else roots[roots[number]]
-    for z in range(depth):
-        for y in range(height):
-            row = image[z + rim, y + 1, 1:-1]
-            for x in range(width):
-                row[x] = roots[row[x]]
-    return count
+_place: Any = register_jitable(_place_in_surface)
 
 
 def _spread(
@@ -328,18 +166,16 @@ def _spread(
     steps : int64, (neighbors, 2)
         Steps to the neighbors in the flat image with its rim, and in the flat surface.
     runs : int32 or int64, (4, n)
-        See `_chain_runs`.
+        See `components.find_runs`.
     parts : int64, (parts,)
         First run of each part.
     cells : int32 or int64
         Memory of the queues.
     """
-    labels = image.reshape(-1)
-    depth, height, width = image.shape
+    labels, width = image.reshape(-1), image.shape[2]
     used, spare = 0, -1
     words, pages = np.zeros(1024, np.int64), np.zeros(16, np.int64)
-    ends, power = np.empty((65536, 2), runs.dtype), np.zeros(1)
-    bits = power.view(np.int64)  # the exponent of a power of two is the number of its bit
+    ends = np.empty((65536, 2), runs.dtype)
     batch = np.empty((6 + width, 2), np.int64)
     for part in parts:
         run, current = part, 0
@@ -361,13 +197,19 @@ def _spread(
                         page += 1
                     if page == 16:
                         break
-                    power[0] = pages[page] & -pages[page]
-                    word = (page << 6) + (bits[0] >> 52 & 2047) - 1023
-                    power[0] = words[word] & -words[word]
-                    current = (word << 6) + (bits[0] >> 52 & 2047) - 1023
+                    word = (page << 6) + lowest_bit(pages[page])
+                    current = (word << 6) + lowest_bit(words[word])
                 # Take the first pixel of the queue; return a chunk that is now empty.
                 cell, last = ends[current, 0], ends[current, 1]
                 origin, chunk = cells[cell], cell & ~7
+                if cell | 7 != last | 7:
+                    # The processor loads the neighborhood of the pixel after the next six.
+                    later = cells[cells[chunk] + (cell & 7)]
+                    place = _place(image.shape, later)
+                    for step in range(len(steps)):
+                        prefetch(labels, later + steps[step, 0])
+                        prefetch(labels, later + 2 * steps[step, 0])
+                        prefetch(heights, place + steps[step, 1])
                 ends[current, 0] = cells[chunk] + 1 if cell & 7 == 7 else cell + 1
                 if cell == last or cell & 7 == 7:
                     cells[chunk], spare = spare, chunk
@@ -384,10 +226,7 @@ def _spread(
                         count += 1
             if count == 0:
                 continue
-            # Position in the surface, which has no rim: subtract the rows and pixels of the rim.
-            row = origin // width
-            row -= row // height * 2 + height - 1 if depth > 1 else 1
-            place = row * (width - 2) + origin % width - 1
+            place = _place(image.shape, origin)
             for each in range(count):
                 pixel, beside = batch[each, 0], place + batch[each, 1]
                 for step in range(len(steps)):
@@ -399,8 +238,7 @@ def _spread(
                 level = max(current, int(max(0, min(65535, high))))
                 word, bit = level >> 6, 1 << (level & 63)
                 # Append the pixel to the queue of its level, in a new chunk if necessary.
-                waiting = words[word] & bit != 0
-                cell = ends[level, 1]
+                waiting, cell = words[word] & bit != 0, ends[level, 1]
                 if waiting and cell & 7 != 7:
                     cell += 1
                 else:

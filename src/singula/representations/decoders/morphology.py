@@ -8,7 +8,7 @@ from typing import Any
 import edt
 import numpy as np
 
-from singula.representations.decoders.flood import inside, planes
+from singula.representations.decoders.components import inside, planes
 from singula.util.boxes import Box
 from singula.util.process import compiled
 
