@@ -100,7 +100,7 @@ TRIALS = {
     "small": {"unet": full(16, 32, 64), "unet_light": light(16, 32)},
     "volumes": {
         "unet": full(16, 32, 64, 128),
-        "unet_light": light(24, 48, 96),
+        "unet_light": light(16, 32, 64),
         "unet_light 32": light(32, 64, 128),
     },
 }

@@ -20,11 +20,9 @@ _MAX_LEVELS = {2: 5, 3: 4}
 _PATCH_PIXELS = {("cpu", 2): 1 << 18, ("cpu", 3): 1 << 17, ("gpu", 2): 1 << 18, ("gpu", 3): 1 << 20}
 _STEP_PIXELS = {("cpu", 2): 1 << 17, ("cpu", 3): 1 << 18, ("gpu", 2): 1 << 20, ("gpu", 3): 1 << 21}
 _BYTES_PER_PIXEL = 100  # memory of training per feature map of the finest level
-# The light network: feature maps of its finest level, duration of its training step relative to
-# that of a U-Net 16–256 (docs/benchmarks/architectures.md), and median radius below which
-# objects need the full resolution, in pixels
-_LIGHT_WIDTH = {2: 16, 3: 24}
-_LIGHT_COST = {2: 0.25, 3: 0.25}
+# Duration of a training step of `unet_light` relative to that of `unet` of the same width, and
+# median radius in pixels below which objects need the full resolution
+_LIGHT_COST = {2: 0.25, 3: 0.15}
 _MIN_RADIUS = 3.0
 _ANISOTROPIC = 1.5  # minimum ratio of voxel sizes for which z is downsampled later
 
@@ -90,28 +88,24 @@ def choose_network(
         levels -= 1
     along_z = z_steps(levels, shape[0], anisotropy) if sizes.ndim == 3 else []
     steps = [(*along_z[n : n + 1], 2, 2) for n in range(levels - 1)]
-    light = not machine.gpus and levels > 2 and sizes.radius >= _MIN_RADIUS
-    if light:
-        levels, width = levels - 1, _LIGHT_WIDTH[sizes.ndim]
-        per_pixel, cost = width / math.prod(steps[0]), _LIGHT_COST[sizes.ndim]
-        architecture = Choice(
-            "MODEL.ARCHITECTURE",
-            "unet_light",
-            "features of half the resolution: a CPU trains and predicts more than twice as fast",
-        )
-    else:
-        width = 32 if machine.gpus else 16
-        per_pixel, cost, why = width, (width / 16) ** 1.5, ""
-        if sizes.radius < _MIN_RADIUS and not machine.gpus:
-            why = f"objects have a radius of {sizes.radius:.1f} pixels, so every pixel counts"
-        architecture = Choice("MODEL.ARCHITECTURE", "unet", why)
+    width = 32 if machine.gpus else 16
+    per_pixel, cost = float(width), (width / 16) ** 1.5
+    name, why = "unet", ""
+    if sizes.radius < _MIN_RADIUS and not machine.gpus:
+        why = f"objects have a radius of {sizes.radius:.1f} pixels, so every pixel counts"
+    elif levels > 2 and not machine.gpus:
+        levels, per_pixel = levels - 1, width / math.prod(steps[0])
+        cost = _LIGHT_COST[sizes.ndim]
+        name, why = "unet_light", "features of half the resolution, which a CPU trains much faster"
     maps = tuple(width * 2**level for level in range(levels))
-    why = (
+    depth = (
         f"{levels} levels: at the coarsest, large objects ({sizes.side:.0f} pixels) are a few "
-        "pixels wide"
+        f"pixels wide{'' if machine.gpus else '; narrow, for a CPU'}"
     )
-    narrow = "" if machine.gpus else "; narrow, for a CPU"
-    choices = [architecture, Choice("MODEL.FEATURE_MAPS", list(maps), why + narrow)]
+    choices = [
+        Choice("MODEL.ARCHITECTURE", name, why),
+        Choice("MODEL.FEATURE_MAPS", list(maps), depth),
+    ]
     if along_z:
         choices.append(Choice("MODEL.Z_DOWN", along_z, _why_steps(along_z, anisotropy, shape[0])))
     return Network(tuple(choices), maps, tuple(steps), cost, per_pixel)
