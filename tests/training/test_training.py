@@ -138,6 +138,19 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     assert (tmp_path / "whole/log.csv").read_text() == (tmp_path / "parts/log.csv").read_text()
 
 
+def test_a_training_that_lightning_began_is_resumed(tmp_path: Path) -> None:
+    """Checkpoints of earlier versions also have the state of loops, which is not read."""
+    whole, _ = train(tmp_path / "whole", schedule="")
+    train(tmp_path / "parts", epochs=2, schedule="")
+    contents = torch.load(tmp_path / "parts/last.pth", weights_only=True)
+    earlier = {"loops": {"fit_loop": {}}, "callbacks": {}, "lr_schedulers": []}
+    contents = {**contents, **earlier, "pytorch-lightning_version": "2.6.6"}
+    write_checkpoint(contents, tmp_path / "parts/last.pth")
+    parts, _ = train(tmp_path / "parts", resume=True, schedule="")
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert whole.history == parts.history
+
+
 def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(tmp_path: Path) -> None:
     for name in ("a", "b"):
         train(tmp_path / name, epochs=2)

@@ -36,6 +36,7 @@ from singula.training.loader import loader_workers
 from singula.training.map_metrics import MapScores
 from singula.training.optimizer import make_optimizer
 from singula.training.speed import TrainingSpeed
+from singula.training.trainer import DTYPES
 from singula.util.boxes import center_box
 from singula.util.format import counted
 from singula.util.memory import peak_memory, resident_memory
@@ -47,7 +48,6 @@ _REPEATS, _MAX_TOTAL = 5, 6.0  # repetitions of a tile, and seconds for all of t
 _MIN_REPEATS, _MIN_SECONDS, _MAX_SECONDS = 4, 0.5, 6.0
 _EPOCH_END = 0.1  # seconds per epoch for logs and charts
 _DEMO_SHAPE = {2: (512, 512), 3: (48, 96, 96)}
-_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def measure_training(
     """
     dataset = _patches(config, sample)
     validation = _patches(config, _encoded(config, sample), augmented=False)
-    low = _DTYPES.get(device.precision)
+    low = DTYPES.get(device.precision)
     optimizer = make_optimizer(network.parameters(), from_config.optimizer_settings(config))
     objective = from_config.instance_loss(config).to(device.torch)
     n_classes = from_config.n_classes(config)
