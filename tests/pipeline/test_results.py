@@ -83,16 +83,30 @@ def test_the_prediction_of_the_full_image_does_not_replace_the_number_of_instanc
     assert {"per_image", "full_image"} <= results.scores.matches.keys()
 
 
-def test_nothing_remains_of_a_discarded_image(results) -> None:
-    for name in ("a", "b"):
+def test_results_of_single_images_add_up_to_the_results_of_a_test(results) -> None:
+    parts = [results.empty() for _ in "ab"]
+    for name, part in zip("ab", parts, strict=True):
+        for target in (results, part):
+            target.add_image(name, "per_image", tables(results), lambda *each: None)
+        part.seconds["decoding"] = 1.5
+    total = results.empty()
+    for part in parts:
+        total.add(part)
+    assert total.scores == results.scores
+    assert list(total.scores.maps) == ["a", "b"]
+    assert (total.instances, total.thresholds) == (results.instances, results.thresholds)
+    assert total.overlays == results.overlays
+    assert total.seconds == {"decoding": 3.0}
+
+
+def test_images_are_sorted_in_all_tables(results) -> None:
+    for name in "bca":
         results.add_image(name, "per_image", tables(results), lambda *each: None)
-    results.discard("a")
+    results.sort(["a", "b"])
     scores = results.scores
-    for values in (
-        results.instances, results.thresholds, results.overlays, scores.maps,
-        *scores.matches.values(), *scores.classes.values(),
-    ):  # fmt: skip
-        assert values.keys() == {"b"}
+    by_image = (results.instances, results.thresholds, results.overlays, scores.maps)
+    for values in (*by_image, *scores.matches.values(), *scores.classes.values()):
+        assert list(values) == ["a", "b", "c"]
 
 
 @dataclass
@@ -110,10 +124,12 @@ class Images(TestRun):
         return None
 
     def _prepare(self, pairs, checkpoint):
-        return len(pairs), ((p.name, self._attempt(p.name, lambda p=p: self.one(p))) for p in pairs)
+        return len(pairs), (
+            (p.name, self._attempt(p.name, lambda r, p=p: self.one(p, r))) for p in pairs
+        )
 
-    def one(self, pair) -> str:
-        self.results.add_image(pair.name, "per_image", tables(self.results), lambda *each: None)
+    def one(self, pair, results) -> str:
+        results.add_image(pair.name, "per_image", tables(results), lambda *each: None)
         if pair.name in self.errors:
             raise self.errors[pair.name]
         return "done"

@@ -4,7 +4,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singula.report.overlay import downsample_image, downsample_labels, write_overlay
+from singula.report.overlay import (
+    downsample_image,
+    downsample_labels,
+    label_colors,
+    overlay,
+    to_gray,
+    write_overlay,
+)
+from singula.representations.channels import find_contour
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20))
@@ -47,3 +55,23 @@ def test_a_picture_of_a_long_image_is_short(tmp_path):
     outside = pixels[5:15, 1672 : 1672 + 2000 // 3 - 2]
     assert np.ptp(inside, axis=-1).min() > 20  # a color
     assert np.ptp(outside, axis=-1).max() == 0  # gray
+
+
+@given(
+    st.sampled_from([np.uint8, np.int64, np.uint64]),
+    st.sampled_from([1, 3, 10**9]),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.25, 1.0]),
+    st.integers(0, 2**16),
+)
+def test_instances_have_the_colors_of_their_ranks(dtype, step, channels, fill, seed) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 5, (9, 11)) * rng.integers(0, 2, (9, 11))
+    labels = (labels * (step if dtype != np.uint8 else 1)).astype(dtype)
+    plane = rng.integers(0, 99, (9, 11, channels)).astype(np.uint8)
+    ranks = np.searchsorted(np.union1d(labels, [0]), labels)
+    paint = label_colors(int(ranks.max()))[ranks].astype(np.float32)
+    gray = to_gray(plane).astype(np.float32)
+    mixed = np.where((ranks > 0)[..., None], (1 - fill) * gray + fill * paint, gray)
+    expected = np.where(find_contour(ranks, "inner")[..., None], paint, mixed).astype(np.uint8)
+    np.testing.assert_array_equal(overlay(plane, labels, fill=fill), expected)

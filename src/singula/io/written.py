@@ -51,6 +51,7 @@ class WrittenFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = threading.RLock()  # several threads write files
         self._moved = 0
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
         self._lines = 0
@@ -83,9 +84,11 @@ class WrittenFiles:
         name = self._name(path)
         if self._is_inside(name):
             return
-        # Until the rename, the previous file is valid too.
-        previous = self._stamps.get(name, ())[-1:] if content is not None else ()
-        self._add(name, (*previous, _stamp(content or path)))
+        stamp = _stamp(content or path)
+        with self._lock:
+            # Until the rename, the previous file is valid too.
+            previous = self._stamps.get(name, ())[-1:] if content is not None else ()
+            self._add(name, (*previous, stamp))
 
     def record_open(self, path: Path) -> None:
         """Record that Singula writes to a folder until `record` is called for it."""
@@ -103,25 +106,28 @@ class WrittenFiles:
         if next(self.foreign_files(path), None) is None or _is_equal(path, content):
             return
         name = self._name(path)
-        number, target = 1, self.folder / PREVIOUS / name
-        while not self._is_free(target):
-            number += 1
-            target = self.folder / f"{PREVIOUS}_{number}" / name
-        self.rename(path, target)
-        self._moved += 1
-        if self._moved == 1:
+        with self._lock:
+            number, target = 1, self.folder / PREVIOUS / name
+            while not self._is_free(target):
+                number += 1
+                target = self.folder / f"{PREVIOUS}_{number}" / name
+            self.rename(path, target)
+            self._moved += 1
+            is_first = self._moved == 1
+        if is_first:
             _log.warning(f"{path}: was not written by Singula, or changed later; moved to {target}")
 
     def rename(self, old: Path, new: Path) -> None:
         """Rename a file or folder and its entries in the record."""
-        new.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(old, new)
-        name, target = self._name(old), self._name(new)
-        names = [name] if name in self._stamps else []
-        if new.is_dir() and not new.is_symlink():
-            names += [inner for inner in self._stamps if inner.startswith(f"{name}/")]
-        for moved in names:
-            self._add(target + moved[len(name) :], self._stamps.pop(moved))
+        with self._lock:
+            new.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(old, new)
+            name, target = self._name(old), self._name(new)
+            names = [name] if name in self._stamps else []
+            if new.is_dir() and not new.is_symlink():
+                names += [inner for inner in self._stamps if inner.startswith(f"{name}/")]
+            for moved in names:
+                self._add(target + moved[len(name) :], self._stamps.pop(moved))
 
     def close(self) -> None:
         """Report the number of moved files, and shorten a record with many outdated lines."""
@@ -156,9 +162,12 @@ class WrittenFiles:
                         self._stamps[written.path] = written.stamps
 
     def _add(self, name: str, stamps: tuple[Stamp, ...]) -> None:
-        if self._stamps.get(name) == stamps:
-            return
-        self._stamps[name] = stamps
+        with self._lock:
+            if self._stamps.get(name) != stamps:
+                self._stamps[name] = stamps
+                self._append(name, stamps)
+
+    def _append(self, name: str, stamps: tuple[Stamp, ...]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         # The file is opened for each line, as other runs may replace it by a shorter one.
         descriptor = os.open(self.folder / RECORD, _APPEND, 0o666)

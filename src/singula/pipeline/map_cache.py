@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +72,7 @@ class StoredMaps:
         self.folder = folder
         lines = read_lines(self._manifest, PredictionLine)
         self.records = {line.file: line for line in lines}
+        self._lock = threading.Lock()  # several threads write maps
 
     @property
     def _manifest(self) -> Path:
@@ -164,8 +166,9 @@ class StoredMaps:
         self._add(record.model_copy(update={"patches": patches}))
 
     def _add(self, record: PredictionLine) -> None:
-        self.records[record.file] = record
-        append_line(self._manifest, record)
+        with self._lock:
+            self.records[record.file] = record
+            append_line(self._manifest, record)
 
     def read(self, name: str, view: View, image: Image) -> Maps:
         """Read the stored maps of an image, by name.

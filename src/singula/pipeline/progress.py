@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +54,7 @@ class Progress:
         self.path = path
         self.fingerprint = fingerprint
         self.done: dict[str, ProgressLine] = {}
+        self._lock = threading.Lock()  # several threads add images
         if not resume:
             _delete(path)
             return
@@ -90,7 +92,8 @@ class Progress:
             files=[str(p) for p in files],
             **dict(result),
         )
-        append_line(self.path, line)
+        with self._lock:
+            append_line(self.path, line)
 
 
 def _delete(path: Path) -> None:

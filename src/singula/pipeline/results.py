@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,7 +91,8 @@ class TestResults:
     overlays : dict of str to Path
         File of the overlay, by image.
     seconds : dict of str to float
-        Seconds of each step: prediction, decoding, post-processing, scoring and writing.
+        Seconds of each step: prediction, decoding, post-processing, scoring and writing. With
+        several threads, the sum over the threads.
     thresholds : dict of str to dict
         Thresholds used by the decoder, by image.
     """
@@ -155,12 +156,33 @@ class TestResults:
             self.instances[name] = tables.count
             self.thresholds[name] = dict(tables.thresholds)
 
-    def discard(self, name: str) -> None:
-        """Remove an image whose test failed."""
-        for values in (self.instances, self.thresholds, self.overlays, self.scores.maps):
-            values.pop(name, None)
-        for matches in (*self.scores.matches.values(), *self.scores.classes.values()):
-            matches.pop(name, None)
+    def empty(self) -> TestResults:
+        """Return results without images, with the same configuration and folders."""
+        return TestResults(self.config, self.tree, self.post)
+
+    def add(self, other: TestResults) -> None:
+        """Add the images and the seconds of other results."""
+        self.instances.update(other.instances)
+        self.overlays.update(other.overlays)
+        self.thresholds.update(other.thresholds)
+        self.scores.maps.update(other.scores.maps)
+        for view, matches in other.scores.matches.items():
+            self.scores.matches.setdefault(view, {}).update(matches)
+        for key, matches in other.scores.classes.items():
+            self.scores.classes.setdefault(key, {}).update(matches)
+        for step, seconds in other.seconds.items():
+            self.seconds[step] = self.seconds.get(step, 0.0) + seconds
+
+    def sort(self, names: Sequence[str]) -> None:
+        """Sort the images, which a resumed test adds in another order; other names come last."""
+        position = {name: number for number, name in enumerate(names)}
+        scores = self.scores
+        by_image: list[dict[str, Any]] = [self.instances, self.overlays, self.thresholds]
+        by_image += [scores.maps, *scores.matches.values(), *scores.classes.values()]
+        for values in by_image:
+            ordered = sorted(values.items(), key=lambda entry: position.get(entry[0], len(names)))
+            values.clear()
+            values.update(ordered)
 
     def _match(
         self, name: str, view: str, instances: InstanceTables, overlap: Overlap

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,58 +20,46 @@ from singula.io.pairing import Pair
 from singula.io.run_folder import View
 from singula.pipeline.checkpoints import find_checkpoint, predictor_from
 from singula.pipeline.map_cache import StoredMaps
-from singula.pipeline.memory import warn_if_too_large
+from singula.pipeline.memory import available_memory, needed_memory, warn_if_too_large
+from singula.pipeline.overlap import Stages, end_if_stopped, finishing_threads, run_stages
 from singula.pipeline.patches import PatchScores, truth_stamp
 from singula.pipeline.predict_image import predict_maps, score_patches
+from singula.pipeline.prediction_groups import ImagePrediction, PredictionGroups
 from singula.pipeline.progress import Progress, settings_fingerprint
 from singula.pipeline.score import result_text
 from singula.pipeline.slice_stack import Loaded, refuse_gaps, stack_slices
 from singula.pipeline.test_inputs import TestInputs
-from singula.pipeline.test_run import Messages, TestRun
+from singula.pipeline.test_run import Messages, Tested, TestRun
 from singula.pipeline.whole_image import WholeImage
 from singula.prediction import Predictor
 from singula.training.checkpoint import Checkpoint
-from singula.training.device import gather_to_main, share_from_main, world_and_rank
+from singula.training.device import share_from_main, world_and_rank
 from singula.util.format import counted
 from singula.util.messages import is_new
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
+    from singula.io.image import Image
+    from singula.pipeline.results import TestResults
 
 _log = logging.getLogger(__name__)
 Maps = dict[str, npt.NDArray[Any]]
 STACK = "stack"
 
 
-@dataclass
-class ImagePrediction:
-    """Prediction of one image by a process, to be sent to the main process.
+@dataclass(frozen=True)
+class TestedImage(Tested):
+    """Result of the test of an image in memory.
+
+    The other parameters are described in `Tested`.
 
     Parameters
     ----------
-    maps : dict
-        For each view, its maps by name.
-    new_views : list of View
-        Views whose maps were predicted and are not stored yet.
-    per_patch : dict of str to float
-        Mean scores of the patches.
-    has_new_patch_scores : bool
-        True if the scores of the patches were computed and are not stored yet.
-    seconds : float
-        Duration of the prediction in seconds.
-    error : str
-        Message if the prediction failed; otherwise empty.
-    loaded : tuple, optional
-        Image, ground truth and mask; None outside of the main process.
+    stack_slice : (maps, (image, truth, mask)), optional
+        Slice of the volume of all images; None if the images are not a stack.
     """
 
-    maps: dict[View, Maps] = field(default_factory=dict)
-    new_views: list[View] = field(default_factory=list)
-    per_patch: dict[str, float] = field(default_factory=dict)
-    has_new_patch_scores: bool = False
-    seconds: float = 0.0
-    error: str = ""
-    loaded: Loaded | None = None
+    stack_slice: tuple[Maps, Loaded] | None = None
 
 
 @dataclass
@@ -80,7 +69,13 @@ class WholeImageTest(TestRun):
     If there are several processes, each predicts a part of the images; the main process also
     decodes and writes the results.
 
-    The other attributes and the parameters are described in `TestRun`.
+    The other attributes and parameters are described in `TestRun`.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Number of threads that decode and write while the network predicts; 0: one image after the
+        other. By default, from the device and the number of cores.
 
     Attributes
     ----------
@@ -94,6 +89,7 @@ class WholeImageTest(TestRun):
         Images with reused maps whose patches are predicted again for their scores.
     """
 
+    workers: int | None = None
     stored_maps: StoredMaps = field(init=False)
     reused: set[tuple[str, View]] = field(default_factory=set, init=False)
     stored_patches: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
@@ -126,18 +122,30 @@ class WholeImageTest(TestRun):
     ) -> Messages:
         stacked: list[tuple[Maps, Loaded]] = []
         world, rank = world_and_rank()
-        for first in range(0, len(remaining), world):
-            group = remaining[first : first + world]
-            local = self._predict(group[rank], network) if rank < len(group) else None
-            for pair, predicted in zip(group, gather_to_main(local), strict=False):
-                if predicted is None:
-                    raise RuntimeError("a process returned no prediction")
-                name = pair.name
-                message = self._attempt(name, partial(self._receive, pair, predicted, stacked))
-                if progress is not None and name in self.results.instances:
-                    stamp = self.inputs.stamp(pair)
-                    progress.add(name, stamp, self.results, self._files(name))
-                yield name, message
+        # In a group of images, each process predicts the image of its rank.
+        groups = [remaining[first : first + world] for first in range(0, len(remaining), world)]
+        own = [group[rank] if rank < len(group) else None for group in groups]
+        stages = Stages(
+            self._read,
+            PredictionGroups(partial(self._predict, network=network)).predict,
+            partial(self._finish, progress=progress),
+            self._size,
+        )
+        workers = finishing_threads(self.config, self.device.kind)
+        outcomes = run_stages(
+            remaining if self.is_main else own,
+            stages,
+            workers=workers if self.workers is None else self.workers,
+            memory=available_memory(self.config),
+            repeat=world == 1,  # the other processes do not repeat an image
+        )
+        with closing(outcomes):
+            for outcome in outcomes:
+                if not self.is_main or outcome.item is None:
+                    continue
+                yield outcome.item.name, self._add(outcome.item.name, outcome.value, outcome.error)
+                if outcome.value is not None and outcome.value.stack_slice:
+                    stacked.append(outcome.value.stack_slice)
         self.inputs.close()
         if stacked:
             self._finish_stack(stacked)
@@ -166,62 +174,88 @@ class WholeImageTest(TestRun):
         remaining = set(share_from_main(names))
         return progress, [p for p in pairs if p.name in remaining]
 
+    def _size(self, pair: Pair | None) -> int:
+        """Return the bytes to test an image; 0 if its header cannot be read."""
+        try:
+            return 0 if pair is None else needed_memory(self.config, self.inputs.reader, pair)
+        except UserError:
+            return 0
+
+    def _read(self, pair: Pair | None) -> Loaded | None:
+        return None if pair is None else self.inputs.read(pair)
+
     def _predict(
         self,
         pair: Pair,
+        read: Callable[[], Loaded | None],
         network: tuple[Predictor, Normalizer] | None,
     ) -> ImagePrediction:
-        """Predict all views of an image; return the message of a `UserError` instead of raising."""
+        """Predict all views of an image; return a `UserError` instead of raising it."""
         try:
             with refuse_if_out_of_memory():
-                loaded = self.inputs.read(pair)
+                loaded = read()
+                if loaded is None:
+                    raise RuntimeError("no image to predict")
                 predicted = ImagePrediction(loaded=loaded if self.is_main else None)
                 for view in self._views():
                     predicted.maps[view] = self._maps(loaded, pair.name, view, network, predicted)
         except StorageError:
             raise
         except UserError as error:
-            return ImagePrediction(error=str(error))
+            return ImagePrediction(error=error)
         return predicted
 
-    def _receive(
-        self, pair: Pair, predicted: ImagePrediction, stacked: list[tuple[Maps, Loaded]]
-    ) -> str:
-        """Store, decode and score a prediction, and return a description of the result."""
-        name, results = pair.name, self.results
-        if predicted.error:
-            raise UserError(predicted.error, None, "test.image_failed")
-        loaded = predicted.loaded or self.inputs.read(pair)
-        for line in constant_image_notices(pair.image, loaded[0].array):
+    def _finish(
+        self, pair: Pair | None, predicted: ImagePrediction | None, progress: Progress | None
+    ) -> TestedImage | None:
+        """Store, decode and score a prediction, and record the image as finished."""
+        if pair is None or predicted is None:
+            return None
+        if predicted.error is not None:
+            raise predicted.error
+        if predicted.loaded is None:
+            raise RuntimeError("a prediction without its image")
+        name, results = pair.name, self.results.empty()
+        self._store(pair, predicted, predicted.loaded[0], results)
+        if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
+            for view, maps in predicted.maps.items():
+                WholeImage(results, name, view, *predicted.loaded).score(maps)
+            part = predicted.maps[self._views()[-1]], predicted.loaded
+            return TestedImage(results, "predicted", stack_slice=part)
+        notices: list[str] = []
+        for view in self._views():
+            maps = predicted.maps.pop(view)
+            notices += WholeImage(results, name, view, *predicted.loaded).add(maps)
+        if progress is not None:
+            progress.add(name, self.inputs.stamp(pair), results, self._files(name))
+        text = result_text(results.instances[name], results.scores, name)
+        return TestedImage(results, text, notices)
+
+    def _store(
+        self, pair: Pair, predicted: ImagePrediction, image: Image, results: TestResults
+    ) -> None:
+        """Store the maps and the scores of the patches."""
+        name = pair.name
+        for line in constant_image_notices(pair.image, image.array):
             _log.warning(line)
         for view in predicted.new_views:
-            self.stored_maps.write(name, view, predicted.maps[view], loaded[0], pair.image)
+            self.stored_maps.write(name, view, predicted.maps[view], image, pair.image)
+            end_if_stopped()
         if predicted.per_patch:
             results.scores.add_maps(name, "per_patch", predicted.per_patch)
         if predicted.has_new_patch_scores:
             stamp = truth_stamp(self.config, pair)
             self.stored_maps.add_patch_scores(name, "per_image", stamp, predicted.per_patch)
-        results.seconds["prediction"] = results.seconds.get("prediction", 0.0) + predicted.seconds
-        if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
-            for view, maps in predicted.maps.items():
-                WholeImage(results, name, view, *loaded).score(maps)
-            stacked.append((predicted.maps[self._views()[-1]], loaded))
-            return "predicted"
-        for view in self._views():
-            self._add(name, view, predicted.maps.pop(view), loaded)
-        return result_text(results.instances[name], results.scores, name)
-
-    def _add(self, name: str, view: View, maps: Maps, loaded: Loaded) -> None:
-        """Add an image to the results, and report each notice of the decoder once."""
-        for notice in WholeImage(self.results, name, view, *loaded).add(maps):
-            if is_new(notice):
-                _log.warning(f"{name}: {notice}")
+        results.seconds["prediction"] = predicted.seconds
 
     def _finish_stack(self, parts: list[tuple[Maps, Loaded]]) -> None:
         """Decode and score all images as the slices of one volume, ordered by name."""
         if self.failed:
             refuse_gaps(self.failed, with_reason=False)
-        self._add(STACK, "as_3d_stack", *stack_slices(parts, STACK))
+        maps, loaded = stack_slices(parts, STACK)
+        for notice in WholeImage(self.results, STACK, "as_3d_stack", *loaded).add(maps):
+            if is_new(notice):
+                _log.warning(f"{STACK}: {notice}")
         count = self.results.instances[STACK]
         text = result_text(count, self.results.scores, STACK, "as_3d_stack")
         _log.info(f"as 3D stack: {text}")

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singula.config import Config
-from singula.errors import StorageError, UserError, refuse_if_out_of_memory
+from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.io.run_folder import ResultsTree
 from singula.pipeline.map_cache import set_results_aside
 from singula.pipeline.normalization import with_statistics
+from singula.pipeline.overlap import attempt
 from singula.pipeline.postprocess import post_settings
 from singula.pipeline.results import TestResults
 from singula.pipeline.test_inputs import TestInputs
 from singula.pipeline.thresholds import apply_tuned, threshold_lines
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.training.device import world_and_rank
+from singula.util.messages import is_new
 
 if TYPE_CHECKING:
     from singula.training.device import Device
@@ -29,6 +31,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Messages = Generator[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Result of the test of one image.
+
+    Parameters
+    ----------
+    results : TestResults
+        Scores and tables of the image.
+    message : str
+        Description of the result.
+    notices : sequence of str
+        Notices of the decoder, of which each is reported once in a test.
+    """
+
+    results: TestResults
+    message: str
+    notices: Sequence[str] = ()
 
 
 @dataclass
@@ -89,6 +110,7 @@ class TestRun(ABC):
             for number, (name, message) in enumerate(messages, 1):
                 if self.reports_images:
                     _log.info(f"[{number}/{n_images}] {name}: {message}")
+        self.results.sort(list(self.sources))
         return self
 
     @property
@@ -145,14 +167,29 @@ class TestRun(ABC):
         if not self.resume:
             set_results_aside(self.tree, keep_maps=self.config.TEST.REUSE_PREDICTIONS)
 
-    def _attempt(self, name: str, test: Callable[[], str]) -> str:
-        """Return a description of the result of an image, or of the error that it failed with."""
-        try:
-            with refuse_if_out_of_memory():
-                return test()
-        except StorageError:
-            raise
-        except UserError as error:
+    def _attempt(self, name: str, test: Callable[[TestResults], str]) -> str:
+        """Test an image, and return a description of its result, or of its error.
+
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        test : callable
+            Adds the image to the given results, which are empty, and returns a description.
+        """
+        results = self.results.empty()
+        outcome = attempt(name, lambda: Tested(results, test(results)))
+        return self._add(name, outcome.value, outcome.error)
+
+    def _add(self, name: str, tested: Tested | None, error: UserError | None) -> str:
+        """Add an image to the results, or to `failed`, and return a description."""
+        if error is not None:
             self.failed[name] = str(error)
-            self.results.discard(name)
             return f"FAILED: {error}"
+        if tested is None:
+            raise RuntimeError("an image without a result")
+        self.results.add(tested.results)
+        for notice in tested.notices:
+            if is_new(notice):
+                _log.warning(f"{name}: {notice}")
+        return tested.message

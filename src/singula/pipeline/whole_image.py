@@ -17,6 +17,7 @@ from singula.io.write import write_tiff
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import Match, color_associations, overlap, winning_classes
 from singula.pipeline import from_config
+from singula.pipeline.overlap import end_if_stopped
 from singula.pipeline.postprocess import filter_maps, process_instances, seed_filter
 from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestResults
 from singula.pipeline.score import AXES, class_map_scores, map_scores
@@ -111,12 +112,14 @@ class WholeImage:
         decoded = self._decode(maps)
         classes = self._write("instances", decoded.labels, maps)
         start = results.clock("decoding", start)
+        end_if_stopped()
         processed = process_instances(decoded.labels, maps, results.post, self._spacing)
         stages["instances"] = self._tables("instances", processed.full, classes)
         if processed.labels is not None:
             classes = self._write("processed", processed.labels, maps)
             stages["processed"] = self._tables("processed", processed.filtered, classes)
         start = results.clock("post-processing", start)
+        end_if_stopped()
         final = decoded.labels if processed.labels is None else processed.labels
         # Only post-processing can leave gaps between ids.
         gaps = processed.labels is not None

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 _PACKAGE = logging.getLogger("singula")
 _SILENT = logging.CRITICAL + 1
-_captured: ContextVar[list[str] | None] = ContextVar("captured messages", default=None)
+_captured: ContextVar[list[Any] | None] = ContextVar("captured messages", default=None)
 _logged: ContextVar[set[str] | None] = ContextVar("messages of this task", default=None)
 
 
@@ -26,12 +27,12 @@ class _Handler(logging.Handler):
     ----------
     write : callable
         Function that takes each message. Its errors are raised where the message was logged.
-    captured : list of str, optional
+    captured : list, optional
         Accept only messages that are captured in this list. Default: only messages that are not
         captured.
     """
 
-    def __init__(self, write: Callable[[str], object], captured: list[str] | None = None) -> None:
+    def __init__(self, write: Callable[[str], object], captured: list[Any] | None = None) -> None:
         super().__init__()
         self._write = write
         self._captured = captured
@@ -40,6 +41,19 @@ class _Handler(logging.Handler):
         """Pass a message to the function."""
         if _captured.get() is self._captured:
             self._write(record.getMessage())
+
+
+class _RecordHandler(_Handler):
+    """Handler that appends the records that are captured in a list to the list."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__(str, records)
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a record."""
+        if _captured.get() is self._captured:
+            self._records.append(record)
 
 
 class _ApplicationHandler(logging.Handler):
@@ -125,11 +139,33 @@ def print_messages(write: Callable[[str], object]) -> Iterator[None]:
 def captured_messages() -> Iterator[list[str]]:
     """Collect the messages of this thread instead of showing them."""
     messages: list[str] = []
-    handler = _Handler(messages.append, messages)
+    with _captured_by(_Handler(messages.append, messages), messages):
+        yield messages
+
+
+@contextmanager
+def deferred_messages() -> Iterator[list[logging.LogRecord]]:
+    """Collect the messages of this thread, to be logged by `log_deferred`."""
+    records: list[logging.LogRecord] = []
+    with _captured_by(_RecordHandler(records), records):
+        yield records
+
+
+def log_deferred(records: list[logging.LogRecord]) -> None:
+    """Log messages that `deferred_messages` collected, and empty the list."""
+    for record in records:
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    records.clear()
+
+
+@contextmanager
+def _captured_by(handler: logging.Handler, messages: list[Any]) -> Iterator[None]:
     _attached_handlers.add(handler)
     token = _captured.set(messages)
     try:
-        yield messages
+        yield
     finally:
         _captured.reset(token)
         _attached_handlers.remove(handler)

@@ -44,6 +44,7 @@ from singula.util.progress import log_progress, progress_bar
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
+    from singula.pipeline.results import TestResults
     from singula.training.device import Device
 
 _log = logging.getLogger(__name__)
@@ -160,10 +161,15 @@ class BlockTest(TestRun):
         return maps_key, key
 
     def _image(
-        self, pair: Pair, checkpoint: Checkpoint, normalizer: Normalizer, runner: Runner
+        self,
+        pair: Pair,
+        checkpoint: Checkpoint,
+        normalizer: Normalizer,
+        runner: Runner,
+        results: TestResults,
     ) -> str:
         """Test an image, and return a description of the result."""
-        job, results = self._job(pair.name), self.results
+        job = self._job(pair.name)
         spec = self._reuse_records(job, self._job_spec(pair, checkpoint))
         spec.save(job)
         device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
