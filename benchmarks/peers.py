@@ -76,15 +76,18 @@ def main() -> None:
         return
     results = Results(work / "results.json")
     for name in arguments.workloads:
-        workload = write_workload(name, work / "images", quick=arguments.quick)
+        workload = write_workload(
+            name, work / "images", count=arguments.images, quick=arguments.quick
+        )
         measure(arguments, results, name, workload)
     tables = [speed_table(results.rows, name) for name in WORKLOADS if name != "test"]
     text = "\n\n".join(filter(None, [*tables, accuracy_table(results.rows)]))
     print(f"\n{text}")
-    if arguments.page:
-        insert(text, arguments.page)
     if arguments.plot:
         plot(results.rows, arguments.plot)
+        text = f"![F1 against megapixels per CPU second]({arguments.plot.name})\n\n{text}"
+    if arguments.page:
+        insert(text, arguments.page)
 
 
 def parse() -> argparse.Namespace:
@@ -101,6 +104,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--images", type=int, default=200, help="of the workload small")
     parser.add_argument("--quick", action="store_true", help="tiny images, to try the benchmark")
     parser.add_argument("--page", type=Path, metavar="MD", help="page into which the tables go")
     parser.add_argument("--plot", type=Path, metavar="PNG")
@@ -206,14 +210,14 @@ def measure(arguments: argparse.Namespace, results: Results, name: str, workload
                 "output": str(output), "threads": arguments.threads, "ndim": workload.ndim,
                 "maps": maps.get(entry.title), **entry.options,
             }  # fmt: skip
+            trained = entry.title not in maps
             try:
                 found = run_worker(arguments.environments, entry.program, options)
+                if trained and entry.options.get("keys") == VARIANTS["default"]:
+                    found["command"] = run_command(arguments, entry, workload, output)
             except WorkerError as error:
                 print(f"{entry.title}, {workload.title}: {error}", file=sys.stderr)
                 continue
-            trained = entry.title not in maps
-            if trained and entry.options.get("keys") == VARIANTS["default"]:
-                found["command"] = run_command(arguments, entry, workload, output)
             row = {
                 "workload": name, "title": entry.title, "round": number,
                 "threads": arguments.threads, "images": workload.title,

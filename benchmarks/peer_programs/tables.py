@@ -24,7 +24,7 @@ def speed_table(rows: Iterable[Row], workload: str) -> str:
         "program", "start (CPU s)", "work (CPU s)", "work (s)", "Mpixel per CPU s", "× StarDist",
         "peak MiB", "command (CPU s)",
     )  # fmt: skip
-    lines = [f"### {chosen[-1]['images']}", "", header(columns)]
+    lines = [f"## {chosen[-1]['images']}", "", header(columns)]
     for title, group in by_title(chosen).items():
         command = [row["command"]["cpu"] for row in group if "command" in row]
         ratio = ratios(group, chosen)
@@ -43,13 +43,14 @@ def speed_table(rows: Iterable[Row], workload: str) -> str:
 
 
 def accuracy_table(rows: Iterable[Row]) -> str:
-    """Return the Markdown table of F1 on the test images."""
-    lines = ["### F1 on `dsb2018/test`", "", header(("program", *SCORES))]
+    """Return the Markdown table of F1 on the test images; empty without scores."""
+    lines = []
     for title, group in by_title(row for row in rows if row["workload"] == "test").items():
         found = next((row["scores"] for row in group if "scores" in row), None)
         if found:
             lines.append(line((title, *(f"{found[name]:.3f}" for name in SCORES))))
-    return "\n".join(lines)
+    head = ["## F1 on `dsb2018/test`", "", header(("program", *SCORES))]
+    return "\n".join([*head, *lines]) if lines else ""
 
 
 def speed(row: Row) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-SMALL_COUNT, SMALL_SIDE = 200, 256
+SMALL_SIDE = 256
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -35,22 +35,27 @@ class Workload:
     pixels: int
 
 
-def write_workload(name: str, folder: Path, *, quick: bool) -> Workload:
+def write_workload(name: str, folder: Path, *, count: int, quick: bool) -> Workload:
     """Write the images of a workload into a folder, and return them.
 
     Parameters
     ----------
     name : str
-        ``large``: one image of 4096²; ``small``: 200 images of 256²; ``volume``: one volume of
+        ``large``: one image of 4096²; ``small``: images of 256²; ``volume``: one volume of
         96×384×384; ``test``: the test images of ``dsb2018``.
     folder : Path
         Folder for ``NAME/raw`` and ``NAME/label``.
+    count : int
+        Number of images of ``small``.
     quick : bool
         Write much smaller images, which only show that the benchmark works.
     """
     import tifffile
 
-    pairs = {"large": _large, "small": _small, "volume": _volume, "test": _test}[name](quick)
+    if name == "small":
+        pairs = _small(count, quick=quick)
+    else:
+        pairs = {"large": _large, "volume": _volume, "test": _test}[name](quick)
     for kind in ("raw", "label"):
         (folder / name / kind).mkdir(parents=True, exist_ok=True)
     files: dict[str, list[Path]] = {"raw": [], "label": []}
@@ -83,11 +88,11 @@ def _large(quick: bool) -> Pairs:
     return [(raw, label.astype(np.int32))]
 
 
-def _small(quick: bool) -> Pairs:
+def _small(count: int, *, quick: bool) -> Pairs:
     rng = np.random.default_rng(0)
     sources = [pair for pair in _test(quick) if min(pair[0].shape) >= SMALL_SIDE]
     crops = []
-    for number in range(2 if quick else SMALL_COUNT):
+    for number in range(2 if quick else count):
         image, label = sources[number % len(sources)]
         begin = [int(rng.integers(0, size - SMALL_SIDE + 1)) for size in image.shape]
         box = tuple(slice(start, start + SMALL_SIDE) for start in begin)

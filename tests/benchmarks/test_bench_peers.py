@@ -68,6 +68,13 @@ def test_other_workloads_are_left_out():
     assert tables.speed_table(ROWS, "small") == ""
 
 
+def test_scores_appear_only_for_the_test_images():
+    scores = dict.fromkeys(tables.SCORES, 0.5)
+    assert tables.accuracy_table([row("Other", 0, 1.0, scores=scores)]) == ""
+    table = tables.accuracy_table([row("Other", 0, 1.0, scores=scores) | {"workload": "test"}])
+    assert cells(table)["Other"]["pooled 0.75"] == "0.500"
+
+
 def test_plot_separates_programs_without_scores(tmp_path):
     scores = {"mean 0.5": 0.9, "mean 0.75": 0.8}
     trained = row("Other", 0, 1.0, scores=scores, trained=True) | {"workload": "test"}
