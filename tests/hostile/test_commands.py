@@ -287,6 +287,8 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
     """Skip work after the arguments were checked."""
     import singula.commands.launch
     import singula.inference.files
+    import singula.inference.model
+    import singula.inference.stages
     import singula.pipeline.run
     import singula.tuning
     from singula.blocks.dask_run import check_dask_option
@@ -310,7 +312,8 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
         monkeypatch.setattr(singula.tuning, "tune", stop)
     monkeypatch.setattr(singula.commands.launch, "launch", launch)
     monkeypatch.setattr(singula.inference.files, "_workers", workers)
-    monkeypatch.setattr(singula.inference.files, "_predict_file", lambda *given, **more: 0)
+    monkeypatch.setattr(singula.inference.stages, "_write_instances", lambda *given, **more: 0)
+    monkeypatch.setattr(singula.inference.model.Model, "predict_maps", lambda *given, **more: {})
 
 
 @pytest.mark.parametrize(("name", "key"), fast_first(TEXTS, 2))

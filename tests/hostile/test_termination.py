@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from singula import cli
 from singula.errors import ExitCode, StorageError, UserError
 from singula.exports import FORMATS
 from singula.inference import files
+from singula.inference.stages import PredictionStages, PredictTask
 from singula.io.pairing import Pair
 from singula.training.epoch_log import EpochLog
 
@@ -243,16 +245,23 @@ def test_commands_end_with_the_codes(
 def test_memory_that_one_image_exhausts_does_not_end_a_prediction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errors = iter([*OUT_OF_MEMORY, ValueError("a bug")])
-    monkeypatch.setattr(files, "_check", lambda *_: fail(next(errors))())
+    settings = SimpleNamespace(SYSTEM=SimpleNamespace(NUM_CPUS=-1, MAX_MEMORY=10**9))
+    predictor = SimpleNamespace(device=SimpleNamespace(type="cpu"))
+    model = SimpleNamespace(config=settings, reader=None, predictor=predictor)
     monkeypatch.setattr(files, "instance", lambda value, *_: value)  # no model is needed
-    pairs = [Pair(tmp_path / f"{n}.tif", None, f"{n}") for n in range(len(OUT_OF_MEMORY))]
+    errors = [*OUT_OF_MEMORY, ValueError("a bug")]
+
+    def read(self: PredictionStages, task: PredictTask) -> None:
+        fail(errors[int(task.pair.name)])()
+
+    monkeypatch.setattr(PredictionStages, "read", read)
+    pairs = [Pair(tmp_path / f"{n}.tif", None, f"{n}") for n in range(len(errors))]
     options = {"augment": None, "tables": False, "resume": False}
-    failed = files.predict_files(None, pairs, tmp_path / "out", **options)
-    assert len(failed) == len(pairs)
+    failed = files.predict_files(model, pairs[:-1], tmp_path / "out", **options)
+    assert len(failed) == len(OUT_OF_MEMORY)
     assert all("not enough memory" in reason for reason in failed.values())
     with pytest.raises(ValueError, match="a bug"):
-        files.predict_files(None, pairs[:1], tmp_path / "out", **options)
+        files.predict_files(model, pairs, tmp_path / "out", **options)
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -553,7 +553,7 @@ def test_predict_processes_large_images_in_blocks(jobs, tmp_path, monkeypatch) -
     image, out = jobs.images / "x" / "large.tif", (tmp_path / "whole", tmp_path / "blocks")
     line = ("predict", image, "--model", model, "--tables", "-o")
     assert jobs.command(*line, out[0]) == 0, jobs.command.err
-    monkeypatch.setattr(files, "_fits", lambda model, pair: False)
+    monkeypatch.setattr(files, "available_memory", lambda config: 0)
     assert jobs.command(*line, out[1]) == 0, jobs.command.err
     assert "in blocks" in jobs.command.out
     assert jobs.command.out.count("instances\n") == 1
@@ -576,7 +576,7 @@ def test_a_prediction_interrupted_at_the_end_is_completed(jobs, tmp_path, monkey
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     out = tmp_path / "predicted"
     line = ("predict", jobs.images / "x", "--model", model, "--tables", "-o", out)
-    monkeypatch.setattr(files, "_fits", lambda model, pair: False)
+    monkeypatch.setattr(files, "available_memory", lambda config: 0)
     move = os.replace
 
     def ending(source, target) -> None:
@@ -599,7 +599,7 @@ def test_the_reason_against_blocks_is_reported_once(jobs, tmp_path, monkeypatch)
     values = np.ones(SHAPES[2], np.float32)
     values[3, 4] = np.nan
     np.save(image, values)
-    monkeypatch.setattr(files, "_fits", lambda model, pair: False)
+    monkeypatch.setattr(files, "available_memory", lambda config: 0)
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     assert jobs.command("predict", image, "--model", model, "-o", tmp_path / "out") == 2
     assert jobs.command.out.count("1 NaN value") == 1

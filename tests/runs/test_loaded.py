@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 import singula
 from singula.config.keys import key_table
@@ -15,7 +16,7 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
 from singula.gui.retune import Retune
-from singula.inference import gather_images
+from singula.inference import files, gather_images, plan_predictions, predict_files
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.measure import additional_columns, measure_instances
@@ -218,7 +219,6 @@ def test_instances_do_not_depend_on_the_unit_of_the_values(
     run, command, data_2d, tmp_path, monkeypatch
 ) -> None:
     """Powers of two and integers are exact, so that all pixels must be equal."""
-    from singula.inference import files
 
     image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array.astype(np.float64)
     images = tmp_path / "units"
@@ -233,7 +233,7 @@ def test_instances_do_not_depend_on_the_unit_of_the_values(
     assert labels["same"].max() > 2
     for name, found in labels.items():
         np.testing.assert_array_equal(found, labels["same"], err_msg=name)
-    monkeypatch.setattr(files, "_fits", lambda model, path: False)
+    monkeypatch.setattr(files, "available_memory", lambda config: 0)
     assert command("predict", images, "--model", run, "-o", tmp_path / "blocks") == 0, command.err
     for name in units:
         found = read_labels(tmp_path / "blocks" / f"{name}.zarr", 2).array[..., 0]
@@ -241,12 +241,41 @@ def test_instances_do_not_depend_on_the_unit_of_the_values(
 
 
 def test_a_constant_image_is_named_by_predict(run, command, tmp_path, monkeypatch) -> None:
-    from singula.inference import files
 
     flat = tmp_path / "flat.npy"
     np.save(flat, np.full((96, 96), 1e-9, np.float32))
     assert command("predict", flat, "--model", run, "-o", tmp_path / "out") == 0, command.err
     assert command.out.count(f"{flat}: every pixel is") == 1
-    monkeypatch.setattr(files, "_fits", lambda model, path: False)
+    monkeypatch.setattr(files, "available_memory", lambda config: 0)
     assert command("predict", flat, "--model", run, "-o", tmp_path / "blocks") == 0, command.err
     assert command.out.count(f"{flat}: every pixel is") == 1
+
+
+def test_overlapping_stages_write_the_files_and_messages_of_one_after_the_other(
+    run, data_2d, tmp_path, monkeypatch, messages
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array[..., 0]
+    for number in range(6):
+        tifffile.imwrite(source / f"i{number}.tif", np.roll(image, 20 * number, axis=0))
+    (source / "i2.tif").write_bytes(b"not an image")
+    model = singula.load(run)
+
+    def predict(workers: int) -> tuple[dict[str, bytes], dict[str, str], list[str]]:
+        monkeypatch.setattr(files, "finishing_threads", lambda *_: workers)
+        out = tmp_path / str(workers)
+        messages.clear()
+        tasks = plan_predictions(model, gather_images([source]), out, tables=True)
+        failed = predict_files(model, tasks, out, augment=None, tables=True, resume=False)
+        contents = {path.name: path.read_bytes() for path in sorted(out.glob("i*"))}
+        return contents, failed, list(messages)
+
+    one_by_one, overlapping = predict(0), predict(2)
+    assert overlapping == one_by_one
+    contents, failed, lines = one_by_one
+    assert len(contents) == 5 * 2
+    assert len(failed) == 1
+    assert [line.split("]")[0] for line in lines if line.startswith("[")] == [
+        f"[{number}/6" for number in range(1, 7)
+    ]

@@ -105,7 +105,7 @@ def test_results_of_series_arrays_and_time_points(
     assert_results(predict(movie, "--frames", 2, to="frame"), {"movie_t002": 2})
     assert_results(predict(plain[0], "--frames", "all", to="still"), {"plain0": 0})
 
-    monkeypatch.setattr(files, "_fits", lambda model, pair: False)
+    monkeypatch.setattr(files, "available_memory", lambda config: 0)
     for words, names in (
         ((two,), {"two_0": 0, "two_1": 1}),
         ((movie, "--frames", 1), {"movie_t001": 1}),

@@ -70,7 +70,7 @@ def test_voxel_size_of_a_run_and_of_a_prediction(
     given = ("--spacing", "0.3,0.1", "--unit", "um")
     assert command(*line, "-o", tmp_path / "whole", *given) == 0, command.err
     assert command.out.count("--spacing: the voxel size (0.3, 0.1)") == 1
-    monkeypatch.setattr(loaded_files, "_fits", lambda model, path: False)
+    monkeypatch.setattr(loaded_files, "available_memory", lambda config: 0)
     assert command(*line, "-o", tmp_path / "blocks", *given) == 0, command.err
     for path in sorted(sized.iterdir()):
         whole = read_labels(tmp_path / "whole" / path.name, 2)

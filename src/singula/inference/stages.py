@@ -1,0 +1,303 @@
+"""Stages of the prediction of an image file: read, predict, and write the instances."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from singula.errors import UserError
+from singula.inference.model import Model
+from singula.io.axes import TIME_POINTS
+from singula.io.formats.table import stem_of
+from singula.io.geometry import geometry
+from singula.io.image import Image, resized_spacing
+from singula.io.lazy_array import constant_image_notices
+from singula.io.pairing import Pair
+from singula.io.read import file_notes, image_layout, read_header, read_image
+from singula.io.units import replaced_size
+from singula.io.write import write_csv, write_tiff
+from singula.labels import count_instances, with_class_channel
+from singula.metrics import overlap, winning_classes
+from singula.pipeline import from_config
+from singula.pipeline.memory import needed_memory
+from singula.pipeline.results import with_classes
+from singula.pipeline.score import AXES
+from singula.util.format import counted
+from singula.util.messages import is_new
+
+if TYPE_CHECKING:
+    from singula.blocks.runner import Runner
+    from singula.training.device import Device
+
+_log = logging.getLogger(__name__)
+Array = npt.NDArray[Any]
+# Image and its maps; the number of instances of an image in blocks; None for a finished image
+Predicted = tuple[Image, dict[str, Array]] | int | None
+
+
+@dataclass(frozen=True)
+class VoxelSizes:
+    """Voxel size of the options ``--spacing`` and ``--unit``.
+
+    Parameters
+    ----------
+    spacing : tuple of float, optional
+        Voxel size of the stored images, z first.
+    unit : str, optional
+        Unit of the voxel size.
+    """
+
+    spacing: tuple[float, ...] | None
+    unit: str | None
+
+    def of(self, model: Model, shape: tuple[int, ...]) -> tuple[float, ...] | None:
+        """Return the voxel size of an image: from the option, or else from the model.
+
+        The voxel size of the model refers to preprocessed images.
+
+        Parameters
+        ----------
+        model : Model
+            Trained model.
+        shape : tuple of int
+            Spatial shape of the stored image, in pixels.
+        """
+        configured = from_config.spacing(model.config, "TEST", model.ndim)
+        if self.spacing is not None or configured is None:
+            return self.spacing
+        steps = model.reader.steps
+        if steps is None or steps.resize is None:
+            return configured
+        return resized_spacing(configured, steps.resize.shape, shape)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of `predict_files`, the workers of ``--dask``, and the voxel size."""
+
+    augment: bool | None
+    tables: bool
+    resume: bool
+    dask: str | None
+    runner: Runner | None
+    sizes: VoxelSizes
+
+
+@dataclass(frozen=True)
+class PredictTask:
+    """An image to predict.
+
+    Parameters
+    ----------
+    pair : Pair
+        Image without labels.
+    number, count : int
+        Number of the image, from 1, and of all images.
+    title : str
+        File name, with the name of the result if the file has several images.
+    needed : int
+        Bytes to predict the image in memory; 0 if its header cannot be read.
+    in_blocks : bool
+        True if the image is predicted in blocks.
+    is_finished : bool
+        True if the results were written before, and are kept.
+    """
+
+    pair: Pair
+    number: int
+    count: int
+    title: str
+    needed: int
+    in_blocks: bool
+    is_finished: bool
+
+    @property
+    def step(self) -> str:
+        """Beginning of the messages about the image."""
+        return f"[{self.number}/{self.count}] {self.title}"
+
+    @property
+    def full_name(self) -> str:
+        """Path of the file, with the name of the result if the file has several images."""
+        path, name = self.pair.image, self.pair.name
+        return str(path) if name == stem_of(path) else f"{path} ({name})"
+
+
+@dataclass(frozen=True)
+class PredictionStages:
+    """Stages of the prediction of an image file, which run in different threads.
+
+    Parameters
+    ----------
+    model : Model
+    output : Path
+        Folder to write to.
+    count : int
+        Number of images.
+    options : PredictOptions
+    """
+
+    model: Model
+    output: Path
+    count: int
+    options: PredictOptions
+
+    def task(self, number: int, pair: Pair, memory: int) -> PredictTask:
+        """Return the task of an image, of which the header is read."""
+        title = pair.image.name
+        if pair.name != stem_of(pair.image):
+            title += f" ({pair.name})"
+        is_present = self._target(pair).is_file() or self._large(pair).is_dir()
+        is_finished, needed = self.options.resume and is_present, 0
+        if not is_finished:
+            # An error is raised again, and reported, when the image is read.
+            with suppress(UserError):
+                needed = needed_memory(self.model.config, self.model.reader, pair)
+        in_blocks = self.options.dask is not None or needed > memory
+        return PredictTask(pair, number, self.count, title, needed, in_blocks, is_finished)
+
+    def read(self, task: PredictTask) -> Image | None:
+        """Verify and read an image; return None for an image in blocks or a finished one."""
+        pair, model = task.pair, self.model
+        if task.is_finished:
+            return None
+        for note in _check(model, pair, self.options.sizes):
+            if is_new(note):
+                _log.warning(f"{task.step}: {note}")
+        if task.in_blocks:
+            return None
+        channels, gray = model.config.in_channels, model.reader.gray
+        image = read_image(pair.image, model.ndim, channels, allow_gray=gray, arrays=pair.arrays)
+        for line in constant_image_notices(pair.image, image.array):
+            _log.warning(line)
+        return image
+
+    def predict(self, task: PredictTask, read: Callable[[], Image | None]) -> Predicted:
+        """Predict the maps of an image, or its instances in blocks."""
+        image = read()
+        if image is not None:
+            return image, self.model.predict_maps(image.array, augment=self.options.augment)
+        if task.is_finished:
+            return None
+        target = self._large(task.pair)
+        _log.info(f"{task.step}: in blocks, to {target.name}")
+        return _predict_blocks(self.model, task.pair, target, self.options)
+
+    def finish(self, task: PredictTask, predicted: Predicted) -> None:
+        """Decode an image in memory and write its results; report the number of instances."""
+        if predicted is None:
+            _log.info(f"{task.step}: done already")
+            return
+        target, other = self._target(task.pair), self._large(task.pair)
+        if isinstance(predicted, int):
+            count, other = predicted, target
+        else:
+            count = _write_instances(self.model, *predicted, target, self.options)
+        _log.info(f"{task.step}: {counted(count, 'instance')}")
+        if other.exists():  # it may be the only copy of another result
+            _log.warning(f"  {other} is the result of an earlier prediction")
+
+    def _target(self, pair: Pair) -> Path:
+        return self.output / f"{pair.name}.tif"
+
+    def _large(self, pair: Pair) -> Path:
+        return self.output / f"{pair.name}.zarr"
+
+
+def _predict_blocks(model: Model, pair: Pair, target: Path, options: PredictOptions) -> int:
+    from singula.pipeline.blocks.predict_file import predict_alone
+
+    if model.checkpoint is None:
+        raise UserError(
+            f"{pair.image}: got a model without a file, expected a checkpoint for other processes",
+            "load the model with singula.load",
+            "model.no_file",
+        )
+    config, sizes = model.config, options.sizes
+    if sizes.spacing is not None:
+        config = config.replaced({"DATA.TEST.RESOLUTION": sizes.spacing})
+    return predict_alone(
+        config, model.checkpoint, pair, target, device_of(model),
+        tables=options.tables, augment=options.augment, dask=options.dask, runner=options.runner,
+        unit=sizes.unit,
+    )  # fmt: skip
+
+
+def _write_instances(
+    model: Model, image: Image, maps: dict[str, Array], target: Path, options: PredictOptions
+) -> int:
+    """Decode maps, write the instances and their measurements, and return their number."""
+    given = options.sizes.of(model, image.spatial_shape)
+    if given is not None:
+        image = image.with_spacing(given, options.sizes.unit)
+    of_maps = image.spacing
+    if of_maps is not None:
+        shape = next(iter(maps.values())).shape
+        of_maps = resized_spacing(of_maps, image.spatial_shape, shape)
+    # Morphology is in pixels unless the user gave the voxel size.
+    labels, _ = model.instances(maps, spacing=None if given is None else of_maps, of_file=of_maps)
+    labels = model.restore(labels, image.spatial_shape)
+    stored, axes, classes = labels, AXES[labels.ndim], None
+    if "class" in maps:
+        votes = overlap(labels, model.restore(maps["class"], image.spatial_shape))
+        classes = winning_classes(votes)
+        stored, axes = with_class_channel(labels, *classes), axes + "C"
+    if options.tables:
+        from singula.measure import additional_columns, measure_instances
+
+        table = measure_instances(labels, spacing=image.spacing)
+        columns = additional_columns(labels, image.array, spacing=image.spacing)
+        table = table.assign(**columns)
+        if classes is not None:
+            table = with_classes(table, *classes)
+        write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
+    write_tiff(target, stored, axes, image.spacing, image.unit)
+    return count_instances(labels)
+
+
+def _check(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
+    """Verify that an image matches the model, and return the notes on its file.
+
+    Raises
+    ------
+    UserError
+        ``predict.image_shape``: the dimensions or channels differ.
+    """
+    path, channels, gray = pair.image, model.config.in_channels, model.reader.gray
+    header = read_header(path, pair.arrays)
+    try:
+        layout = image_layout(path, header, model.ndim, channels, allow_gray=gray)
+    except UserError as error:
+        if error.code == TIME_POINTS:
+            raise
+        axes, allowed = model.axes, counted(channels, "channel")
+        raise UserError(
+            f"{path}: got {header}, expected an image ({axes}) with "
+            f"{allowed}{' or one channel' if gray else ''} for this model",
+            "give images like the training images, or a model for such images; correct wrong axes "
+            "of a TIFF in Fiji: Image > Properties…, then save",
+            "predict.image_shape",
+        ) from error
+    given = sizes.of(model, layout.spatial_shape)
+    notes = file_notes(header, layout, sized=given is not None)
+    if given is not None:
+        option = "--spacing" if sizes.spacing is not None else "DATA.TEST.RESOLUTION of the model"
+        line = replaced_size(option, given, *geometry(header, model.ndim), sizes.unit)
+        if line is not None and sizes.spacing is None:
+            line += "; set --spacing to use another size"
+        notes += [line] if line else []
+    return notes
+
+
+def device_of(model: Model) -> Device:
+    """Return the device of a model, for the workers of blocks."""
+    from singula.training.device import Device
+
+    device = model.predictor.device
+    return Device(device.type, () if device.index is None else (device.index,))
