@@ -5,18 +5,23 @@
 Images of drawn cells: from 512² to 8192² pixels (or `--largest 16384`) with one cell per 2,900
 pixels, and 2048² pixels with 100 to 100,000 cells. The time per pixel of a linear stage is
 constant. Prints two Markdown tables: nanoseconds of CPU time per pixel, the minimum of some rounds.
+A third one compares decoding with one thread and with all cores, and with the share of the pixels
+that the flood labels.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from stage_cases import STAGES, cpu_seconds, draw_cells, make_case
 
-from singula.util.process import prepare_process
+from singula.representations.decoders import decode
+from singula.util.process import available_cores, prepare_process
 
 PIXELS_PER_CELL = 2900
 SIDE = 2048
@@ -38,7 +43,35 @@ def measure(inputs: Iterable[tuple[int, int, int]], what: str, rounds: int) -> C
             times.append(1e9 * least / side**2)
         curve.append((place, times))
         print(f"| {place:,} | " + " | ".join(f"{t:.1f}" for t in times) + " |", flush=True)
+    ratios = [last / first for first, last in zip(curve[0][1], curve[-1][1], strict=True)]
+    print("| last : first | " + " | ".join(f"{ratio:.1f}" for ratio in ratios) + " |", flush=True)
     return curve
+
+
+def compare_threads(counts: Iterable[int], rounds: int) -> None:
+    """Print nanoseconds per pixel of decoding with one thread and with all cores, in turn."""
+    numbers = (1, available_cores())
+    heads = [f"{kind}, {number} threads" for number in numbers for kind in ("CPU", "wall")]
+    print("\n| instances | flooded | " + " | ".join(heads) + " |\n|" + "---|" * (2 + len(heads)))
+    before = os.environ.get("OMP_NUM_THREADS")
+    for count in counts:
+        case = make_case("", draw_cells((SIDE, SIDE), count))
+        parts = decode(case.maps, "BC", keep_parts=True).parts
+        flooded = 0.0 if parts is None else float((parts.foreground & (parts.seeds == 0)).mean())
+        best = np.full((len(numbers), 2), np.inf)
+        for _ in range(rounds):
+            for row, number in enumerate(numbers):
+                os.environ["OMP_NUM_THREADS"] = str(number)
+                began = time.process_time(), time.perf_counter()
+                decode(case.maps, "BC")
+                took = time.process_time() - began[0], time.perf_counter() - began[1]
+                best[row] = np.minimum(best[row], took)
+        cells = " | ".join(f"{1e9 * seconds / SIDE**2:.1f}" for seconds in best.ravel())
+        print(f"| {count:,} | {flooded:.1%} | {cells} |", flush=True)
+    if before is None:
+        del os.environ["OMP_NUM_THREADS"]
+    else:
+        os.environ["OMP_NUM_THREADS"] = before
 
 
 def draw(path: Path, by_size: Curve, by_count: Curve) -> None:
@@ -80,6 +113,7 @@ def main() -> None:
     counts = [(count, SIDE, count) for count in COUNTS if count <= options.most]
     by_size = measure(sizes, "side", options.rounds)
     by_count = measure(counts, "instances", options.rounds)
+    compare_threads([count for _, _, count in counts], options.rounds)
     if options.picture:
         draw(options.picture, by_size, by_count)
 
