@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from singula.models.cpu_layers import Elu, Layers
+
 CONV: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -18,7 +20,7 @@ UPSAMPLE_MODE = {2: "bilinear", 3: "trilinear"}
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
-    "elu": lambda: nn.ELU(inplace=True),
+    "elu": lambda: Elu(inplace=True),
     "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
     "silu": lambda: nn.SiLU(inplace=True),
     "gelu": nn.GELU,
@@ -124,11 +126,9 @@ class LayerStyle:
         """Return dropout of whole channels, or an identity."""
         return DROPOUT[self.ndim](probability) if probability > 0 else nn.Identity()
 
-    def conv_unit(self, channels_in: int, channels_out: int) -> nn.Sequential:
+    def conv_unit(self, channels_in: int, channels_out: int) -> Layers:
         """Return a convolution, normalization and activation."""
-        return nn.Sequential(
-            self.conv(channels_in, channels_out), self.norm(channels_out), self.act()
-        )
+        return Layers(self.conv(channels_in, channels_out), self.norm(channels_out), self.act())
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class ConvBlock(Block):
             layers.append(style.act())
             if index == 0 and spec.dropout > 0:
                 layers.append(style.drop(spec.dropout))
-        self.layers = nn.Sequential(*layers)
+        self.layers = Layers(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, …) → (N, channels_out, …), the same spatial shape."""
