@@ -6,6 +6,7 @@ from torch import nn
 
 from singula.models import ModelSettings, TransformerSettings, build_model, fold_batch_norm
 from singula.models.variants import ARCHITECTURES
+from singula.util.architectures import downsampling_steps
 
 SHAPES = {2: (32, 32), 3: (8, 16, 16)}
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
@@ -18,7 +19,7 @@ def trained(name: str, ndim: int, **changes: object) -> nn.Module:
     network = build_model(
         ModelSettings(
             ndim, 1, 2, architecture=name, feature_maps=(4, 8, 12), dropout=(0.0, 0.1, 0.1),
-            z_down=(1, 2), transformer=small, **changes,
+            z_down=(1, 2, 2)[: downsampling_steps(name, 3)], transformer=small, **changes,
         )  # type: ignore[arg-type]
     )  # fmt: skip
     for layer in network.modules():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from singula.models.cpu_layers import Elu, Layers
+from singula.models.cpu_layers import Elu
 
 CONV: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -126,9 +126,11 @@ class LayerStyle:
         """Return dropout of whole channels, or an identity."""
         return DROPOUT[self.ndim](probability) if probability > 0 else nn.Identity()
 
-    def conv_unit(self, channels_in: int, channels_out: int) -> Layers:
+    def conv_unit(self, channels_in: int, channels_out: int) -> nn.Sequential:
         """Return a convolution, normalization and activation."""
-        return Layers(self.conv(channels_in, channels_out), self.norm(channels_out), self.act())
+        return nn.Sequential(
+            self.conv(channels_in, channels_out), self.norm(channels_out), self.act()
+        )
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class ConvBlock(Block):
             layers.append(style.act())
             if index == 0 and spec.dropout > 0:
                 layers.append(style.drop(spec.dropout))
-        self.layers = Layers(*layers)
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, …) → (N, channels_out, …), the same spatial shape."""

@@ -1,15 +1,9 @@
-"""Compiled loops of the layers in `cpu_layers`, over bfloat16 or float32 values.
+"""Compiled loop of the ELU in `cpu_layers`, over bfloat16 or float32 values.
 
-Import this module where a layer runs: importing numba takes half a second.
+Import this module where the layer runs: importing numba takes half a second.
 
 Values are passed as their bits. A bfloat16 value is the upper half of a float32, so that loading is
-a shift and storing a rounding (to nearest, ties to even). The loops run over rows of equal length
-that hold several pixels with all their channels. Arrays of coefficients have the length of a row.
-This keeps the inner loops long, also for few channels.
-
-Names of parameters: `values`, `elus`, `gradient` and `result` are flat arrays of bits, in memory
-order. `origin`, `scale`, `offset`, `mean`, `shift` and `slope` are float32 and have the length of a
-row. `first` and `last` limit the rows of a call. `sums` is float64, (2, length of a row).
+a shift and storing a rounding (to nearest, ties to even).
 """
 
 from __future__ import annotations
@@ -21,7 +15,6 @@ from numba.extending import overload
 
 from singula.util.process import compiled
 
-ROWS_PER_SUM = 32  # rows added in float32 before they are added in float64
 _F = np.float32
 _ZERO, _ONE, _HALF = _F(0), _F(1), _F(0.5)
 _LOG2_E = _F(1.4426950408889634)
@@ -80,7 +73,7 @@ def _expm1(value: Any) -> Any:
 
 @compiled
 def elu(values: Any) -> None:
-    """Replace each value by its ELU.
+    """Replace each value of a flat array by its ELU.
 
     A single array, because the compiler vectorizes no loop over overlapping arrays.
     """
@@ -88,83 +81,3 @@ def elu(values: Any) -> None:
         x = _load(values[i])
         negative = _expm1(min(x, _ZERO))
         values[i] = _store(negative if x <= _ZERO else x, values[i])
-
-
-@compiled
-def moments(values: Any, origin: Any, first: int, last: int, sums: Any) -> None:
-    """Add x - origin and its square over rows `first` to `last`."""
-    length = origin.size
-    linear, squared = np.zeros(length, np.float32), np.zeros(length, np.float32)
-    for row in range(first, last):
-        inputs = values[row * length : (row + 1) * length]
-        for j in range(inputs.size):
-            x = _load(inputs[j]) - origin[j]
-            linear[j] += x
-            squared[j] += x * x
-        if (row + 1) % ROWS_PER_SUM == 0 or row + 1 == last:
-            for j in range(length):
-                sums[0, j] += linear[j]
-                sums[1, j] += squared[j]
-                linear[j] = squared[j] = _ZERO
-
-
-@compiled
-def scaled_elu(values: Any, result: Any, scale: Any, offset: Any, first: int, last: int) -> None:
-    """Write the ELU of x · scale + offset."""
-    length = scale.size
-    for row in range(first, last):
-        inputs = values[row * length : (row + 1) * length]
-        outputs = result[row * length : (row + 1) * length]
-        for j in range(inputs.size):
-            z = _load(inputs[j]) * scale[j] + offset[j]
-            negative = _expm1(min(z, _ZERO))
-            outputs[j] = _store(negative if z <= _ZERO else z, inputs[j])
-
-
-@compiled
-def gradient_moments(
-    values: Any, elus: Any, gradient: Any, mean: Any, first: int, last: int, sums: Any
-) -> None:
-    """Add the gradient before the ELU, and its product with x - mean."""
-    length = mean.size
-    linear, product = np.zeros(length, np.float32), np.zeros(length, np.float32)
-    for row in range(first, last):
-        inputs = values[row * length : (row + 1) * length]
-        outputs = elus[row * length : (row + 1) * length]
-        received = gradient[row * length : (row + 1) * length]
-        for j in range(inputs.size):
-            # The derivative of expm1 is expm1 + 1.
-            before = _load(received[j]) * (min(_load(outputs[j]), _ZERO) + _ONE)
-            linear[j] += before
-            product[j] += before * (_load(inputs[j]) - mean[j])
-        if (row + 1) % ROWS_PER_SUM == 0 or row + 1 == last:
-            for j in range(length):
-                sums[0, j] += linear[j]
-                sums[1, j] += product[j]
-                linear[j] = product[j] = _ZERO
-
-
-@compiled
-def input_gradient(
-    values: Any,
-    elus: Any,
-    gradient: Any,
-    result: Any,
-    scale: Any,
-    mean: Any,
-    shift: Any,
-    slope: Any,
-    first: int,
-    last: int,
-) -> None:
-    """Write scale · (gradient before the ELU) - shift - slope · (x - mean)."""
-    length = scale.size
-    for row in range(first, last):
-        inputs = values[row * length : (row + 1) * length]
-        outputs = elus[row * length : (row + 1) * length]
-        received = gradient[row * length : (row + 1) * length]
-        changes = result[row * length : (row + 1) * length]
-        for j in range(inputs.size):
-            before = _load(received[j]) * (min(_load(outputs[j]), _ZERO) + _ONE)
-            away = slope[j] * (_load(inputs[j]) - mean[j])
-            changes[j] = _store(scale[j] * before - shift[j] - away, inputs[j])

@@ -8,7 +8,6 @@ from collections import Counter
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from singula.models.cpu_layers import Layers
 from singula.util.arguments import instance
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
@@ -47,7 +46,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
         if child is not None
     )
     for module in list(result.modules()):
-        if not isinstance(module, nn.Sequential) or type(module) not in (nn.Sequential, Layers):
+        if type(module) is not nn.Sequential:
             continue
         for index in range(len(module) - 1):
             conv, norm = module[index], module[index + 1]

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from singula.models.blocks import CONV, Block, BlockSpec, Chain, ConvBlock, LayerStyle
-from singula.models.cpu_layers import Layers
 
 _REDUCTION = 16
 _ALPHA = 1.67
@@ -76,7 +75,7 @@ class ResidualBlock(Block):
             if spec.first
             else [style.norm(spec.channels_in), style.act(inplace=style.batch_norm)]
         )
-        self.branch = Layers(
+        self.branch = nn.Sequential(
             *before,
             style.conv(spec.channels_in, width, stride=stride),
             style.norm(width),

@@ -1,12 +1,11 @@
-"""Compare training steps and predictions with the compiled layers and with those of PyTorch.
+"""Compare predictions with the compiled ELU and with that of PyTorch.
 
-    python benchmarks/training_step.py --architecture unet --precision bf16
+    python benchmarks/elu.py --architecture unet --precision bf16
 
-Both variants of the same network take turns. Prints a row of a Markdown table for each of a
-training step (forward pass, loss, backward pass and optimizer) and a forward pass of the network
-for prediction: CPU seconds with PyTorch and with the compiled layers (medians), and their ratio
-(median of the ratios of the rounds). Set ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY to emulate
-older processors in PyTorch; the compiled layers always use the processor as it is.
+Both variants of the same network take turns. Prints a row of a Markdown table: CPU seconds of a
+forward pass with PyTorch and with the compiled loop (medians), and their ratio (median of the
+ratios of the rounds). Set ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY to emulate older processors
+in PyTorch; the compiled loop always uses the processor as it is.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import torch  # noqa: E402 - after `prepare_process`
 
 from singula.config import load_config  # noqa: E402
 from singula.models import build_model, channels_last, cpu_layers, fold_batch_norm  # noqa: E402
-from singula.pipeline.from_config import instance_loss, model_settings  # noqa: E402
+from singula.pipeline.from_config import model_settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, SIDE = 6, 256
@@ -58,7 +57,7 @@ def compare(name: str, compute: Callable[[], object], rounds: int) -> None:
 
 
 def main() -> None:
-    """Compare a training step and a forward pass."""
+    """Compare the forward passes of a network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--architecture", default="unet")
     parser.add_argument("--precision", choices=("bf16", "32"), default="bf16")
@@ -70,31 +69,15 @@ def main() -> None:
         ROOT / "templates" / "2d_dsb2018.yaml",
         [f"MODEL.ARCHITECTURE={options.architecture}"],
     )
-    network = channels_last(build_model(model_settings(config)), 2).train()
-    folded = channels_last(fold_batch_norm(network), 2)
-    loss = instance_loss(config)
-    optimizer = torch.optim.AdamW(network.parameters())
+    network = channels_last(fold_batch_norm(build_model(model_settings(config))), 2)
     image = torch.rand(BATCH, 1, SIDE, SIDE)
-    batch = {
-        "target": (torch.rand(BATCH, 2, SIDE, SIDE) > 0.5).float(),
-        "foreground": torch.rand(BATCH, 1, SIDE, SIDE) > 0.5,
-    }
     lower = torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16")
-
-    def step() -> None:
-        with lower:
-            logits = network(image)
-        loss(logits, batch).backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
     def predict() -> None:
         with lower, torch.inference_mode():
-            folded(image)
+            network(image)
 
-    prefix = f"{options.architecture}, {options.precision}"
-    compare(f"{prefix}, training step", step, options.rounds)
-    compare(f"{prefix}, forward pass", predict, options.rounds)
+    compare(f"{options.architecture}, {options.precision}", predict, options.rounds)
 
 
 if __name__ == "__main__":
