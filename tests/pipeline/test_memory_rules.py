@@ -9,7 +9,7 @@ import pytest
 
 from singula.blocks.memory import RESTING
 from singula.config import config_from_dict
-from singula.inference import files
+from singula.inference.stages import PredictionStages, PredictOptions, VoxelSizes
 from singula.io.pairing import Pair
 from singula.pipeline import memory
 from singula.pipeline.blocks.memory import block_budget
@@ -56,16 +56,19 @@ def test_run_check_and_predict_agree_whether_an_image_fits(
     map_size = 2 if prod(shape) > 64_000_000 else 4
     needed = prod(shape) * (np.dtype(dtype).itemsize + n_maps * map_size + 14)
 
+    options = PredictOptions(None, False, False, None, None, VoxelSizes(None, None))
     timing = Timing(0, 0, 1.0, 1, 100, 0, 1000)
     inspection = SimpleNamespace(parts=[SimpleNamespace(name="test", pairs=[pair])])
 
     def fits(config) -> set[bool]:
         memory_of_test = Estimate(count_work(config, inspection), timing).memory - 1000
+        available = memory.available_memory(config)
         model = SimpleNamespace(config=config, reader=reader_for(config, "TEST"))
+        stages = PredictionStages(model, tmp_path, 1, options)
         return {
             not memory.warn_if_too_large(config, [pair]),
-            files._fits(model, pair),
-            memory_of_test <= memory.available_memory(config),
+            not stages.task(1, pair, available).in_blocks,
+            memory_of_test <= available,
         }
 
     for limit in (needed // 2, needed - 1, needed, 3 * needed):

@@ -10,6 +10,7 @@ from singula.config.validate_model import multiples
 from singula.models import ModelSettings, build_model, downsampling
 from singula.models.variants import ARCHITECTURES
 from singula.pipeline import from_config
+from singula.util.architectures import downsampling_steps
 
 UNETR: dict[str, object] = {
     "TEST.ENABLE": True,
@@ -36,7 +37,7 @@ def test_the_check_uses_the_multiple_of_the_network(name: str, ndim: str) -> Non
         "PROBLEM.NDIM": ndim,
         "MODEL.ARCHITECTURE": name,
         "MODEL.FEATURE_MAPS": [4, 8, 16],
-        "MODEL.Z_DOWN": [1, 2],
+        "MODEL.Z_DOWN": [1, 2, 2][: downsampling_steps(name, 3)],
         "DATA.PATCH_SIZE": (64, 64, 1) if ndim == "2D" else (16, 64, 64, 1),
     }
     config = config_from_dict(keys)
