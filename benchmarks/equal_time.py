@@ -4,7 +4,7 @@
     python benchmarks/equal_time.py --data volumes --minutes 4 --only unet unet_light
     python benchmarks/equal_time.py --data dsb2018 --minutes 5 --only lr_5e-3 average
 
-Data: `dsb2018` beside the checkout, the same images with a third of the resolution (`small`), or
+Data: `dsb2018` next to the checkout, the same images with a third of the resolution (`small`), or
 synthetic volumes of touching nuclei with cubic voxels (`volumes`). The configuration is that of
 `singula init`; each trial changes the network or the recipe. The time counts everything in the
 training loop: drawing, augmenting and encoding patches, and the steps. The learning rate follows

@@ -9,9 +9,9 @@ The first command creates an environment for each program. The second one trains
 Singula for equal CPU time; programs that are already trained are skipped. The third one predicts
 each workload with each program in turn, so that other work on the machine affects all programs
 equally, and prints the medians over the rounds. Each prediction is a new process. Networks that
-are not trained here have random weights; their outputs are replaced by maps computed from the
-labels before decoding, because noise would take another time. These networks run in the first round
-only. All results are stored in FOLDER/results.json, to which each call adds its own.
+are not trained here have random weights. Before decoding, their outputs are replaced by maps
+computed from the labels, because decoding noise takes another time. These networks run in the first
+round only. All results are stored in FOLDER/results.json, to which each call adds its own.
 """
 
 from __future__ import annotations

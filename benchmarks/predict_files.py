@@ -2,9 +2,10 @@
 
     python benchmarks/predict_files.py --model RUN_2D --volume-model RUN_3D [--rounds 3]
 
-One image of 4096², 200 images of 256² and a volume of 96×384×384, next to the checkout or noise.
-Each round predicts one file after the other and measures the CPU time of each stage, then the wall
-time with overlapping stages, then the forward passes alone, of tiles in memory. Prints medians.
+The images are one of 4096², 200 of 256² and a volume of 96×384×384, from the data next to the
+checkout, or noise without these data. Each round predicts the files one after the other and
+measures the CPU time of each stage. Then it measures the wall-clock time with overlapping stages,
+and the forward passes alone, on tiles in memory. Prints medians over the rounds.
 """
 
 from __future__ import annotations

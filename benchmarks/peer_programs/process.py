@@ -14,7 +14,7 @@ from typing import Any
 
 from peer_programs.programs import FOLDER, PROGRAMS, interpreter
 
-_INTERVAL = 0.1  # seconds between two looks at the memory
+_INTERVAL = 0.1  # seconds between two measurements of the memory
 _THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
     "NUMEXPR_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",

@@ -25,7 +25,7 @@ class Program:
     worker : str
         Script that runs in the environment.
     ndims : tuple of int
-        Dimensions of the images that the program takes.
+        Dimensions of the images that the program supports.
     """
 
     title: str

@@ -1,8 +1,8 @@
-"""The part that the workers of all programs share: the job, the clock, and the files.
+"""Job, clock and files of the workers of all programs.
 
 A worker runs in the environment of its program, which has neither Singula nor its dependencies. It
-gets one job as JSON in its only argument, and writes the answer as JSON to the file that the job
-names. What the program prints is not part of the answer.
+gets one job as JSON in its only argument, and writes the answer as JSON to the file named in the
+job. The output that the program prints is not part of the answer.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Job:
             raise AttributeError(name) from None
 
     def ideal(self, number: int, name: str) -> Image:
-        """Read a map computed from the labels of an image; the clock stands still meanwhile."""
+        """Read a map computed from the labels of an image; the clock is paused meanwhile."""
         with self.clock.paused():
             values: Image = np.load(map_path(self, self.images[number], name))
             return values

@@ -79,7 +79,17 @@ class VoxelSizes:
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Options of `predict_files`, the workers of ``--dask``, and the voxel size."""
+    """Options of `predict_files`, the workers of ``--dask``, and the voxel size.
+
+    Parameters
+    ----------
+    augment, tables, resume, dask
+        As for `predict_files`.
+    runner : Runner, optional
+        Workers of ``--dask``.
+    sizes : VoxelSizes
+        Voxel size of ``--spacing`` and ``--unit``.
+    """
 
     augment: bool | None
     tables: bool
@@ -136,11 +146,13 @@ class PredictionStages:
     Parameters
     ----------
     model : Model
+        Trained model.
     output : Path
         Folder to write to.
     count : int
         Number of images.
     options : PredictOptions
+        Options of the prediction.
     """
 
     model: Model

@@ -16,7 +16,7 @@ from singula.util.boxes import Box
 
 @dataclass(frozen=True)
 class ArrayFiles:
-    """Files of a Zarr array, each with the chunk or shard of a box.
+    """Files of a Zarr array, one for each chunk or shard.
 
     Parameters
     ----------

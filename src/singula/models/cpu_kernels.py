@@ -75,7 +75,8 @@ def _expm1(value: Any) -> Any:
 def elu(values: Any) -> None:
     """Replace each value of a flat array by its ELU.
 
-    A single array, because the compiler vectorizes no loop over overlapping arrays.
+    The loop uses a single array, because the compiler does not vectorize loops over arrays that
+    could overlap.
     """
     for i in range(values.size):
         x = _load(values[i])

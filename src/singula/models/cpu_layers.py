@@ -1,8 +1,8 @@
 """ELU that is fast on a CPU, for prediction.
 
-The exponential limits the ELU of PyTorch. Here, it is a short polynomial in a compiled loop. The
-values equal those of PyTorch up to rounding. Training, and other devices, layouts and data types,
-use PyTorch.
+The ELU of PyTorch spends most of its time on the exponential. Here, a compiled loop computes it as
+a short polynomial. The values equal those of PyTorch up to rounding. Training, and other devices,
+layouts and data types, use PyTorch.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Outcome(Generic[Item, Value]):
 
 
 def attempt(item: Item, function: Callable[[], Value]) -> Outcome[Item, Value]:
-    """Return the result of a function, or the `UserError` that it raises, as for a lack of memory.
+    """Return the outcome of a function: its result or its `UserError`, also if memory runs out.
 
     Raises
     ------
@@ -113,8 +113,8 @@ def run_stages(
     stages : Stages
         Functions that process an image.
     workers : int
-        Number of threads that finish images; 0: the images are processed one after the other in
-        this thread.
+        Number of threads that finish images. With 0, the images are processed one after the other
+        in this thread.
     memory : int
         Limit of the sum of the sizes of the images in progress, in bytes; a larger image is
         processed alone.
@@ -152,7 +152,7 @@ def finishing_threads(config: Config, device: str) -> int:
 
 
 def end_if_stopped() -> None:
-    """Raise an internal error in a thread of `run_stages` that was stopped, as by Ctrl-C.
+    """Raise an internal error in a thread of `run_stages` after it was stopped, as by Ctrl-C.
 
     Long stages call this function between their steps.
     """
@@ -214,7 +214,7 @@ class _Overlap(Generic[Item, Data, Prediction, Value]):
         self.stages = stages
         self.memory = memory
         self.repeat = repeat
-        # Each thread has an image and a next one; one image is predicted, and one is read.
+        # Each thread finishes an image and has the next one; one is predicted, and one is read.
         self.limit = 2 * workers + 2
         self.tasks: deque[_Task[Item, Data, Value]] = deque()
         self.is_ending = False  # no further image is started

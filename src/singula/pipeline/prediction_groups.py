@@ -72,8 +72,8 @@ class PredictionGroups:
         Parameters
         ----------
         pair : Pair, optional
-            Image: in the main process, each image of a group in turn; in another process, its image
-            of the group, or None if the last group has no image for it.
+            In the main process, each image of a group in turn. In another process, its image of the
+            group, or None if the last group has no image for it.
         read : callable
             Return the pixels of the image.
         """

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 def without_compiler(family: type[Optimizer]) -> type[Optimizer]:
     """Return an optimizer class that does not import the compiler of torch.
 
-    Methods of optimizers are wrapped for the case that they are compiled, and the wrappers import
-    the compiler, which takes a second of CPU time. Singula compiles only networks.
+    torch wraps the methods of optimizers, so that they can be compiled. The wrappers import the
+    compiler, which takes a second of CPU time. Singula does not compile optimizers.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def without_compiler(family: type[Optimizer]) -> type[Optimizer]:
     Returns
     -------
     type
-        Subclass with the methods inside of the wrappers.
+        Subclass with the unwrapped methods.
     """
     methods: dict[str, Any] = {
         name: inspect.unwrap(method)

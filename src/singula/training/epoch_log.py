@@ -51,7 +51,7 @@ class EpochLog:
         history : list of dict
             One row per epoch.
         final : bool
-            Draw the curves whatever the epoch.
+            Draw the curves after this epoch in any case.
 
         Raises
         ------

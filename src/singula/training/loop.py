@@ -57,7 +57,7 @@ def run_epochs(
 
 
 def device_batches(loader: Loader, device: torch.device) -> Iterator[Batch]:
-    """Yield the batches of a loader on a device, without the repetitions of validation patches.
+    """Yield batches on a device, without validation patches that another process counts.
 
     Parameters
     ----------
@@ -102,5 +102,5 @@ class _Transfer:
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self.stream)
         for value in batch.values():
-            value.record_stream(current)  # its memory is not reused before the step has ended
+            value.record_stream(current)  # the memory is not reused before the step has ended
         return batch

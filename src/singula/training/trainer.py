@@ -109,7 +109,7 @@ class Trainer:
         }
 
     def synchronize_gradients(self) -> None:
-        """Average the gradients of all processes from now on, and take the first one's weights."""
+        """Average gradients over all processes from now on, and copy the first one's weights."""
         if self.world > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
             self.model = nn.parallel.DistributedDataParallel(self.network, device_ids=devices)

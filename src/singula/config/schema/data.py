@@ -157,7 +157,7 @@ class TestData(Split):
     CHECK_DATA: Bool = key(
         True, "Search the test labels for ids with several connected components."
     )
-    IN_MEMORY: Bool = key(False, "Has no effect: test images are read one by one.")
+    IN_MEMORY: Bool = key(False, "Has no effect: test images are read when needed.")
     LOAD_GT: Bool = key(False, "The test images have labels: score the predictions.")
     USE_VAL_AS_TEST: Bool = key(False, "Test on the validation images and score with their labels.")
     PATH: Folder = key("user_data/test/x", "Folder of the test images.")

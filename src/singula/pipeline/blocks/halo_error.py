@@ -27,8 +27,8 @@ _SAMPLES, _SIDE = 3, 8  # corners of blocks, and side in pixels of the box aroun
 def report_halo_error(image: BlockImage) -> None:
     """Measure, store and log the error of the reduced halo at corners of blocks.
 
-    A corner is as far as possible from the pixels that its block was predicted with. The corners
-    are those of the blocks with most foreground.
+    Pixels at a corner have the least context, because the halo of their block ends near them along
+    all axes. The corners are those of the blocks with most foreground.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """Scores of predicted maps, from sums over the blocks of an image.
 
 The ground truth of some channels depends on whole instances. `P` needs the centroid of each
-instance, and `Dv2` the largest distance in it and in the background. `D` and `Dv2` need the
-distance of each pixel to the nearest contour of the image, which can be in any block: it is
-computed along one axis after the other, in boxes that are complete along the axis, and stored
-between the axes.
+instance, and `Dv2` the largest distance in each instance and in the background. `D` and `Dv2` need
+the distance of each pixel to the nearest contour of the image, which can be in any block. The
+distance is computed along one axis after the other, in boxes that are complete along the axis, and
+stored after each axis.
 """
 
 from __future__ import annotations

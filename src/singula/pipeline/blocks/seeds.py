@@ -66,9 +66,9 @@ def join_seeds(context: BlockContext) -> None:
     Parameters
     ----------
     context : BlockContext
-        Image in whose blocks the seeds are found. The tables of the phase ``seeds`` are written:
-        ``ids`` of all seeds, ``offsets`` of the blocks in it, ``lengths`` of the seeds along each
-        axis, and the ``count`` of ids.
+        Image whose blocks have records of their seeds. The tables of the phase ``seeds`` are
+        written: ``ids`` of all seeds, ``offsets`` of the blocks in ``ids``, the ``count`` of ids,
+        and ``lengths``, the largest 90th percentile of the sides of the seeds of a block.
     """
     columns = _Columns()
     # A list, because the union needs the number of all seeds. It has few rows: pairs at faces.
