@@ -83,20 +83,29 @@ class _AttachedHandlers:
             if not self._handlers:
                 self._level = _PACKAGE.level
                 self._application.setLevel(_PACKAGE.getEffectiveLevel())
-                _PACKAGE.addHandler(self._application)
+                self._attach(self._application)
                 _PACKAGE.propagate = False
                 _PACKAGE.setLevel(min(logging.INFO, _PACKAGE.getEffectiveLevel()))
             self._handlers.append(handler)
-            _PACKAGE.addHandler(handler)
+            self._attach(handler)
 
     def remove(self, handler: logging.Handler) -> None:
         with self._lock:
-            _PACKAGE.removeHandler(handler)
+            self._detach(handler)
             self._handlers.remove(handler)
             if not self._handlers:
-                _PACKAGE.removeHandler(self._application)
+                self._detach(self._application)
                 _PACKAGE.propagate = True
                 _PACKAGE.setLevel(self._level)
+
+    # The list of handlers is replaced, because another thread may be passing a message to each
+    # handler of the list. If an entry were removed, that thread would skip the next handler.
+
+    def _attach(self, handler: logging.Handler) -> None:
+        _PACKAGE.handlers = [*_PACKAGE.handlers, handler]
+
+    def _detach(self, handler: logging.Handler) -> None:
+        _PACKAGE.handlers = [other for other in _PACKAGE.handlers if other is not handler]
 
     @contextmanager
     def without_application(self) -> Iterator[None]:
