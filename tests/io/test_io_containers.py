@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import sys
+import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from singula.errors import UserError
 from singula.io.files import change_stamp
+from singula.io.formats import zarr
 from singula.io.formats.containers import array_places
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image, open_labels
@@ -322,3 +325,30 @@ def test_a_changed_chunk_changes_the_stamp(tmp_path: Path) -> None:
     info = file.stat()
     os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns + 10**10))
     assert change_stamp(path) != before
+
+
+def test_threads_that_read_keep_the_filters_of_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made.write_zarr(tmp_path / "a.zarr", np.zeros((20, 30), np.uint8))
+    other_ends, find_folder, before = threading.Event(), zarr._folder, list(warnings.filters)
+
+    def delayed(container: zarr._Container) -> Path:
+        """Let the second thread start before the first ends, and end after it."""
+        if threading.current_thread() is threading.main_thread():
+            thread.start()
+            second_reads.wait(0.3)
+        else:
+            second_reads.set()
+            other_ends.wait()
+        return find_folder(container)
+
+    second_reads = threading.Event()
+    thread = threading.Thread(target=read_header, args=(path,))
+    monkeypatch.setattr(zarr, "_folder", delayed)
+    try:
+        read_header(path)
+    finally:
+        other_ends.set()
+        thread.join()
+    assert warnings.filters == before

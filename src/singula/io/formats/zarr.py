@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from singula.io.units import UNCALIBRATED
 from singula.util.boxes import Box
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
+_filters = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,8 @@ def _dtype(array: Any) -> np.dtype[Any]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Ignore the warnings of the library about folders that are not arrays."""
-    with warnings.catch_warnings():
+    # The filters belong to the process. Without the lock, two threads whose contexts overlap could
+    # leave the filters of this function in place.
+    with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
