@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -220,3 +221,36 @@ def test_number_of_threads(monkeypatch, device, cores, expected) -> None:
     keys = {"PROBLEM": {"NDIM": "2D"}, "DATA": data, "TEST": {"ENABLE": True}}
     config = config_from_dict(keys)
     assert finishing_threads(config, device) == expected
+
+
+def test_the_application_receives_each_message_once() -> None:
+    received, package = list[str](), logging.getLogger("singula")
+    second_begins, second_ends = threading.Event(), threading.Event()
+
+    class Application(logging.Handler):
+        """Handler that lets the second image end while it receives a message of the first."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            received.append(record.getMessage())
+            second_ends.set()
+            deadline = time.monotonic() + 0.3
+            while not package.propagate and time.monotonic() < deadline:
+                time.sleep(0.001)
+
+    def finish(image: int, _: None) -> None:
+        if image == 1:
+            second_begins.set()
+            second_ends.wait(10)
+        else:
+            second_begins.wait(10)
+            _log.warning("one")
+
+    stages = Stages(lambda _: None, lambda _, read: read(), finish, lambda _: 1)
+    application = Application()
+    logging.getLogger().addHandler(application)
+    try:
+        list(run_stages([0, 1], stages, workers=2, memory=2))
+    finally:
+        logging.getLogger().removeHandler(application)
+    assert received == ["one"]
+    assert package.propagate

@@ -20,7 +20,12 @@ from typing import Any, Generic, TypeVar
 from singula.config import Config
 from singula.errors import StorageError, UserError, refuse_if_out_of_memory
 from singula.training.device import cpu_threads
-from singula.util.messages import captured_messages, deferred_messages, log_deferred
+from singula.util.messages import (
+    captured_messages,
+    deferred_messages,
+    log_deferred,
+    messages_of_threads,
+)
 
 Item = TypeVar("Item")
 Data = TypeVar("Data")
@@ -126,10 +131,11 @@ def run_stages(
             yield attempt(item, partial(_process, item, stages, partial(stages.read, item)))
         return
     overlap = _Overlap(stages, workers, memory, repeat=repeat)
-    try:
-        yield from overlap.run(items)
-    finally:
-        overlap.stop()
+    with messages_of_threads():
+        try:
+            yield from overlap.run(items)
+        finally:
+            overlap.stop()
 
 
 def finishing_threads(config: Config, device: str) -> int:

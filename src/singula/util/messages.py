@@ -160,6 +160,21 @@ def deferred_messages() -> Iterator[list[logging.LogRecord]]:
         yield records
 
 
+@contextmanager
+def messages_of_threads() -> Iterator[None]:
+    """Let threads start and end `deferred_messages` while this thread logs.
+
+    Without this context, the first and the last of them change whether the package passes its
+    messages to the application itself, and a message could be passed twice or not at all.
+    """
+    handler = logging.NullHandler()
+    _attached_handlers.add(handler)
+    try:
+        yield
+    finally:
+        _attached_handlers.remove(handler)
+
+
 def log_deferred(records: list[logging.LogRecord]) -> None:
     """Log messages that `deferred_messages` collected, and empty the list."""
     for record in records:
