@@ -257,7 +257,7 @@ class _Overlap(Generic[Item, Data, Prediction, Value]):
     def _measure_next(self, iterator: Iterator[Item]) -> tuple[Item, Future[int]] | None:
         """Start to measure the next image, in the thread that reads: it opens the file."""
         for item in iterator:
-            return item, self.reader.submit(self.stages.size, item)
+            return item, self.reader.submit(copy_context().run, self.stages.size, item)
         return None
 
     def _start(self, item: Item, measuring: Future[int]) -> bool:
