@@ -110,10 +110,7 @@ def plot(rows: list[Row], target: Path) -> None:
         for title, value in speeds.items():
             if title in scores:
                 f1 = scores[title][f"mean {threshold}"]
-                axes.plot(value, f1, "s" if title.startswith(REFERENCE) else "o")
-                axes.annotate(
-                    title, (value, f1), xytext=(6, 5), textcoords="offset points", fontsize=8
-                )
+                axes.plot(value, f1, "s" if title.startswith(REFERENCE) else "o", label=title)
             else:
                 axes.axvline(value, color="0.7", linestyle="--", linewidth=1)
                 axes.text(
@@ -121,8 +118,13 @@ def plot(rows: list[Row], target: Path) -> None:
                     ha="right", va="bottom", transform=axes.get_xaxis_transform(),
                 )  # fmt: skip
         axes.set_xscale("log")
+        for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            set_formatter(lambda value, _: f"{value:g}")
+        axes.set_ylim(0, 1)
         axes.set_xlabel("megapixels per CPU second, 4096² from file to labels")
         axes.set_ylabel(f"F1 at IoU {threshold}, mean over dsb2018/test")
         axes.grid(alpha=0.3)
+    if scores:
+        panels[0].legend(loc="lower right", fontsize=8)
     figure.tight_layout()
-    figure.savefig(target, dpi=130)
+    figure.savefig(target, dpi=110)
