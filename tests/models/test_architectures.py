@@ -21,11 +21,11 @@ from singula.models import (
 )
 from singula.models.blocks import depth_to_space, space_to_depth
 from singula.models.units import multires_widths
-from singula.models.variants import ARCHITECTURES
+from singula.models.variants import ARCHITECTURES, UNETS
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.report.model_plot import draw_model
 from singula.training.losses import Output
-from singula.util.architectures import downsampling_steps
+from singula.util.architectures import REARRANGED, downsampling_steps
 
 GLOBAL = {"resunet++", "seunet", "resunet_se", "unetr"}
 SHAPES = {2: (32, 32), 3: (8, 16, 16)}
@@ -274,6 +274,10 @@ def test_an_impossible_transformer_is_a_user_error(changes: dict[str, object], w
     settings = small("unetr", 2, transformer=TransformerSettings(**{**values, **changes}))
     with pytest.raises(UserError, match=words):
         build_model(settings)
+
+
+def test_the_number_of_steps_is_declared_as_the_network_is_built() -> None:
+    assert {name for name, parts in UNETS.items() if parts.rearranged} == REARRANGED
 
 
 def test_rearranged_pixels_equal_those_of_torch() -> None:

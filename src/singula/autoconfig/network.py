@@ -96,7 +96,7 @@ def choose_network(
     elif levels > 2 and not machine.gpus:
         levels, per_pixel = levels - 1, width / math.prod(steps[0])
         cost = _LIGHT_COST[sizes.ndim]
-        name, why = "unet_light", "features of half the resolution, which a CPU trains much faster"
+        name, why = "unet_light", "half the resolution inside of the network: a CPU trains faster"
     maps = tuple(width * 2**level for level in range(levels))
     depth = (
         f"{levels} levels: at the coarsest, large objects ({sizes.side:.0f} pixels) are a few "

@@ -7,7 +7,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from singula.util.architectures import downsampling_steps
+from singula.util.architectures import REARRANGED, downsampling_steps
 from singula.util.arguments import flag, instance, integer, items, number, text
 
 
@@ -154,10 +154,8 @@ class ModelSettings:
     @property
     def pixel_width(self) -> int:
         """Features of the finest level per pixel of the image, rounded up."""
-        levels = len(self.feature_maps)
-        if downsampling_steps(self.architecture, levels) < levels:
-            return self.feature_maps[0]
-        return -(-self.feature_maps[0] // prod(self.pooling[0]))
+        is_rearranged = self.architecture.lower() in REARRANGED
+        return -(-self.feature_maps[0] // (prod(self.pooling[0]) if is_rearranged else 1))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, so that a checkpoint can be read without running code."""

@@ -179,9 +179,9 @@ class UNet(UShape):
     ) -> None:
         super().__init__(parts, style)
         depth = len(feature_maps) - 1
-        self.cell, pooling = (
-            ((1,) * style.ndim, pooling) if not parts.rearranged else (pooling[0], pooling[1:])
-        )
+        self.cell = (1,) * style.ndim
+        if parts.rearranged:
+            self.cell, *pooling = pooling
         pixels = math.prod(self.cell)
         self.pooling = tuple(pooling)
         encoder: list[Block] = []
