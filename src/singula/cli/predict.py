@@ -1,0 +1,156 @@
+"""Command for trained models: predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from singula.cli.app import (
+    MODEL_GPU,
+    RESUME_HINT,
+    ExternalFilesOption,
+    app,
+    begin_command,
+    path_argument,
+    path_option,
+)
+from singula.errors import ExitCode, UserError
+from singula.util.format import counted
+from singula.util.streams import print_line
+
+
+@app.command()
+def predict(
+    images: Annotated[
+        list[Path], path_argument("images", kind="any", help="Images or folders of images.")
+    ],
+    model: Annotated[
+        Path, path_option("--model", "-m", kind="any", help="Folder of a run, or checkpoint.")
+    ],
+    output: Annotated[
+        Path,
+        path_option("--output", "-o", kind="output folder", help="Folder for the label images."),
+    ],
+    gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            "--augment/--no-augment", help="Average over flips and rotations [as in the run]."
+        ),
+    ] = None,
+    tables: Annotated[bool, typer.Option("--tables", help="Write measurements as CSV.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip images that are already predicted.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask",
+            metavar="WORKERS",
+            help="Predict in blocks with these workers, as for `run --dask`.",
+        ),
+    ] = None,
+    series: Annotated[
+        int | None,
+        typer.Option(
+            "--series",
+            metavar="N",
+            min=0,
+            help="Number of the image in a file with several images, from 0 [all].",
+        ),
+    ] = None,
+    array: Annotated[
+        str | None,
+        typer.Option(
+            "--array", metavar="PATH", help="Path of the array inside a Zarr, HDF5 or N5 file."
+        ),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            "--frames",
+            metavar="all|N",
+            help="Time points of a time-lapse to predict: all, or a number from 0.",
+        ),
+    ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option(
+            "--spacing",
+            help="Voxel size, z first, instead of that in the files, such as 0.3,0.1,0.1.",
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option("--unit", help="Unit of --spacing, such as µm.")
+    ] = None,
+    external_files: ExternalFilesOption = False,
+) -> None:
+    """Predict the instances of images with a trained model, without a configuration file.
+
+    Images that do not fit into memory are predicted in blocks and written as OME-Zarr.
+
+    Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
+
+    Predict each time point: singula predict movie.tif --frames all --model RUN -o instances
+    """
+    begin_command(RESUME_HINT)
+    from singula.util.process import importing, prepare_process
+
+    prepare_process()
+    with importing():
+        from singula.exports import sizes_from_text
+        from singula.inference import (
+            gather_images,
+            load,
+            parse_frames,
+            plan_predictions,
+            predict_files,
+        )
+        from singula.io.run_lock import hold, output_locks
+        from singula.training.device import choose_for_model
+
+    sizes = None if spacing is None else sizes_from_text(spacing)
+    time_points = parse_frames(frames)
+    if dask is not None:
+        from singula.blocks.dask_options import check_dask_option
+
+        check_dask_option(dask)
+    files = gather_images(images)
+    with hold(output_locks(output), "predict"):
+        loaded = load(model, device=choose_for_model(gpu).torch)
+        for line in loaded.notices:
+            print_line(line)
+        tasks = plan_predictions(
+            loaded,
+            files,
+            output,
+            series=series,
+            array=array or "",
+            frames=time_points,
+            tables=tables,
+            overwrite=overwrite or resume,
+            external_files=external_files,
+        )
+        failed = predict_files(
+            loaded,
+            tasks,
+            output,
+            augment=augment,
+            tables=tables,
+            resume=resume,
+            dask=dask,
+            spacing=sizes,
+            unit=unit,
+        )
+    print_line(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
+    if len(failed) == len(tasks):
+        raise UserError(
+            f"none of {counted(len(tasks), 'image')} could be predicted",
+            "correct the errors above and repeat the command",
+            "predict.all_failed",
+        )
+    if failed:
+        raise typer.Exit(ExitCode.INCOMPLETE)
