@@ -17,6 +17,9 @@ from singula.config.keys import key_table, nearest
 DATA = Path(__file__).parent / "data"
 # Keys of this program alone, and the one default that differs: there is one workflow here.
 ADDED = {
+    "AUGMENTOR.BACKGROUND",
+    "AUGMENTOR.BACKGROUND_STRENGTH",
+    "AUGMENTOR.INVERT",
     "DATA.EXTERNAL_FILES",
     "DATA.PAIR_BY_SORTED_ORDER",
     "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE",

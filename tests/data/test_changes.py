@@ -28,7 +28,15 @@ from singula.data.augment.blur import (
     lose_resolution,
     median_of_squares,
 )
-from singula.data.augment.intensity import Brightness, ChannelShuffle, Contrast, Gamma, Grayscale
+from singula.data.augment.intensity import (
+    Background,
+    Brightness,
+    ChannelShuffle,
+    Contrast,
+    Gamma,
+    Grayscale,
+    Invert,
+)
 from singula.data.augment.noise import CutNoise, Dropout, GaussianNoise, PoissonNoise, SaltAndPepper
 from singula.data.augment.regions import CutMix, Cutout, GridMask, MissingSections, straight_band
 
@@ -36,6 +44,8 @@ EXAMPLES: tuple[Augmentation, ...] = (
     CutMix((0.2, 0.4)),
     Grayscale(),
     ChannelShuffle(),
+    Invert(),
+    Background((0.0, 0.3)),
     Brightness((-0.1, 0.1)),
     Brightness((-0.1, 0.1), relative=False, per_slice=True),
     Contrast((-0.1, 0.1), per_slice=True),
@@ -144,6 +154,24 @@ class TestIntensity:
             flat = kind((-0.5, 0.5), per_slice=per_slice)
             one = changed(flat, self.volume[:1])
             np.testing.assert_allclose(one[0], changed(flat, self.volume[0]), rtol=1e-5)
+
+    def test_inversion_exchanges_black_and_white(self) -> None:
+        image = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4, 1)
+        np.testing.assert_allclose(changed(Invert(), image), image[::-1, ::-1], atol=1e-6)
+        dim = 0.1 + 0.2 * image  # a patch without black and white, for example of the background
+        np.testing.assert_allclose(changed(Invert(), dim), 1 - dim, atol=1e-6)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_background_adds_smooth_light_of_the_given_strength(self, seed: int) -> None:
+        added = changed(Background((0.3, 0.3)), self.volume, seed) - self.volume
+        np.testing.assert_allclose(
+            added, np.broadcast_to(added[:1, ..., :1], added.shape), atol=1e-6
+        )
+        assert added.min() == pytest.approx(0, abs=1e-6)
+        assert added.max() == pytest.approx(0.3, abs=1e-5)
+        # The third difference of a polynomial of degree 2 is zero.
+        for axis in (1, 2):
+            np.testing.assert_allclose(np.diff(added, 3, axis=axis), 0, atol=1e-5)
 
     def test_gamma_keeps_order_and_range(self) -> None:
         result = changed(Gamma((1.7, 1.7)), self.image - 0.5)

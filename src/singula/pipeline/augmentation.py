@@ -9,7 +9,15 @@ from singula.config import Config
 from singula.config.schema.augmentor import Augmentor
 from singula.data.augment import Augmentation, AugmentSettings, in_order
 from singula.data.augment.blur import CutBlur, GaussianBlur, MedianBlur, MotionBlur
-from singula.data.augment.intensity import Brightness, ChannelShuffle, Contrast, Gamma, Grayscale
+from singula.data.augment.intensity import (
+    Background,
+    Brightness,
+    ChannelShuffle,
+    Contrast,
+    Gamma,
+    Grayscale,
+    Invert,
+)
 from singula.data.augment.noise import CutNoise, Dropout, GaussianNoise, PoissonNoise, SaltAndPepper
 from singula.data.augment.regions import CutMix, Cutout, GridMask, MissingSections
 
@@ -17,6 +25,8 @@ CHANGE_OF_KEY: dict[str, Callable[[Augmentor], Augmentation]] = {
     "CUTMIX": lambda k: CutMix(k.CMIX_SIZE),
     "GRAYSCALE": lambda k: Grayscale(),
     "CHANNEL_SHUFFLE": lambda k: ChannelShuffle(),
+    "INVERT": lambda k: Invert(),
+    "BACKGROUND": lambda k: Background(k.BACKGROUND_STRENGTH),
     "BRIGHTNESS": lambda k: Brightness(
         k.BRIGHTNESS_FACTOR, per_slice=k.BRIGHTNESS_MODE == "2D"
     ),

@@ -66,6 +66,11 @@ class Augmentor(Section):
     MOTB_K_RANGE: CountPair = key((8, 12), "Length of the movement in pixels.")
     GAMMA_CONTRAST: Bool = key(False, "Raise values, scaled to the patch's range, to a power.")
     GC_GAMMA: FactorPair = key((1.25, 1.75), "Exponent; above 1 darkens.")
+    INVERT: Bool = key(False, "Exchange black and white.")
+    BACKGROUND: Bool = key(False, "Add light that changes smoothly along y and x.")
+    BACKGROUND_STRENGTH: FractionPair = key(
+        (0, 0.3), "Brightest value of this light as a fraction of the range from black to white."
+    )
     BRIGHTNESS: Bool = key(False, "Add a constant.")
     BRIGHTNESS_FACTOR: ChangePair = key((-0.1, 0.1), "Constant as a fraction of the range.")
     BRIGHTNESS_MODE: Mode = key("3D", "One constant for the volume (3D) or for each slice (2D).")

@@ -100,7 +100,8 @@ def draw_geometry(
     if degrees := chosen(settings.rotation):
         matrix = matrix @ turn(np.deg2rad(rng.uniform(*degrees)))
     if factors := chosen(settings.zoom):
-        matrix = matrix / rng.uniform(*factors)
+        # Uniform in the logarithm: as many patches are shrunk as enlarged by the same factor.
+        matrix = matrix / np.exp(rng.uniform(*np.log(factors)))
     if degrees := chosen(settings.shear):
         slope = np.tan(np.deg2rad(rng.uniform(*degrees)))
         matrix = matrix @ [[1.0, 0.0], [slope, 1.0]]

@@ -1,4 +1,4 @@
-"""Augmentations of single values: brightness, contrast, gamma and colors."""
+"""Augmentations of single values: brightness, contrast, gamma, inversion and colors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from singula.data.augment.change import FloatArray, ImageAugmentation, Range
+from singula.data.augment.change import FloatArray, ImageAugmentation, Range, black, white
 
 
 def _draw(
@@ -88,6 +88,45 @@ class Gamma(ImageAugmentation):
         if span <= 0:
             return image
         result: FloatArray = low + span * ((image - low) / span) ** power
+        return result
+
+
+@dataclass(frozen=True)
+class Background(ImageAugmentation):
+    """Uneven background: add light that changes smoothly along y and x.
+
+    The light is a random polynomial of degree 2 in y and x, with values from 0 to `strength`. All
+    slices and channels have the same light.
+
+    Parameters
+    ----------
+    strength : (float, float)
+        Range of the brightest value, as a fraction of the range from black to white.
+    """
+
+    strength: Range
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Return the augmented image (spatial…, c)."""
+        y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in image.shape[-3:-1])
+        a, b, c, d, e = rng.uniform(-1, 1, 5).astype(np.float32)
+        rows, columns = a * y + b * y**2, c * x + d * x**2
+        light = rows[:, None] + columns + e * y[:, None] * x
+        span = np.ptp(light)
+        if span <= 0:
+            return image
+        unit = np.float32(rng.uniform(*self.strength)) * (white(image) - black(image))
+        result: FloatArray = image + ((light - light.min()) / span * unit)[..., None]
+        return result
+
+
+@dataclass(frozen=True)
+class Invert(ImageAugmentation):
+    """Exchange black and white."""
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Return the augmented image (spatial…, c)."""
+        result: FloatArray = black(image) + white(image) - image
         return result
 
 

@@ -8,7 +8,15 @@ import numpy as np
 
 from singula.data.augment.blur import CutBlur, GaussianBlur, MedianBlur, MotionBlur
 from singula.data.augment.change import Augmentation, DrawPatch, Patch
-from singula.data.augment.intensity import Brightness, ChannelShuffle, Contrast, Gamma, Grayscale
+from singula.data.augment.intensity import (
+    Background,
+    Brightness,
+    ChannelShuffle,
+    Contrast,
+    Gamma,
+    Grayscale,
+    Invert,
+)
 from singula.data.augment.noise import CutNoise, Dropout, GaussianNoise, PoissonNoise, SaltAndPepper
 from singula.data.augment.regions import CutMix, Cutout, GridMask, MissingSections
 from singula.data.augment.settings import AugmentSettings
@@ -18,6 +26,8 @@ AUGMENTATIONS: tuple[type[Augmentation], ...] = (
     CutMix,
     Grayscale,
     ChannelShuffle,
+    Invert,
+    Background,
     Brightness,
     Contrast,
     Gamma,
