@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from scipy import ndimage
 
 from singula.io.read import read_image, read_labels
-from singula.synthetic.fluorescence import make_dataset, make_image
+from singula.synthetic.fluorescence import Appearance, make_dataset, make_image
 
 CASES = [
     pytest.param((256, 256), None, id="2d"),
@@ -143,3 +143,21 @@ def test_dataset_of_another_dimension_is_refused(tmp_path):
     with pytest.raises(ValueError, match="3 axes"):
         make_dataset(tmp_path, 3, rng, n_train=1, n_val=0, n_test=0, shape=(9, 9))
     assert not any(tmp_path.iterdir())
+
+
+def test_the_appearance_determines_size_crowding_and_noise():
+    def drawn(**changes):
+        look = Appearance(radius=(6.0, 7.0), closeness=1.0, **changes)
+        return make_image((192, 192), np.random.default_rng(3), appearance=look)
+
+    sparse, dense = drawn(coverage=0.1), drawn(coverage=0.35)
+    areas = np.bincount(sparse.labels.ravel())[1:]
+    assert np.pi * 4.5**2 < np.median(areas) < np.pi * 9**2
+    assert 0.05 < np.mean(sparse.labels > 0) < 0.2 < np.mean(dense.labels > 0)
+    # Noise is what differs between neighbors in the background.
+    noisy, clean = drawn(coverage=0.1, photons=5.0), drawn(coverage=0.1, photons=500.0)
+    noise = [
+        np.abs(np.diff(drawing.image.astype(int)))[drawing.labels[:, 1:] == 0].mean()
+        for drawing in (clean, noisy)
+    ]
+    assert noise[1] > 2 * noise[0]

@@ -21,16 +21,46 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Slices: TypeAlias = tuple[slice, ...]
 
 # Lengths are in in-plane pixels.
-RADIUS = (9.0, 15.0)  # minimum and maximum radius of a nucleus
-CROWDING = {2: (0.3, 0.7), 3: (0.2, 0.5)}  # covered fraction of the image; fraction in clusters
-CLOSENESS = 0.88  # minimum distance of two centers, relative to the sum of their radii
 SMALLEST = 0.2  # visible fraction of a nucleus below which it is removed
 ELONGATION = 0.15  # standard deviation of the logarithm of the axes
 WAVES = (4, 0.07)  # number and height of the waves in the outline
-BLUR = (1.6, 1.0, 1.0)  # standard deviation of the point spread function, z first
-PHOTONS = 60.0  # per pixel of a nucleus of brightness 1
 # Number of training, validation and test images, shape and spacing, by number of axes
 _EXAMPLES = {2: ((12, 2, 4), (256, 256), None), 3: ((4, 1, 2), (24, 96, 96), (2.0, 1.0, 1.0))}
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Nuclei and optics of an image. Lengths are in in-plane pixels.
+
+    Parameters
+    ----------
+    radius : (float, float)
+        Minimum and maximum radius of a nucleus.
+    coverage : float, optional
+        Largest fraction of the image that nuclei cover; by default 0.3, and 0.2 in 3D.
+    clustered : float, optional
+        Fraction of nuclei placed next to another one; by default 0.7, and 0.5 in 3D.
+    closeness : float
+        Minimum distance of two centers, relative to the sum of their radii.
+    blur : (float, float, float)
+        Standard deviation of the point spread function, z first.
+    haze : float
+        Out-of-focus light, relative to the light in focus.
+    photons : float
+        Photons per pixel of a nucleus of brightness 1; fewer photons cause more noise.
+    """
+
+    radius: tuple[float, float] = (9.0, 15.0)
+    coverage: float | None = None
+    clustered: float | None = None
+    closeness: float = 0.88
+    blur: tuple[float, float, float] = (1.6, 1.0, 1.0)
+    haze: float = 0.3
+    photons: float = 60.0
+
+
+_CROWDING = {2: (0.3, 0.7), 3: (0.2, 0.5)}  # coverage and clustered fraction by number of axes
+_USUAL = Appearance()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +97,7 @@ def make_image(
     *,
     spacing: Sequence[float] | None = None,
     n_classes: int = 1,
+    appearance: Appearance = _USUAL,
 ) -> DemoImage:
     """Draw one image of nuclei.
 
@@ -81,6 +112,8 @@ def make_image(
     n_classes : int
         Number of classes of nuclei, which differ in size, brightness and texture.
         `MODEL.N_CLASSES` is one more, because it includes the background.
+    appearance : Appearance
+        Nuclei and optics.
 
     Returns
     -------
@@ -99,7 +132,7 @@ def make_image(
             "and at least 1 class"
         )
     steps = steps / steps[-2:].min()
-    nuclei = _place(np.asarray(shape) * steps, n_classes, rng)
+    nuclei = _place(np.asarray(shape) * steps, n_classes, appearance, rng)
     owner, depth = _draw(tuple(shape), steps, nuclei, rng)
     _prune_in_place(owner, steps, nuclei)
     # The appended -1 makes background the first row, whose grade is the appended 0.
@@ -108,7 +141,8 @@ def make_image(
     grade = np.append(nuclei.grade, 0)[rows]
     signal = _fluorescence(labels, depth, grade, steps, n_classes, rng)
     classes = np.rint(1 + grade * (n_classes - 1)).astype(np.uint8)[labels] * (labels > 0)
-    return DemoImage(_record(signal, steps, rng), labels, classes if n_classes > 1 else None)
+    image = _record(signal, steps, appearance, rng)
+    return DemoImage(image, labels, classes if n_classes > 1 else None)
 
 
 def make_example_dataset(folder: Path, ndim: int) -> None:
@@ -192,25 +226,30 @@ def dataset_files(folder: Path | str, n_train: int, n_val: int, n_test: int) -> 
     ]
 
 
-def _place(extent: Floats, n_classes: int, rng: np.random.Generator) -> _Nuclei:
+def _place(
+    extent: Floats, n_classes: int, appearance: Appearance, rng: np.random.Generator
+) -> _Nuclei:
     """Place nuclei one by one, most of them next to an earlier one, with little overlap."""
     ndim = extent.size
-    coverage, clustered = CROWDING[ndim]
+    coverage, clustered = _CROWDING[ndim]
+    coverage = coverage if appearance.coverage is None else appearance.coverage
+    clustered = clustered if appearance.clustered is None else appearance.clustered
+    closeness = appearance.closeness
     max_volume = coverage * extent.prod()
     centers, radii, grades = np.empty((0, ndim)), np.empty(0), np.empty(0)
-    for _ in range(20 + int(20 * max_volume / _volume(np.mean(RADIUS), ndim))):
+    for _ in range(20 + int(20 * max_volume / _volume(np.mean(appearance.radius), ndim))):
         grade = rng.integers(n_classes) / max(n_classes - 1, 1)
-        radius = rng.uniform(*RADIUS) * (1 if n_classes == 1 else 0.75 + 0.5 * grade)
+        radius = rng.uniform(*appearance.radius) * (1 if n_classes == 1 else 0.75 + 0.5 * grade)
         if radii.size and rng.random() < clustered:
             neighbor = rng.integers(radii.size)
             direction = rng.normal(size=ndim)
-            reach = (radii[neighbor] + radius) * rng.uniform(CLOSENESS, 1)
+            reach = (radii[neighbor] + radius) * rng.uniform(closeness, 1)
             center = centers[neighbor] + reach * direction / np.linalg.norm(direction)
         else:
             center = rng.uniform(0, extent)
         distances = np.linalg.norm(centers - center, axis=1)
         outside = (center < -radius / 2) | (center > extent + radius / 2)
-        if outside.any() or (distances < CLOSENESS * (radii + radius)).any():
+        if outside.any() or (distances < closeness * (radii + radius)).any():
             continue
         centers = np.vstack([centers, center])
         radii, grades = np.append(radii, radius), np.append(grades, grade)
@@ -321,15 +360,16 @@ def _smooth_noise(shape: tuple[int, ...], size: Floats, rng: np.random.Generator
 
 
 def _record(
-    signal: Floats, steps: Floats, rng: np.random.Generator
+    signal: Floats, steps: Floats, appearance: Appearance, rng: np.random.Generator
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Add out-of-focus haze, blur, uneven illumination, photon noise and read noise."""
     from scipy import ndimage
 
     haze = ndimage.gaussian_filter(signal, 15 / steps, truncate=2)
-    exposure = ndimage.gaussian_filter(signal, BLUR[-signal.ndim :] / steps) + 0.3 * haze + 0.08
+    sharpness = appearance.blur[-signal.ndim :] / steps
+    exposure = ndimage.gaussian_filter(signal, sharpness) + appearance.haze * haze + 0.08
     exposure *= _light(signal.shape, rng)
-    recorded: Floats = rng.poisson(PHOTONS * exposure) / PHOTONS + rng.normal(
+    recorded: Floats = rng.poisson(appearance.photons * exposure) / appearance.photons + rng.normal(
         0.06, 0.02, exposure.shape
     )
     if signal.ndim == 2:
