@@ -1,7 +1,8 @@
 """Prediction with a trained model, loaded from its checkpoint without a configuration file."""
 
 from singula.inference.files import gather_images, predict_files
-from singula.inference.model import Model, find_model, load
+from singula.inference.load_model import find_model, load
+from singula.inference.model import Model
 from singula.inference.tasks import parse_frames, plan_predictions
 
 __all__ = [

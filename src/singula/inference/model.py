@@ -1,4 +1,4 @@
-"""Trained model, loaded from its checkpoint without a configuration file."""
+"""Prediction of arrays with a trained model."""
 
 from __future__ import annotations
 
@@ -12,75 +12,28 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config
-from singula.data.preprocess import Reference, preprocess, resize_labels
+from singula.data.preprocess import preprocess, resize_labels
 from singula.errors import UserError
 from singula.io.image import Spacing, check_spacing
 from singula.io.label_values import native
 from singula.pipeline import from_config
-from singula.pipeline.checkpoints import predictor_from, trained_config
-from singula.pipeline.normalization import with_statistics
 from singula.pipeline.postprocess import (
     PostSettings,
     filter_maps,
-    post_settings,
     process_instances,
     seed_filter,
 )
 from singula.pipeline.predict_image import predict_maps
-from singula.pipeline.readers import Reader, reader_for
-from singula.pipeline.thresholds import apply_tuned, threshold_lines
+from singula.pipeline.readers import Reader
 from singula.prediction import Predictor
 from singula.representations.decoders import Decoded, DecodeSettings, decode, warn_of_unused
-from singula.runs.run import is_finished, not_a_run, open_tree
-from singula.training.checkpoint import load_checkpoint
 from singula.util.arguments import as_array, choice, flag, integer, items, label_image
 from singula.util.format import counted
-from singula.util.messages import captured_messages
-from singula.util.paths import user_path
 
 if TYPE_CHECKING:
-    import torch
-
     from singula.data.normalize import Normalizer
 
 Array = npt.NDArray[Any]
-
-
-def find_model(path: Path | str) -> Path:
-    """Return the checkpoint of a run.
-
-    Parameters
-    ----------
-    path : Path or str
-        Folder of a run, or a checkpoint file.
-
-    Returns
-    -------
-    Path
-        File of the checkpoint.
-
-    Raises
-    ------
-    UserError
-        `path` is not a path; ``runs.not_a_run``: it is neither a checkpoint nor a run;
-        ``model.missing``: the run has no checkpoint.
-    """
-    path = user_path(path, "path")
-    if path.is_file():
-        return path
-    tree = open_tree(path)
-    candidates = [tree.checkpoint_best, tree.checkpoint_last]
-    candidates += sorted(path.glob("checkpoints/*-checkpoint-best.pth"))
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    if not is_finished(path):
-        raise not_a_run(path, "a .pth file")
-    raise UserError(
-        f"--model: {path} has no checkpoint (expected {candidates[0]})",
-        "give the .pth file with which the run predicted",
-        "model.missing",
-    )
 
 
 @dataclass(frozen=True)
@@ -336,54 +289,3 @@ class Model:
                 "model.not_finite",
             )
         return image
-
-
-def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -> Model:
-    """Load a trained model from a run folder or a checkpoint.
-
-    Parameters
-    ----------
-    run_or_checkpoint : Path or str
-        Folder of a run, such as ``results/cells/results/cells_1``, or a ``.pth`` file.
-    device : str or torch.device
-        Device for prediction.
-
-    Returns
-    -------
-    Model
-        Model for prediction.
-
-    Raises
-    ------
-    TypeError, UserError
-        An argument is wrong; there is no checkpoint, as for `find_model`; or it cannot be read.
-
-    Examples
-    --------
-    >>> import singula
-    >>> model = singula.load("results/cells/results/cells_1")
-    >>> model.ndim, model.channels
-    (2, 'BC')
-    >>> labels = model.predict(image)
-    >>> labels.shape == image.shape
-    True
-    """
-    from singula.training.device import torch_device
-
-    target = torch_device(device)
-    path = user_path(run_or_checkpoint, "run_or_checkpoint")
-    with captured_messages() as notices:
-        checkpoint = load_checkpoint(find_model(path), report=True)
-        config = trained_config(checkpoint)
-        config, tuned = apply_tuned(config, checkpoint.description, always=True)
-        notices += tuned
-        checkpoint = with_statistics(config, checkpoint)
-    notices += threshold_lines(config)
-    predictor, normalizer = predictor_from(config, checkpoint, target)
-    stored = checkpoint.description.get("reference")
-    reference = Reference.from_dict(stored) if stored else None
-    reader = reader_for(config, "TEST", reference)
-    post = post_settings(config)
-    return Model(
-        config, predictor, normalizer, post, reader, tuple(notices), checkpoint.path.absolute()
-    )
