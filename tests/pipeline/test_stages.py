@@ -18,7 +18,7 @@ from singula.labels import count_instances, with_class_channel
 from singula.metrics import match, overlap, winning_classes
 from singula.pipeline import from_config, load_data
 from singula.pipeline.augmentation import CHANGE_OF_KEY, augment_settings
-from singula.pipeline.load_data import LabelIssues
+from singula.pipeline.label_issues import LabelIssues
 from singula.pipeline.sample_sheets import draw_grid
 from singula.pipeline.score import Scores, map_scores, score_lines
 from singula.pipeline.split import fold_of, hold_out, split_pairs

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from skimage.measure import regionprops
+from skimage.segmentation import clear_border
 
 import singula
 from singula.config.keys import key_table
@@ -17,9 +19,11 @@ from singula.gui.guard import Guard
 from singula.gui.results import open_results
 from singula.gui.retune import Retune
 from singula.inference import files, gather_images, plan_predictions, predict_files
+from singula.inference.model import find_model
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.measure import additional_columns, measure_instances
+from singula.training.checkpoint import load_checkpoint
 
 
 def test_labels_in_the_image_folder_are_not_predicted(tmp_path: Path) -> None:
@@ -95,6 +99,25 @@ def test_one_forward_pass_per_tile_unless_views_are_averaged(run, data_2d) -> No
     assert len(passes) == 2 * once
     assert (model.predict_maps(image, augment=True)["B"] != default).any()
     assert len(passes) == (2 + 8) * once
+
+
+def test_the_checkpoint_has_the_size_of_the_training_objects(run, data_2d) -> None:
+    """Only 8 objects are complete, so the larger half of the cut objects counts too."""
+    complete: list[float] = []
+    cut: list[float] = []
+    for path in sorted((data_2d / "train" / "y").iterdir()):
+        labels = read_labels(path, 2).array[..., 0]
+        inner = np.unique(clear_border(labels))
+        for region in regionprops(labels):
+            group = complete if region.label in inner else cut
+            group.append(region.equivalent_diameter_area)
+    assert len(complete) == 8
+    used = complete + [size for size in cut if size >= np.median(cut)]
+    found = load_checkpoint(find_model(run)).description
+    assert found["object_size"] == pytest.approx([np.median(used)] * 2)
+    low, high = found["object_range"]
+    assert low <= found["object_size"][0] <= high
+    assert "voxel_size" not in found
 
 
 def test_each_threshold_of_a_model_is_automatic_unless_given(run, data_2d) -> None:

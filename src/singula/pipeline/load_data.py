@@ -17,13 +17,12 @@ from singula.data.channel_store import ChannelStore
 from singula.data.patches import check_patch_fits
 from singula.data.preprocess import Reference
 from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
-from singula.dataset.facts.plausible import suspicion
 from singula.errors import UserError
 from singula.io.pairing import Pair, check_pairs, pair_files, pairing_rule
 from singula.io.read import read_header
-from singula.labels.components import count_components
-from singula.labels.index import index_labels
 from singula.pipeline.from_config import channel_names, encode_settings
+from singula.pipeline.label_issues import LabelIssues
+from singula.pipeline.object_size import ObjectSizes
 from singula.pipeline.readers import (
     Reader,
     StoredPair,
@@ -34,7 +33,6 @@ from singula.pipeline.readers import (
     spacing,
 )
 from singula.pipeline.split import hold_out, share_of, split_pairs
-from singula.util.arguments import label_image
 from singula.util.format import counted
 from singula.util.messages import captured_messages, is_new
 
@@ -251,6 +249,7 @@ def load_samples(
     *,
     folders: str = "",
     channels: Path | None = None,
+    sizes: ObjectSizes | None = None,
 ) -> list[AnySample]:
     """Encode labels that are not stored or not current, and return the samples.
 
@@ -268,6 +267,8 @@ def load_samples(
         Part of the folders of the files. Default: `part`.
     channels : Path, optional
         Folder of the run for channels that cannot be written next to the images.
+    sizes : ObjectSizes, optional
+        Receives the sizes of the objects.
     """
     reader, cache = reader_for(config, part), SampleCache()
     in_memory = getattr(config.DATA, part).IN_MEMORY
@@ -289,6 +290,8 @@ def load_samples(
             objects += len(np.unique(ids)) - int((ids == 0).any())
             if check:
                 label_issues.add(pair.name, ids)
+            if sizes is not None:
+                sizes.add(ids, *reader.voxel_size(pair.image, pair.arrays))
             if in_memory:
                 image = reader.image(pair.image, pair.arrays).array
                 samples.append(Sample(pair.name, image, labels, store.load(pair.name, ids)))
@@ -304,60 +307,12 @@ def load_samples(
     return samples
 
 
-class LabelIssues:
-    """Suspicious label images, which are not errors.
-
-    Ids may have several connected components, the background may have an id, and ids may restart
-    in each slice.
-    """
-
-    def __init__(self) -> None:
-        self.split_ids: dict[str, list[int]] = {}
-        self.suspicious: dict[str, str] = {}
-
-    def add(self, name: str, ids: npt.NDArray[Any]) -> None:
-        """Examine one label image.
-
-        Parameters
-        ----------
-        name : str
-            Name of the image.
-        ids : ndarray of int, (y, x) or (z, y, x)
-            Instance ids.
-        """
-        reason = suspicion(ids)
-        if reason is not None:
-            self.suspicious[name] = reason
-            return
-        index, row_ids = index_labels(label_image(ids))
-        split_ids = row_ids[count_components(index, len(row_ids)) > 1].tolist()
-        if split_ids:
-            self.split_ids[name] = split_ids
-
-    def report(self, part: str) -> None:
-        """Report each kind of issue in one line."""
-        if self.suspicious:
-            name, reason = next(iter(self.suspicious.items()))
-            _log.warning(
-                f"ATTENTION: {part}: {counted(len(self.suspicious), 'label image')} may not show "
-                f"the objects, for example {name}: {reason}; run `singula check` on this "
-                "configuration"
-            )
-        if self.split_ids:
-            name, ids = next(iter(self.split_ids.items()))
-            count = sum(len(split_ids) for split_ids in self.split_ids.values())
-            _log.warning(
-                f"{part}: {counted(count, 'id')} in "
-                f"{counted(len(self.split_ids), 'label image')} with several connected components, "
-                f"for example {ids[0]} in {name}; each counts as one object"
-            )
-
-
 def load_training(
     config: Config,
     progress: Callable[[str], None] = lambda status: None,
     *,
     channels: Path | None = None,
+    sizes: ObjectSizes | None = None,
 ) -> tuple[list[AnySample], list[AnySample]]:
     """Read the samples for training and for validation.
 
@@ -369,6 +324,8 @@ def load_training(
         Receives the current status before each image.
     channels : Path, optional
         Folder of the run for channels that cannot be written next to the images.
+    sizes : ObjectSizes, optional
+        Receives the sizes of the objects of the training images.
 
     Raises
     ------
@@ -377,7 +334,15 @@ def load_training(
     """
 
     def load(part: str, pairs: Sequence[Pair], folders: str = "") -> list[AnySample]:
-        return load_samples(config, part, pairs, progress, folders=folders, channels=channels)
+        return load_samples(
+            config,
+            part,
+            pairs,
+            progress,
+            folders=folders,
+            channels=channels,
+            sizes=sizes if part == "TRAIN" else None,
+        )
 
     keys = config.DATA.VAL
     pairs = find_pairs(config, "TRAIN")

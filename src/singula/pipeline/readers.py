@@ -39,7 +39,7 @@ from singula.io.read import (
     read_image,
     read_labels,
 )
-from singula.io.units import replaced_size
+from singula.io.units import infer_unit, replaced_size
 
 _WHOLE = CACHE_BYTES // 4  # maximum bytes of an image that is read at once and cached
 _REFERENCE = "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH"
@@ -109,12 +109,26 @@ class Reader:
         """
         if self.spacing is None:
             return None
+        return replaced_size(source, self.spacing, *self._file_voxel_size(path, arrays))
+
+    def voxel_size(
+        self, path: Path, arrays: ArrayPlace | None = None
+    ) -> tuple[tuple[float, ...] | None, str | None]:
+        """Return the voxel size of an image after preprocessing, and its unit, from its header."""
+        sizes, unit = self._file_voxel_size(path, arrays)
+        if self.spacing is None:
+            return sizes, unit
+        return self.spacing, self.unit or infer_unit(self.spacing, sizes, unit)
+
+    def _file_voxel_size(
+        self, path: Path, arrays: ArrayPlace | None
+    ) -> tuple[tuple[float, ...] | None, str | None]:
         header = read_header(path, arrays)
         sizes, unit = geometry(header, self.ndim)
         if sizes is not None and self.steps is not None and self.steps.resize is not None:
             stored = image_layout(path, header, self.ndim, None).spatial_shape
             sizes = resized_spacing(sizes, stored, self.steps.resize.shape)
-        return replaced_size(source, self.spacing, sizes, unit)
+        return sizes, unit
 
     def open_image(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
         """Open an image to read boxes, without preprocessing."""

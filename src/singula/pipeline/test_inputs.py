@@ -11,7 +11,8 @@ from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.io.read import read_image
 from singula.pipeline import from_config
-from singula.pipeline.load_data import LabelIssues, channel_store, find_test_pairs, read_pair
+from singula.pipeline.label_issues import LabelIssues
+from singula.pipeline.load_data import channel_store, find_test_pairs, read_pair
 from singula.pipeline.memory import warn_if_too_large
 from singula.pipeline.postprocess import masks_by_name, post_settings
 from singula.pipeline.progress import file_stamp

@@ -24,6 +24,7 @@ from singula.pipeline.augmentation import augment_settings
 from singula.pipeline.checkpoints import check_same_training, find_start
 from singula.pipeline.load_data import load_training
 from singula.pipeline.normalization import write_statistics
+from singula.pipeline.object_size import ObjectSizes
 from singula.pipeline.sample_sheets import write_generated, write_probability_maps, write_samples
 from singula.pipeline.seed import STORED, training_seed
 from singula.report.model_plot import draw_model
@@ -134,8 +135,9 @@ def _prepare(
         Number of parameters of the network.
     """
     origin = _origin(config, tree, resume=resume)  # reported before images are read
+    sizes = ObjectSizes()
     training, validation = main_first(
-        lambda: load_training(config, status.update, channels=tree.channels)
+        lambda: load_training(config, status.update, channels=tree.channels, sizes=sizes)
     )
     status.update("preparing the training: normalization and patches")
     normalizer = _fitted(config, tree, training, main=main)
@@ -199,7 +201,8 @@ def _prepare(
             config.LOG.CHART_CREATION_FREQ,
         ),
         device=device,
-        description={**from_config.describe(config, model, normalizer), STORED: seed},
+        description=from_config.describe(config, model, normalizer)
+        | {**sizes.describe(), STORED: seed},
         resume=resume,
         start=start,
     )

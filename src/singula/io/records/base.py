@@ -18,6 +18,7 @@ MAX_INT = 2**63 - 1
 Count = Annotated[int, Field(ge=0, le=MAX_INT)]
 Positive = Annotated[int, Field(ge=1, le=MAX_INT)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNaN = Annotated[float, Field(ge=-inf)]  # limits of values may be infinite
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")]
 

@@ -15,6 +15,7 @@ from singula.io.records.base import (
     NotNaN,
     Part,
     Positive,
+    PositiveNumber,
     StoredRecord,
 )
 
@@ -90,6 +91,13 @@ class TunedRecord(Part):
         return values
 
 
+class VoxelSizeRecord(Part):
+    """Voxel size of the training images, z first."""
+
+    spacing: Annotated[list[PositiveNumber], Field(min_length=2, max_length=3)]
+    unit: str | None = None
+
+
 class BestEpoch(Part):
     """Best epoch of a training."""
 
@@ -137,6 +145,13 @@ class CheckpointInfo(StoredRecord):
         Hash of all other content of the file.
     config : str, optional
         Configuration of the training, as YAML.
+    object_size : list of float, optional
+        Median equivalent diameter of the training objects along each axis, in pixels of the images
+        that the network sees.
+    object_range : list of float, optional
+        5th and 95th percentile of the median diameters of the training images, along x.
+    voxel_size : VoxelSizeRecord, optional
+        Voxel size of the images that the network sees.
     """
 
     digest: Digest | None = None
@@ -147,6 +162,9 @@ class CheckpointInfo(StoredRecord):
     normalizer: NormalizerRecord | None = None
     config: str | None = None
     reference: ReferenceRecord | None = None
+    object_size: Ignorable[list[PositiveNumber] | None] = None
+    object_range: Ignorable[list[PositiveNumber] | None] = None
+    voxel_size: Ignorable[VoxelSizeRecord | None] = None
     tuned: Ignorable[TunedRecord | None] = None
     training: TrainingState | None = None
 

@@ -1,0 +1,87 @@
+"""Size of the training objects and of their voxels, for the description of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.io.units import in_microns
+from singula.labels.diameters import equivalent_diameters, representative
+
+MAX_SPACING_RATIO = 1.25
+"""Largest ratio between voxel sizes along an axis that count as the same voxel size."""
+_RANGE = (5, 95)  # percentiles of the medians of images
+
+
+class ObjectSizes:
+    """Collect the sizes of the objects of training images.
+
+    Diameters are those of the disk or ball with the size of an object. In images with anisotropic
+    voxels, the diameter in pixels differs between the axes.
+    """
+
+    def __init__(self) -> None:
+        self._diameters: list[npt.NDArray[np.float64]] = []  # shape (objects, axes) by image
+        self._cut: list[npt.NDArray[np.bool_]] = []
+        self._spacings: list[tuple[tuple[float, ...] | None, str | None]] = []
+
+    def add(
+        self, labels: npt.NDArray[Any], spacing: Sequence[float] | None, unit: str | None
+    ) -> None:
+        """Measure the objects of an image.
+
+        Parameters
+        ----------
+        labels : ndarray of int, (y, x) or (z, y, x)
+            Instance ids at the resolution of the training; 0 is background.
+        spacing : sequence of float, optional
+            Voxel size along each axis of `labels`.
+        unit : str, optional
+            Unit of `spacing`.
+        """
+        diameters, cut = equivalent_diameters(labels)
+        sizes = np.array(spacing if spacing is not None else [1.0] * labels.ndim)
+        per_axis = np.prod(sizes) ** (1 / labels.ndim) / sizes
+        self._diameters.append(diameters[:, None] * per_axis)
+        self._cut.append(cut)
+        self._spacings.append(in_microns(spacing, unit))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the fields of a checkpoint's description, in plain types; empty without objects.
+
+        Returns
+        -------
+        dict
+            ``object_size``: median diameter of the objects along each axis, in pixels;
+            ``object_range``: 5th and 95th percentile of the median diameters of the images, along
+            x; ``voxel_size``: median voxel size, in µm if the unit is known. The voxel size is
+            omitted if an image has none, or if the voxel sizes differ by more than 25 %.
+        """
+        images = [
+            diameters[representative(diameters[:, -1], cut)]
+            for diameters, cut in zip(self._diameters, self._cut, strict=True)
+            if len(diameters)
+        ]
+        if not images:
+            return {}
+        diameters, cut = np.concatenate(self._diameters), np.concatenate(self._cut)
+        pooled = diameters[representative(diameters[:, -1], cut)]
+        medians = [float(np.median(image[:, -1])) for image in images]
+        return {
+            "object_size": np.median(pooled, axis=0).tolist(),
+            "object_range": np.percentile(medians, _RANGE).tolist(),
+            **self._voxel_size(),
+        }
+
+    def _voxel_size(self) -> dict[str, Any]:
+        spacings = [spacing for spacing, _ in self._spacings if spacing is not None]
+        units = {unit for _, unit in self._spacings}
+        if len(spacings) < len(self._spacings) or len(units) > 1:
+            return {}
+        sizes = np.array(spacings)
+        if (sizes.max(axis=0) > MAX_SPACING_RATIO * sizes.min(axis=0)).any():
+            return {}
+        return {"voxel_size": {"spacing": np.median(sizes, axis=0).tolist(), "unit": units.pop()}}
