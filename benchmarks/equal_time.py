@@ -131,9 +131,9 @@ def data_set(name: str, folder: Path) -> Path:
     return root
 
 
-def batches(dataset: PatchDataset, size: int) -> Iterator[dict[str, torch.Tensor]]:
+def batches(dataset: PatchDataset, size: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
     """Yield batches of shuffled patches without end."""
-    sampler = EpochSampler(len(dataset), shuffle=True, vary=True, seed=0, rank=0, world=1)
+    sampler = EpochSampler(len(dataset), shuffle=True, vary=True, seed=seed, rank=0, world=1)
     for epoch in range(1_000_000):
         sampler.set_epoch(epoch)
         keys = list(sampler)
@@ -149,18 +149,18 @@ def one_cycle(progress: float) -> float:
 
 
 def train(
-    config: Config, trial: Trial, dataset: PatchDataset, seconds: float
+    config: Config, trial: Trial, dataset: PatchDataset, seconds: float, seed: int
 ) -> tuple[torch.nn.Module, ModelSettings, int]:
     """Return the network after this CPU time, its settings, and the number of steps."""
     settings = replace(from_config.model_settings(config), **trial.model)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = channels_last(build_model(settings), config.ndim).train()
     loss, chosen = from_config.instance_loss(config), from_config.optimizer_settings(config)
     optimizer = make_optimizer(network.parameters(), chosen)
     size = max(1, round(config.TRAIN.BATCH_SIZE * trial.batch))
     averaged = {name: value.clone() for name, value in network.state_dict().items()}
     started = time.process_time()
-    for step, batch in enumerate(batches(dataset, size), 1):
+    for step, batch in enumerate(batches(dataset, size, seed), 1):
         used = (time.process_time() - started) / seconds
         for group in optimizer.param_groups:
             group["lr"] = chosen.lr * trial.lr * one_cycle(used)
@@ -232,6 +232,7 @@ def main() -> None:
     parser.add_argument("--data", choices=tuple(TRIALS), default="dsb2018")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights and the patches")
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "equal_time")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -256,7 +257,7 @@ def main() -> None:
     for name, trial in TRIALS[options.data].items():
         if options.only and name not in options.only:
             continue
-        network, settings, steps = train(config, trial, dataset, options.minutes * 60)
+        network, settings, steps = train(config, trial, dataset, options.minutes * 60, options.seed)
         speed = pixels_per_second(network, config)
         predictor = Predictor(network, from_config.instance_loss(config).outputs)
         mean, pooled, strict, strict_pooled = score(config, predictor, downsampling(settings))

@@ -77,7 +77,7 @@ def main() -> None:
     results = Results(work / "results.json")
     for name in arguments.workloads:
         workload = write_workload(
-            name, work / "images", count=arguments.images, quick=arguments.quick
+            name, work / "images", count=arguments.images, side=arguments.side
         )
         measure(arguments, results, name, workload)
     tables = [speed_table(results.rows, name) for name in WORKLOADS if name != "test"]
@@ -105,7 +105,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--images", type=int, default=200, help="of the workload small")
-    parser.add_argument("--quick", action="store_true", help="tiny images, to try the benchmark")
+    parser.add_argument("--side", type=int, help="cut large and volume to this length")
     parser.add_argument("--page", type=Path, metavar="MD", help="page into which the tables go")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     return parser.parse_args()
@@ -196,7 +196,7 @@ def measure(arguments: argparse.Namespace, results: Results, name: str, workload
     for entry in list(rows):
         if workload.ndim == 3 or entry.options["model"] is None:
             try:
-                maps[entry.title] = write_maps(arguments, entry, name, workload)
+                maps[entry.title] = write_maps(arguments, entry, workload)
             except WorkerError as error:
                 print(f"{entry.title}, maps: {error}", file=sys.stderr)
                 rows.remove(entry)
@@ -238,9 +238,11 @@ def run_command(
     return singula([*words, "--gpu", "cpu", "--no-augment", "--overwrite"], arguments.threads)
 
 
-def write_maps(arguments: argparse.Namespace, entry: Entry, name: str, workload: Workload) -> str:
+def write_maps(arguments: argparse.Namespace, entry: Entry, workload: Workload) -> str:
     """Let a program compute the maps that its network should predict, and return their folder."""
-    folder: Path = arguments.work / "maps" / entry.title.split(",")[0].replace(" ", "_") / name
+    folder: Path = arguments.work / "maps"
+    for title in (entry.title.split(",")[0], workload.title):
+        folder /= title.replace(" ", "_")
     if not (folder / "done").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         options = {

@@ -13,7 +13,7 @@ The rows are:
 
 Singula trains and predicts in float32 and in bfloat16. It also trains on prepared patches, which
 shows the cost of preparing them. The images are those of ../shared/data with 256² pixels and the
-mosaic there, or synthetic images. For `--peer` see `peer.py`.
+mosaic there, or synthetic images. `peers.py` installs the program of `--peer`.
 """
 
 from __future__ import annotations

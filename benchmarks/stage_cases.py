@@ -89,7 +89,7 @@ class Stage:
     limits : tuple of float
         Largest acceptable ratio of the times, for images and for volumes.
     program : str, optional
-        Name of BiaPy's function in `peer_worker.py`.
+        Name of BiaPy's function in `biapy_stages_worker.py`.
     goals : tuple of float, optional
         Largest acceptable fraction of BiaPy's time, for images and for volumes.
     """

@@ -5,7 +5,7 @@
 
 Each stage and its peers run in turn, in several rounds, on one core. Prints a Markdown table with
 medians of CPU time and of the ratios. Data are the label images of ../shared/data/bench, or drawn
-ones of the same size. With `--peer`, an interpreter of an environment with BiaPy (see `peer.py`),
+ones of the same size. With `--peer`, an interpreter of an environment with BiaPy (see `peers.py`),
 its functions are timed too.
 """
 
@@ -16,7 +16,7 @@ import statistics
 from typing import Any
 
 import numpy as np
-from peer import Peer
+from peer_programs.biapy_stages import Peer
 from stage_cases import STAGES, Case, Stage, bench_cases, cpu_seconds, peak_mib
 
 HEAD = ("stage", "data", "seconds", "library", "library's", "ratio", "limit", "peak MiB")

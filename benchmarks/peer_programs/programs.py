@@ -60,6 +60,12 @@ PROGRAMS = {
         "instanseg_worker.py",
         (2,),
     ),
+    "nnunet": Program(
+        "nnU-Net 2.8.1",
+        (TORCH, "torchvision==0.28.0", "nnunetv2==2.8.1"),
+        "nnunet_worker.py",
+        (2,),
+    ),
 }
 
 

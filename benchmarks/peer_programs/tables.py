@@ -15,7 +15,8 @@ SCORES = ("mean 0.5", "pooled 0.5", "mean 0.75", "pooled 0.75")
 def speed_table(rows: Iterable[Row], workload: str) -> str:
     """Return the Markdown table of a workload, with medians over the rounds.
 
-    The ratio is the speed relative to StarDist, from CPU seconds of the same round.
+    The ratio is the speed relative to StarDist, from CPU seconds of the same round. Programs that
+    got less than the others have it in their title.
     """
     chosen = [row for row in rows if row["workload"] == workload]
     if not chosen:
@@ -24,12 +25,14 @@ def speed_table(rows: Iterable[Row], workload: str) -> str:
         "program", "start (CPU s)", "work (CPU s)", "work (s)", "Mpixel per CPU s", "× StarDist",
         "peak MiB", "command (CPU s)",
     )  # fmt: skip
-    lines = [f"## {chosen[-1]['images']}", "", header(columns)]
+    images = max(chosen, key=lambda row: row["pixels"])["images"]
+    lines = [f"## {images}", "", header(columns)]
     for title, group in by_title(chosen).items():
+        piece = "" if group[-1]["images"] == images else f" ({group[-1]['images']})"
         command = [row["command"]["cpu"] for row in group if "command" in row]
         ratio = ratios(group, chosen)
         cells = (
-            title,
+            title + piece,
             number(median(group, lambda row: row["start_cpu"])),
             number(median(group, lambda row: row["work_cpu"])),
             number(median(group, lambda row: row["work_wall"])),

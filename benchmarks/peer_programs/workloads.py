@@ -9,7 +9,7 @@ import numpy as np
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SMALL_SIDE = 256
-Pairs = list[tuple[np.ndarray, np.ndarray]]
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Workload:
     pixels: int
 
 
-def write_workload(name: str, folder: Path, *, count: int, quick: bool) -> Workload:
+def write_workload(name: str, folder: Path, *, count: int, side: int | None = None) -> Workload:
     """Write the images of a workload into a folder, and return them.
 
     Parameters
@@ -46,16 +46,16 @@ def write_workload(name: str, folder: Path, *, count: int, quick: bool) -> Workl
     folder : Path
         Folder for ``NAME/raw`` and ``NAME/label``.
     count : int
-        Number of images of ``small``.
-    quick : bool
-        Write much smaller images, which only show that the benchmark works.
+        Number of images of ``small`` and ``test``.
+    side : int, optional
+        Cut ``large`` and ``volume`` to this length along each axis, for slow programs.
     """
     import tifffile
 
-    if name == "small":
-        pairs = _small(count, quick=quick)
-    else:
-        pairs = {"large": _large, "volume": _volume, "test": _test}[name](quick)
+    pairs = _small(count) if name == "small" else _test()[:count]
+    if name in ("large", "volume"):
+        pairs = [_large(side) if name == "large" else _volume(side)]
+        folder = folder / str(side or "")
     for kind in ("raw", "label"):
         (folder / name / kind).mkdir(parents=True, exist_ok=True)
     files: dict[str, list[Path]] = {"raw": [], "label": []}
@@ -79,20 +79,19 @@ def dsb2018(part: str) -> list[tuple[Path, Path]]:
     return [(raw, folder / "label" / raw.name) for raw in sorted((folder / "raw").glob("*.tif"))]
 
 
-def _large(quick: bool) -> Pairs:
+def _large(side: int | None) -> Pair:
     from tifffile import imread
 
-    side = 256 if quick else 4096
     mosaic = [SHARED / "bench" / f"mosaic_4096_{kind}.tif" for kind in ("raw", "label")]
     raw, label = (imread(path)[:side, :side] for path in mosaic)
-    return [(raw, label.astype(np.int32))]
+    return raw, label.astype(np.int32)
 
 
-def _small(count: int, *, quick: bool) -> Pairs:
+def _small(count: int) -> list[Pair]:
     rng = np.random.default_rng(0)
-    sources = [pair for pair in _test(quick) if min(pair[0].shape) >= SMALL_SIDE]
+    sources = [pair for pair in _test() if min(pair[0].shape) >= SMALL_SIDE]
     crops = []
-    for number in range(2 if quick else count):
+    for number in range(count):
         image, label = sources[number % len(sources)]
         begin = [int(rng.integers(0, size - SMALL_SIDE + 1)) for size in image.shape]
         box = tuple(slice(start, start + SMALL_SIDE) for start in begin)
@@ -100,24 +99,22 @@ def _small(count: int, *, quick: bool) -> Pairs:
     return crops
 
 
-def _test(quick: bool) -> Pairs:
+def _test() -> list[Pair]:
     from tifffile import imread
 
-    files = dsb2018("test")[: 2 if quick else None]
-    return [(imread(raw), imread(label).astype(np.int32)) for raw, label in files]
+    return [(imread(raw), imread(label).astype(np.int32)) for raw, label in dsb2018("test")]
 
 
-def _volume(quick: bool) -> Pairs:
+def _volume(side: int | None) -> Pair:
     """Draw an image of touching cells: a brightness for each cell, blurred, with noise."""
     from scipy import ndimage
     from tifffile import imread
 
     label = imread(SHARED / "bench" / "volume_96x384x384_label.tif").astype(np.int32)
-    if quick:
-        label = label[:32, :64, :64]
+    label = label[:side, :side, :side]
     rng = np.random.default_rng(0)
     brightness = rng.uniform(80, 160, int(label.max()) + 1).astype(np.float32)
     brightness[0] = 20
     image = ndimage.gaussian_filter(brightness[label], 1)
     image += rng.normal(0, 8, label.shape).astype(np.float32)
-    return [(image.clip(0, 255).astype(np.uint8), label)]
+    return image.clip(0, 255).astype(np.uint8), label

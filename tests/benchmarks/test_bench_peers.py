@@ -64,6 +64,16 @@ def test_ratio_compares_equal_rounds():
     assert found["Other"]["Mpixel per CPU s"] == "1.00"
 
 
+def test_a_program_with_fewer_pixels_is_named_with_its_images():
+    piece = row("Slow", 0, 4.0) | {"images": "1 piece", "pixels": 2e6}
+    table = tables.speed_table([piece, *ROWS], "large")
+    assert table.startswith("## 1 image\n")
+    found = cells(table)["Slow (1 piece)"]
+    assert found["Mpixel per CPU s"] == "0.50"
+    assert found["× StarDist"] == "0.25"
+    assert "Other" in cells(table)
+
+
 def test_other_workloads_are_left_out():
     assert tables.speed_table(ROWS, "small") == ""
 

@@ -1,12 +1,9 @@
-"""BiaPy in a separate environment, for comparisons.
+"""Functions of BiaPy in its own environment, for the comparison of the stages.
 
-Its versions of torch and NumPy differ from ours:
+    python benchmarks/peers.py --install peers --programs biapy
+    make bench PEER=peers/biapy/bin/python
 
-    python3.11 -m venv peer
-    peer/bin/pip install biapy==3.7.1 torch==2.14.1 torchvision==0.29.1
-    make bench PEER=peer/bin/python
-
-`peer_worker.py` runs and times its functions.
+`biapy_stages_worker.py` runs and times the functions.
 """
 
 from __future__ import annotations
@@ -37,7 +34,7 @@ class Peer:
     """
 
     def __init__(self, python: str) -> None:
-        worker = Path(__file__).with_name("peer_worker.py")
+        worker = Path(__file__).with_name("biapy_stages_worker.py")
         self._process = subprocess.Popen(
             [python, str(worker)],
             stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Run functions of BiaPy in their own environment, on request of `peer.py`.
+"""Run functions of BiaPy in their own environment, on request of `biapy_stages.py`.
 
 Reads one line of JSON for each call, ``{"load": FOLDER}`` or ``{"run": STAGE}``, and answers with
 one line: the CPU seconds of the call, or the error.
