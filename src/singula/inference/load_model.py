@@ -17,18 +17,21 @@ from singula.runs.run import is_finished, not_a_run, open_tree
 from singula.training.checkpoint import load_checkpoint
 from singula.util.messages import captured_messages
 from singula.util.paths import user_path
+from singula.zoo.models import built_in_models
 
 if TYPE_CHECKING:
     import torch
 
 
 def find_model(path: Path | str) -> Path:
-    """Return the checkpoint of a run.
+    """Return the checkpoint of a run or of a built-in model.
+
+    A file or a run with the name of a built-in model takes precedence over the built-in model.
 
     Parameters
     ----------
     path : Path or str
-        Folder of a run, or a checkpoint file.
+        Folder of a run, a checkpoint file, or the name of a built-in model.
 
     Returns
     -------
@@ -50,8 +53,12 @@ def find_model(path: Path | str) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    built_in = built_in_models().get(str(path))
+    if built_in is not None:
+        return built_in.checkpoint
     if not is_finished(path):
-        raise not_a_run(path, "a .pth file")
+        names = ", ".join(built_in_models())
+        raise not_a_run(path, f"a .pth file, or a built-in model: {names}")
     raise UserError(
         f"--model: {path} has no checkpoint (expected {candidates[0]})",
         "give the .pth file with which the run predicted",
@@ -60,12 +67,13 @@ def find_model(path: Path | str) -> Path:
 
 
 def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -> Model:
-    """Load a trained model from a run folder or a checkpoint.
+    """Load a trained model: a run, a checkpoint or a built-in model.
 
     Parameters
     ----------
     run_or_checkpoint : Path or str
-        Folder of a run, such as ``results/cells/results/cells_1``, or a ``.pth`` file.
+        Folder of a run, such as ``results/cells/results/cells_1``, a ``.pth`` file, or the name of
+        a built-in model, such as ``nuclei``.
     device : str or torch.device
         Device for prediction.
 
@@ -93,13 +101,17 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
 
     target = torch_device(device)
     path = user_path(run_or_checkpoint, "run_or_checkpoint")
+    file = find_model(path)
+    built_in = next((m for m in built_in_models().values() if m.checkpoint == file), None)
     with captured_messages() as notices:
-        checkpoint = load_checkpoint(find_model(path), report=True)
+        checkpoint = load_checkpoint(file, report=True)
         config = trained_config(checkpoint)
         config, tuned = apply_tuned(config, checkpoint.description, always=True)
         notices += tuned
         checkpoint = with_statistics(config, checkpoint)
     notices += threshold_lines(config)
+    if built_in is not None:
+        notices = [f"model {built_in.name}: {built_in.origin}", *notices]
     predictor, normalizer = predictor_from(config, checkpoint, target)
     stored = checkpoint.description.get("reference")
     reference = Reference.from_dict(stored) if stored else None

@@ -206,7 +206,7 @@ class Checkpoint:
     epoch : int
         Epoch of the weights, from 0.
     weights : dict
-        Tensors by name.
+        Tensors by name; weights of half precision are converted to float32.
     description : dict
         Settings and state of the training, in plain types.
     """
@@ -252,6 +252,12 @@ def load_checkpoint(path: Path, *, report: bool = False) -> Checkpoint:
             raise _wrong_tensor(path, f"state_dict.{name}", type(value).__name__, "a tensor")
         if name.startswith(PREFIX):
             weights[name.removeprefix(PREFIX)] = value
+    # Published models are stored in half precision; networks compute in float32.
+    if {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float16}:
+        weights = {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in weights.items()
+        }
     return Checkpoint(path, contents["epoch"], weights, contents[KEY])
 
 

@@ -1,0 +1,81 @@
+"""Built-in models and their cards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+_FOLDER = Path(__file__).parent
+
+
+class ModelCard(BaseModel):
+    """Description of a built-in model, the content of its ``model.yaml``.
+
+    Attributes
+    ----------
+    title : str
+        What the model finds, for a heading.
+    images : str
+        Images that the model is made for.
+    training_data : str
+        Images and labels of the training.
+    license : str
+        License of the training data and of the weights.
+    object_size : float
+        Median diameter of the training objects, in pixels.
+    scored_on : str
+        Images of the scores, which the training did not use.
+    scores : dict of str to float
+        Scores by name, such as ``F1 at IoU 0.5, mean``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    title: str
+    images: str
+    training_data: str
+    license: str
+    object_size: float
+    scored_on: str
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class BuiltInModel:
+    """Model that is part of the package.
+
+    Parameters
+    ----------
+    name : str
+        Name for ``--model`` and `singula.load`.
+    checkpoint : Path
+        File of the weights.
+    card : ModelCard
+        Description.
+    """
+
+    name: str
+    checkpoint: Path
+    card: ModelCard
+
+    @property
+    def origin(self) -> str:
+        """Training data and license in one line."""
+        return f"{self.card.title}, trained on {self.card.training_data} ({self.card.license})"
+
+
+@cache
+def built_in_models() -> dict[str, BuiltInModel]:
+    """Return the built-in models by name."""
+    import yaml
+
+    return {
+        file.parent.name: BuiltInModel(
+            file.parent.name,
+            file.with_name("model.pth"),
+            ModelCard.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))),
+        )
+        for file in sorted(_FOLDER.glob("*/model.yaml"))
+    }
