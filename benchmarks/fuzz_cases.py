@@ -202,6 +202,7 @@ def image_writers() -> Iterator[tuple[str, Callable[[Path, np.ndarray], object]]
         "HDF5": (hdf5, chunked_hdf5, labeled_hdf5),
         "N5": (n5, multiscale_n5),
         "NIfTI": (nifti,),
+        "whole slide": (slide,),
     }
     for suffix, kind in FORMATS.items():
         if kind.name not in writers:
@@ -395,6 +396,16 @@ def nifti(path: Path, array: np.ndarray) -> None:
     # The compressed form must be the same in every run: gzip would store the time.
     data = nibabel.Nifti1Image(array.T, affine).to_bytes()
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+
+
+def slide(path: Path, array: np.ndarray) -> None:
+    import tifffile
+
+    color = np.stack([_plane(array).astype(np.uint8)] * 3, -1)
+    text = "Aperio Image Library v12.0.15 \r\n|AppMag = 40|MPP = 0.25"
+    tifffile.imwrite(
+        path, color, tile=(16, 16), photometric="rgb", description=text, metadata=None
+    )
 
 
 def _write_dataset(folder: Path, rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.io.units import infer_unit
-from singula.util.arguments import as_array, choice, flag, integer, text
+from singula.util.arguments import as_array, choice, flag, integer, number, text
 from singula.util.boxes import Box
 
 AnyArray = NDArray[Any]
@@ -148,6 +148,10 @@ class ArrayPlace:
         Image file whose orientation a label file is converted to; empty for none.
     external_files : bool
         Allow references to other files: external storage, links that lead out of a container.
+    downsample : float
+        Pixels of the finest level of a whole slide per pixel of the image, along each axis.
+    tissue_only : bool
+        Replace the glass of a whole slide by its color, without reading it.
 
     Raises
     ------
@@ -162,6 +166,8 @@ class ArrayPlace:
     command: str = "run"
     like: str = ""
     external_files: bool = False
+    downsample: float = 1.0
+    tissue_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values of other types."""
@@ -174,6 +180,8 @@ class ArrayPlace:
         choice(self.command, "command", ("run", "predict"))
         text(self.like, "like")
         flag(self.external_files, "external_files")
+        number(self.downsample, "downsample", above=0)
+        flag(self.tissue_only, "tissue_only")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from singula.io.formats.hdf5 import open_hdf5
 from singula.io.formats.n5 import open_n5
 from singula.io.formats.nifti import nifti_header, nifti_pixels
+from singula.io.formats.slide import open_slide
 from singula.io.formats.tiff import tiff_header, tiff_mapped, tiff_pixels, tiff_series
 from singula.io.formats.tiff_tiles import open_tiff
 from singula.io.formats.zarr import open_zarr, zarr_series
@@ -282,6 +283,7 @@ _NPY = _single("NPY", _npy_header, _npy_pixels, _npy_mapped, open_it=_npy_open)
 _ZARR = _container("Zarr", open_zarr, zarr_series, folder=True)
 _HDF5 = _container("HDF5", open_hdf5)
 _N5 = _container("N5", open_n5, folder=True)
+_SLIDE = replace(_container("whole slide", open_slide), container=False, lossy=True)
 _NIFTI = _single("NIfTI", nifti_header, nifti_pixels, affine=True)
 
 # Suffixes are in lower case.
@@ -300,6 +302,11 @@ FORMATS: dict[str, Format] = {
     ".he5": _HDF5,
     ".nii": _NIFTI,
     ".nii.gz": _NIFTI,
+    ".svs": _SLIDE,
+    ".ndpi": _SLIDE,
+    ".mrxs": _SLIDE,
+    ".scn": _SLIDE,
+    ".bif": _SLIDE,
 }
 _LONGEST_FIRST = sorted(FORMATS, key=len, reverse=True)
 

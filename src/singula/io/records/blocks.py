@@ -10,9 +10,14 @@ from singula.io.records.base import Count, Finite, NotNaN, Positive, StoredRecor
 from singula.io.records.results import ImageResult
 
 Sides = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=3)]
-_OldPlace = tuple[str, str | None, int | None, int | None, str, str]
-StoredPlace = tuple[str, str | None, int | None, int | None, str, str, bool] | _OldPlace
-"""The fields of an `ArrayPlace`; plans of an earlier version lack the last one."""
+_FirstPlace = tuple[str, str | None, int | None, int | None, str, str]
+_SecondPlace = tuple[str, str | None, int | None, int | None, str, str, bool]
+StoredPlace = (
+    tuple[str, str | None, int | None, int | None, str, str, bool, float, bool]
+    | _SecondPlace
+    | _FirstPlace
+)
+"""The fields of an `ArrayPlace`; plans of earlier versions lack the last ones."""
 
 
 class PlanNote(StoredRecord):
