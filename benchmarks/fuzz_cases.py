@@ -403,9 +403,7 @@ def slide(path: Path, array: np.ndarray) -> None:
 
     color = np.stack([_plane(array).astype(np.uint8)] * 3, -1)
     text = "Aperio Image Library v12.0.15 \r\n|AppMag = 40|MPP = 0.25"
-    tifffile.imwrite(
-        path, color, tile=(16, 16), photometric="rgb", description=text, metadata=None
-    )
+    tifffile.imwrite(path, color, tile=(16, 16), photometric="rgb", description=text, metadata=None)
 
 
 def _write_dataset(folder: Path, rng: np.random.Generator) -> None:
