@@ -235,7 +235,8 @@ class _Canvas:
         center = pattern.centers + np.array([top, left])
         margin = _RADII[1] + _MARGIN
         is_whole = (center + margin < np.array(self.shape)).all(axis=1)
-        return self._inside(center[:, 0], center[:, 1], margin) & is_whole
+        kept: npt.NDArray[np.bool_] = self._inside(center[:, 0], center[:, 1], margin) & is_whole
+        return kept
 
     def truth(self) -> SlideTruth:
         """Return all nuclei of the slide."""
@@ -283,5 +284,5 @@ def _reduced(pixels: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8
         return pixels
     height, width = pixels.shape[0] // factor, pixels.shape[1] // factor
     squares = pixels.reshape(height, factor, width, factor, 3)
-    means = squares.astype(np.float32).mean(axis=(1, 3))
+    means: npt.NDArray[np.float32] = squares.astype(np.float32).mean(axis=(1, 3))
     return np.rint(means).astype(np.uint8)

@@ -143,7 +143,8 @@ class Tissue:
             np.arange(pixels.start, pixels.stop) * count // size
             for pixels, count, size in zip((rows, columns), self.mask.shape, shape, strict=True)
         ]
-        return self.mask[places[0][:, None], places[1]]
+        inside: npt.NDArray[np.bool_] = self.mask[places[0][:, None], places[1]]
+        return inside
 
 
 def open_slide(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
@@ -359,7 +360,8 @@ def tissue_of(thumbnail: npt.NDArray[np.uint8]) -> Tissue:
         return Tissue(np.ones(thumbnail.shape[:2], bool), glass)
     table = np.log((np.arange(256)[:, None] + 1.0) / (glass + 1.0)).astype(np.float32)
     absorbance = np.max([-table[thumbnail[..., c], c] for c in range(3)], axis=0)
-    limit = float(np.clip(threshold_otsu(absorbance), _MIN_ABSORBANCE, _MAX_ABSORBANCE))
+    otsu: Any = threshold_otsu
+    limit = float(np.clip(otsu(absorbance), _MIN_ABSORBANCE, _MAX_ABSORBANCE))
     mask = absorbance > limit
     neighbors = convolve(mask.astype(np.uint8), np.ones((3, 3), np.uint8), mode="constant")
     mask &= neighbors > 1
