@@ -86,6 +86,16 @@ def predict(
     unit: Annotated[
         str | None, typer.Option("--unit", help="Unit of --spacing, such as µm.")
     ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            metavar="FACTOR",
+            help="Enlarge images by this factor before prediction, such as 0.5, or 1,0.5,0.5 for "
+            "z, y and x; label images have the size of the input "
+            "[--spacing divided by the voxel size of the training images].",
+        ),
+    ] = None,
     external_files: ExternalFilesOption = False,
 ) -> None:
     """Predict the instances of images with a trained model, without a configuration file.
@@ -108,6 +118,7 @@ def predict(
             parse_frames,
             plan_predictions,
             predict_files,
+            scale_from_text,
         )
         from singula.io.run_lock import hold, output_locks
         from singula.training.device import choose_for_model
@@ -144,6 +155,7 @@ def predict(
             dask=dask,
             spacing=sizes,
             unit=unit,
+            scale=scale_from_text(scale),
         )
     print_line(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
     if len(failed) == len(tasks):

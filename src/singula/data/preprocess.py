@@ -168,6 +168,28 @@ def resize_labels(labels: Array, shape: Sequence[int]) -> Array:
     return result
 
 
+def resample(image: Array, shape: Sequence[int]) -> Array:
+    """Resample an image: cubic if an axis grows, else linear; axes that shrink are smoothed first.
+
+    Parameters
+    ----------
+    image : ndarray, (y, x, c) or (z, y, x, c)
+        Image of any numeric type.
+    shape : sequence of int
+        New spatial shape.
+
+    Returns
+    -------
+    ndarray
+        Image of the same data type.
+    """
+    if image.shape[:-1] == tuple(shape):
+        return image
+    grows = any(new > old for new, old in zip(shape, image.shape, strict=False))
+    settings = Resize(tuple(shape), order=3 if grows else 1, anti_aliasing=True)
+    return preprocess(image, PreprocessSettings(resize=settings))
+
+
 Step = Callable[[Array, int], Array]
 
 

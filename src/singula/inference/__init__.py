@@ -3,6 +3,7 @@
 from singula.inference.files import gather_images, predict_files
 from singula.inference.load_model import find_model, load
 from singula.inference.model import Model
+from singula.inference.scale import scale_from_text
 from singula.inference.tasks import parse_frames, plan_predictions
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "parse_frames",
     "plan_predictions",
     "predict_files",
+    "scale_from_text",
 ]

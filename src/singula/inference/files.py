@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.inference.model import Model
+from singula.inference.scale import Factors, Scale, factors_from_spacing
 from singula.inference.stages import (
     PredictionStages,
     PredictOptions,
@@ -27,6 +28,7 @@ from singula.io.units import check_unit
 from singula.pipeline.memory import available_memory
 from singula.pipeline.overlap import Stages, finishing_threads, run_stages
 from singula.util.arguments import flag, instance, items, of_class, text
+from singula.util.format import show
 from singula.util.messages import messages_once
 from singula.util.paths import user_path
 
@@ -48,6 +50,7 @@ def predict_files(
     dask: str | None = None,
     spacing: tuple[float, ...] | None = None,
     unit: str | None = None,
+    scale: Scale = None,
 ) -> dict[str, str]:
     """Predict images and write the instances as ``<name>.tif``.
 
@@ -74,6 +77,10 @@ def predict_files(
         files.
     unit : str, optional
         Unit of `spacing`.
+    scale : float or sequence of float, optional
+        Factor by which images are enlarged before prediction, for all axes or for each axis, z
+        first. Default: the ratio of `spacing` to the voxel size of the training images, if both
+        are known and differ by more than 25 %. Instances are returned at the size of the image.
 
     Returns
     -------
@@ -84,8 +91,9 @@ def predict_files(
     ------
     TypeError, UserError
         An argument is wrong; `spacing` does not have one number for each axis of the model;
-        ``predict.unit_alone``: `unit` without `spacing`; ``run.locked``: another process writes to
-        the folder.
+        ``predict.unit_alone``: `unit` without `spacing`; ``predict.scale``,
+        ``predict.scale_resize``: `scale` is not valid; ``predict.scale_dask``: `scale` with
+        `dask`; ``run.locked``: another process writes to the folder.
     """
     model = instance(model, "model", Model)
     images = items(images, "images", of_class(Pair))
@@ -102,11 +110,34 @@ def predict_files(
             "give the voxel size with --spacing, or omit --unit",
             "predict.unit_alone",
         )
-    sizes = VoxelSizes(spacing, check_unit(unit, "--unit"))
+    unit = check_unit(unit, "--unit")
+    factors = _factors(model, scale, spacing, unit)
+    if factors is not None and dask is not None:
+        raise UserError(
+            f"--dask: got {dask!r} for images that are resampled by {show(factors)}, expected "
+            "images in memory",
+            "omit --dask, or set --scale 1",
+            "predict.scale_dask",
+        )
+    sizes = VoxelSizes(spacing, unit, resampled=factors is not None)
     locks = hold(output_locks(output), "predict")
     with locks, messages_once(), _workers(model, dask) as runner:
-        options = PredictOptions(augment, tables, resume, dask, runner, sizes)
+        options = PredictOptions(augment, tables, resume, dask, runner, sizes, factors)
         return _predict_all(PredictionStages(model, output, len(images), options), images)
+
+
+def _factors(
+    model: Model, scale: Scale, spacing: tuple[float, ...] | None, unit: str | None
+) -> Factors | None:
+    """Return the factors of `scale`, or else of the voxel sizes; None without resampling."""
+    if scale is None and spacing is not None:
+        scale = factors_from_spacing(spacing, unit, model.objects)
+        if scale is not None:
+            _log.info(
+                f"--spacing: images are resampled by {show(scale)} to the voxel size of the "
+                "training images; --scale 1 prevents this"
+            )
+    return model.factors(scale)
 
 
 def _predict_all(prediction: PredictionStages, images: Sequence[Pair]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from singula.errors import UserError
 from singula.inference.model import Model
 from singula.pipeline.checkpoints import predictor_from, trained_config
 from singula.pipeline.normalization import with_statistics
+from singula.pipeline.object_size import TrainedObjects
 from singula.pipeline.postprocess import post_settings
 from singula.pipeline.readers import reader_for
 from singula.pipeline.thresholds import apply_tuned, threshold_lines
@@ -118,5 +119,12 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     reader = reader_for(config, "TEST", reference)
     post = post_settings(config)
     return Model(
-        config, predictor, normalizer, post, reader, tuple(notices), checkpoint.path.absolute()
+        config,
+        predictor,
+        normalizer,
+        post,
+        reader,
+        tuple(notices),
+        checkpoint.path.absolute(),
+        TrainedObjects.of(checkpoint.description),
     )

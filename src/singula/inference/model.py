@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config
-from singula.data.preprocess import preprocess, resize_labels
+from singula.data.preprocess import preprocess, resample, resize_labels
 from singula.errors import UserError
-from singula.io.image import Spacing, check_spacing
+from singula.inference.scale import Factors, Scale, check_scale, scaled_shape
+from singula.io.image import Spacing, check_spacing, resized_spacing
 from singula.io.label_values import native
 from singula.pipeline import from_config
+from singula.pipeline.object_size import UNKNOWN_OBJECTS, TrainedObjects
 from singula.pipeline.postprocess import (
     PostSettings,
     filter_maps,
@@ -28,7 +30,7 @@ from singula.pipeline.readers import Reader
 from singula.prediction import Predictor
 from singula.representations.decoders import Decoded, DecodeSettings, decode, warn_of_unused
 from singula.util.arguments import as_array, choice, flag, integer, items, label_image
-from singula.util.format import counted
+from singula.util.format import counted, show
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
@@ -58,6 +60,8 @@ class Model:
         Notices about the checkpoint and its thresholds.
     checkpoint : Path, optional
         File of the checkpoint.
+    objects : TrainedObjects
+        Sizes of the objects and voxels of the training images.
 
     Examples
     --------
@@ -80,6 +84,7 @@ class Model:
     reader: Reader
     notices: tuple[str, ...] = ()
     checkpoint: Path | None = None
+    objects: TrainedObjects = UNKNOWN_OBJECTS
 
     @property
     def ndim(self) -> int:
@@ -96,11 +101,13 @@ class Model:
         """Channels of the representation, such as ``BC``."""
         return self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
 
-    def predict_maps(self, array: Array, *, augment: bool | None = None) -> dict[str, Array]:
+    def predict_maps(
+        self, array: Array, *, augment: bool | None = None, scale: Scale = None
+    ) -> dict[str, Array]:
         """Predict the maps of an image.
 
         The image is preprocessed like the test images of the run. The maps have the shape of the
-        preprocessed image, which differs with DATA.PREPROCESS.RESIZE.
+        preprocessed image, which differs with `scale` and with DATA.PREPROCESS.RESIZE.
 
         Parameters
         ----------
@@ -108,6 +115,9 @@ class Model:
             Image with the data type and range of the training images.
         augment : bool, optional
             Average over mirrored and rotated views; as configured by default.
+        scale : float or sequence of float, optional
+            Factor by which the image is enlarged before prediction, for all axes or for each axis,
+            z first; see `singula.data.preprocess.resample`.
 
         Returns
         -------
@@ -118,11 +128,16 @@ class Model:
         ------
         TypeError, UserError
             `array` is not an array of numbers; ``model.shape``: dimensions or channels differ from
-            the training images; ``model.not_finite``: it contains NaN or infinite values.
+            the training images; ``model.not_finite``: it contains NaN or infinite values;
+            ``predict.scale``: `scale` is not valid; ``predict.scale_resize``: the images of the
+            model are resized to a fixed shape.
         """
         if augment is not None:
             augment = flag(augment, "augment")
         image = self._image(array)
+        factors = self.factors(scale)
+        if factors is not None:
+            image = resample(image, scaled_shape(image.shape[:-1], factors))
         if self.reader.steps is not None:
             image = preprocess(image, self.reader.steps)
         maps = predict_maps(
@@ -141,6 +156,7 @@ class Model:
         thresholds: str | Mapping[str, object] | None = None,
         spacing: Spacing | None = None,
         augment: bool | None = None,
+        scale: Scale = None,
     ) -> Array:
         """Predict the instances of an image.
 
@@ -155,6 +171,9 @@ class Model:
             Size of a pixel by axis, z first; as configured by default.
         augment : bool, optional
             As for `predict_maps`.
+        scale : float or sequence of float, optional
+            As for `predict_maps`. All steps in pixels refer to the enlarged image; the label image
+            has the shape of `array`.
 
         Returns
         -------
@@ -168,9 +187,37 @@ class Model:
         """
         if spacing is not None:
             spacing = check_spacing(spacing, self.ndim)
-        maps = self.predict_maps(array, augment=augment)
+        shape = np.shape(array)[: self.ndim]
+        maps = self.predict_maps(array, augment=augment, scale=scale)
+        if spacing is not None and scale is not None:
+            spacing = resized_spacing(spacing, shape, next(iter(maps.values())).shape)
         labels, _ = self.instances(maps, thresholds=thresholds, spacing=spacing)
-        return self.restore(labels, np.shape(array)[: self.ndim])
+        return self.restore(labels, shape)
+
+    def factors(self, scale: Scale) -> Factors | None:
+        """Return the factor of each axis by which images are enlarged; None without resampling.
+
+        Parameters
+        ----------
+        scale : float or sequence of float, optional
+            As for `predict_maps`.
+
+        Raises
+        ------
+        UserError
+            ``predict.scale``, ``predict.scale_resize``.
+        """
+        factors = check_scale(scale, self.ndim)
+        if factors is None or set(factors) == {1.0}:
+            return None
+        if self.reader.steps is not None and self.reader.steps.resize is not None:
+            raise UserError(
+                f"--scale: got {show(scale)} for a model whose images are resized to the shape "
+                f"{self.reader.steps.resize.shape} (DATA.PREPROCESS.RESIZE), expected 1",
+                "omit --scale, or train a model without DATA.PREPROCESS.RESIZE",
+                "predict.scale_resize",
+            )
+        return factors
 
     def restore(self, labels: Array, shape: Sequence[int]) -> Array:
         """Resize labels or classes of a preprocessed image to the shape of the original image.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.inference.model import Model
+from singula.inference.scale import Factors
 from singula.io.axes import TIME_POINTS
 from singula.io.formats.table import stem_of
 from singula.io.geometry import geometry
@@ -51,10 +52,14 @@ class VoxelSizes:
         Voxel size of the stored images, z first.
     unit : str, optional
         Unit of the voxel size.
+    resampled : bool
+        True if images are resampled (``--scale``). The voxel size of the model is then not that of
+        the images.
     """
 
     spacing: tuple[float, ...] | None
     unit: str | None
+    resampled: bool = False
 
     def of(self, model: Model, shape: tuple[int, ...]) -> tuple[float, ...] | None:
         """Return the voxel size of an image: from the option, or else from the model.
@@ -71,6 +76,8 @@ class VoxelSizes:
         configured = from_config.spacing(model.config, "TEST", model.ndim)
         if self.spacing is not None or configured is None:
             return self.spacing
+        if self.resampled:
+            return None
         steps = model.reader.steps
         if steps is None or steps.resize is None:
             return configured
@@ -89,6 +96,8 @@ class PredictOptions:
         Workers of ``--dask``.
     sizes : VoxelSizes
         Voxel size of ``--spacing`` and ``--unit``.
+    factors : tuple of float, optional
+        Factor of each axis by which images are enlarged before prediction.
     """
 
     augment: bool | None
@@ -97,6 +106,7 @@ class PredictOptions:
     dask: str | None
     runner: Runner | None
     sizes: VoxelSizes
+    factors: Factors | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +180,9 @@ class PredictionStages:
         if not is_finished:
             # An error is raised again, and reported, when the image is read.
             with suppress(UserError):
-                needed = needed_memory(self.model.config, self.model.reader, pair)
+                needed = needed_memory(
+                    self.model.config, self.model.reader, pair, self.options.factors
+                )
         in_blocks = self.options.dask is not None or needed > memory
         return PredictTask(pair, number, self.count, title, needed, in_blocks, is_finished)
 
@@ -179,6 +191,13 @@ class PredictionStages:
         pair, model = task.pair, self.model
         if task.is_finished:
             return None
+        if task.in_blocks and self.options.factors is not None:
+            raise UserError(
+                f"{pair.image}: needs about {task.needed / 1e9:.1f} GB when it is resampled, more "
+                "than the available memory, and images in blocks are not resampled",
+                "resample the image with another program, divide it into parts, or omit --scale",
+                "predict.scale_blocks",
+            )
         for note in _check(model, pair, self.options.sizes):
             if is_new(note):
                 _log.warning(f"{task.step}: {note}")
@@ -194,7 +213,11 @@ class PredictionStages:
         """Predict the maps of an image, or its instances in blocks."""
         image = read()
         if image is not None:
-            return image, self.model.predict_maps(image.array, augment=self.options.augment)
+            options = self.options
+            maps = self.model.predict_maps(
+                image.array, augment=options.augment, scale=options.factors
+            )
+            return image, maps
         if task.is_finished:
             return None
         target = self._large(task.pair)

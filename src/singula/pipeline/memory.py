@@ -78,8 +78,21 @@ def predicted_block_bytes(
     return prod(region) * (map_bytes(config, shape) + pixel) + _WRITTEN_BLOCK * prod(block)
 
 
-def needed_memory(config: Config, reader: Reader, pair: Pair) -> int:
+def needed_memory(
+    config: Config, reader: Reader, pair: Pair, factors: Sequence[float] | None = None
+) -> int:
     """Return `whole_image_bytes` of an image file, of which only the header is read.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    reader : Reader
+        Reader of the image.
+    pair : Pair
+        File of the image.
+    factors : sequence of float, optional
+        Factors by which the axes of the image are enlarged.
 
     Raises
     ------
@@ -87,7 +100,10 @@ def needed_memory(config: Config, reader: Reader, pair: Pair) -> int:
         The file cannot be read.
     """
     itemsize = read_header(pair.image, pair.arrays).dtype.itemsize
-    return whole_image_bytes(config, reader.shape(pair.image, pair.arrays), itemsize)
+    shape = reader.shape(pair.image, pair.arrays)
+    if factors is not None:
+        shape = tuple(max(n, round(n * f)) for n, f in zip(shape, factors, strict=True))
+    return whole_image_bytes(config, shape, itemsize)
 
 
 def warn_if_too_large(config: Config, pairs: Sequence[Pair]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,50 @@ from singula.labels.diameters import equivalent_diameters, representative
 MAX_SPACING_RATIO = 1.25
 """Largest ratio between voxel sizes along an axis that count as the same voxel size."""
 _RANGE = (5, 95)  # percentiles of the medians of images
+
+
+@dataclass(frozen=True)
+class TrainedObjects:
+    """Sizes of the objects and voxels that a model was trained on.
+
+    Parameters
+    ----------
+    size : tuple of float, optional
+        Median diameter of the objects along each axis, in pixels; None if it is not known.
+    range : tuple of float, optional
+        5th and 95th percentile of the median diameters of the images, along x.
+    spacing : tuple of float, optional
+        Voxel size, z first; None if it is not known.
+    unit : str, optional
+        Unit of `spacing`.
+    """
+
+    size: tuple[float, ...] | None = None
+    range: tuple[float, float] | None = None
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> TrainedObjects:
+        """Return the sizes in the description of a checkpoint.
+
+        Parameters
+        ----------
+        description : mapping
+            Description of a checkpoint; earlier versions have no sizes.
+        """
+        size, limits = description.get("object_size"), description.get("object_range")
+        voxel = description.get("voxel_size") or {}
+        spacing = voxel.get("spacing")
+        return cls(
+            tuple(size) if size else None,
+            (limits[0], limits[1]) if limits else None,
+            tuple(spacing) if spacing else None,
+            voxel.get("unit"),
+        )
+
+
+UNKNOWN_OBJECTS = TrainedObjects()
 
 
 class ObjectSizes:
