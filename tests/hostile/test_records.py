@@ -52,7 +52,7 @@ RESULT = {
     "matches": {"per_image": [SCORE]}, "classes": {"per_image/1": [SCORE]},
 }  # fmt: skip
 STARTED = {"pid": 3, "created": 1.5, "began": 1.5, "stopped": False}
-PLACE = ["a/b", "YX", 0, None, "", "", False]
+PLACE = ["a/b", "YX", 0, None, "", "", False, 1.0, False, "DAPI"]
 EXAMPLES: dict[str, dict[str, Any]] = {
     "ImageResult": RESULT,
     "ProgressLine": {"image": "a", "fingerprint": "f", "stamp": "s", "files": ["a.tif"], **RESULT},

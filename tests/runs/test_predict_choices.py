@@ -147,6 +147,57 @@ def test_resume_overwrite_and_names_that_collide(command, model, data_2d, tmp_pa
     assert "already exists" in command.err
 
 
+def test_results_of_a_channel(command, model, data_2d, write_config, tmp_path, monkeypatch) -> None:
+    """The result equals that of the channel in a separate file, whole and in blocks."""
+    first, second = images(data_2d, 2)
+    plain, both, out = tmp_path / "plain.tif", tmp_path / "both.ome.tif", tmp_path / "out"
+    tifffile.imwrite(plain, second)
+    names = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(both, np.stack([first, second]), metadata=names)
+    assert command("predict", plain, "-m", model, "-o", out) == 0, command.out
+    (expected,) = written(out).values()
+    assert expected.any()
+    for channel in ("GFP", "1"):
+        line = ("predict", both, "-m", model, "-o", tmp_path / channel, "--channel", channel)
+        assert command(*line) == 0, command.out
+        np.testing.assert_array_equal(written(tmp_path / channel)["both"], expected)
+    for words, text in (((), "--channel NAME"), (("--channel", "Cy5"), "DAPI, GFP")):
+        assert command("predict", both, "-m", model, "-o", tmp_path / "none", *words) == 2
+        assert "FAILED" in command.out
+        assert text in command.out
+    monkeypatch.setattr(files, "available_memory", lambda config: 0)
+    line = ("predict", both, "-m", model, "-o", tmp_path / "blocks", "--channel", "gfp")
+    assert command(*line) == 0, command.out
+    labels = zarr.open_group(tmp_path / "blocks" / "both.zarr", mode="r")["0"][:]
+    np.testing.assert_array_equal(labels, expected[..., 0])
+
+
+@pytest.mark.slow
+def test_training_on_a_channel(command, write_config, data_2d, tmp_path) -> None:
+    """`check`, `init` and `run` read the channel of DATA.CHANNEL, and a model remembers it."""
+    data = Path(shutil.copytree(data_2d, tmp_path / "data"))
+    for path in data.glob("*/x/*.tif"):
+        array = read_image(path, 2, 1).array[..., 0]
+        names = {"axes": "CYX", "Channel": {"Name": ["other", "DAPI"]}}
+        tifffile.imwrite(path, np.stack([array[::-1], array]), ome=True, metadata=names)
+    assert command("init", data, "-o", tmp_path / "made.yaml", "--channel", "DAPI") == 0
+    assert "CHANNEL: DAPI" in (tmp_path / "made.yaml").read_text(encoding="utf-8")
+    assert command("check", data, "--channel", "none") == 2
+    assert "other, DAPI" in command.err
+    assert command("check", data, "--channel", "DAPI") == 0, command.out
+    keys = {"TRAIN.EPOCHS": 1, "DATA.CHANNEL": "DAPI"}
+    results = []
+    for name, folder in (("both", data), ("plain", data_2d)):
+        config = write_config(folder, **({**keys} if name == "both" else {"TRAIN.EPOCHS": 1}))
+        line = ("run", "--config", config, "--result_dir", tmp_path / name)
+        assert command(*line) == 0, command.err
+        model = next((tmp_path / name).rglob("*-checkpoint-best.pth"))
+        out = tmp_path / f"{name}_out"
+        assert command("predict", folder / "test" / "x", "-m", model, "-o", out) == 0
+        results.append(written(out))
+    np.testing.assert_equal(*results)
+
+
 def test_invalid_choices_are_reported_with_options_of_predict(
     command, model, data_2d, tmp_path
 ) -> None:

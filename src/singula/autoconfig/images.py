@@ -88,6 +88,13 @@ def choose_external_files(survey: Survey) -> list[Choice]:
     return [Choice("DATA.EXTERNAL_FILES", True, "given as --external-files")]
 
 
+def choose_channel(survey: Survey) -> list[Choice]:
+    """Choose the channel of images that the user chose for the survey."""
+    pairs = [pair for part in survey.parts for pair in part.pairs]
+    chosen = {pair.arrays.channel for pair in pairs if pair.arrays is not None} - {""}
+    return [Choice("DATA.CHANNEL", name, "given as --channel") for name in chosen]
+
+
 def choose_colors(survey: Survey) -> list[Choice]:
     """Choose the conversion of mixed gray and color images.
 

@@ -25,6 +25,7 @@ def init_dataset(
     minutes: float,
     measure: Measure | None = None,
     external_files: bool = False,
+    channel: str = "",
 ) -> Proposal:
     """Write the configuration of a data set and report the reasons.
 
@@ -40,6 +41,8 @@ def init_dataset(
         As for `propose`.
     external_files : bool
         Allow image files that refer to other files.
+    channel : str
+        Name or number of the channel of images; empty for all.
 
     Raises
     ------
@@ -48,7 +51,7 @@ def init_dataset(
     """
     dataset = user_path(dataset, "dataset")
     output = check_output(output)
-    survey = _survey(dataset, external_files=external_files)
+    survey = _survey(dataset, external_files=external_files, channel=channel)
     proposal, notes = write_proposal(survey, output, minutes=minutes, measure=measure)
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
         print_line(line)
@@ -78,9 +81,9 @@ def init_dataset(
     return proposal
 
 
-def _survey(dataset: Path, *, external_files: bool) -> Survey:
+def _survey(dataset: Path, *, external_files: bool, channel: str) -> Survey:
     """Measure a data set; on errors, point to the command that lists all of them."""
-    folders, notes = find_folders(dataset, external_files=external_files)
+    folders, notes = find_folders(dataset, external_files=external_files, channel=channel)
     try:
         survey = survey_dataset(dataset, folders=folders, max_files=_MAX_FILES)
     except UserError as error:

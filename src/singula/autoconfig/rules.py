@@ -26,8 +26,8 @@ _CLASSES = "MODEL.N_CLASSES"
 _SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST")
 _DATA_ORDER = (
     "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
-    "W_FOREGROUND", "W_BACKGROUND", "EXTERNAL_FILES", "FORCE_RGB", "NORMALIZATION", "TRAIN",
-    "VAL", "TEST",
+    "W_FOREGROUND", "W_BACKGROUND", "CHANNEL", "EXTERNAL_FILES", "FORCE_RGB", "NORMALIZATION",
+    "TRAIN", "VAL", "TEST",
 )  # fmt: skip
 
 
@@ -162,6 +162,7 @@ def _propose(
         *learning,
         *([classes] if classes is not None else []),
         *images.choose_normalization(survey, train),
+        *images.choose_channel(survey),
         *images.choose_external_files(survey),
         *images.choose_colors(survey),
         *folders.choose_train_folders(survey, stored),

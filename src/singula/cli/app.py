@@ -146,6 +146,14 @@ VersionOption = Annotated[
     ),
 ]
 
+ChannelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        metavar="NAME|N",
+        help="Channel of images with several channels, by name or number from 0 [all].",
+    ),
+]
 ExternalFilesOption = Annotated[
     bool,
     typer.Option(

@@ -10,6 +10,7 @@ import typer
 
 from singula.cli.app import (
     REPEAT_HINT,
+    ChannelOption,
     ExternalFilesOption,
     app,
     begin_command,
@@ -35,6 +36,7 @@ def init(
         float,
         typer.Option("--minutes", help="Time limit of the training on this machine, in minutes."),
     ] = 30.0,
+    channel: ChannelOption = None,
     external_files: ExternalFilesOption = False,
 ) -> None:
     """Measure images and labels, and write a suitable configuration with a reason for each value.
@@ -58,6 +60,7 @@ def init(
         minutes=minutes,
         measure=measure_proposal,
         external_files=external_files,
+        channel=channel or "",
     )
 
 
@@ -126,6 +129,7 @@ def check(
             help="Change one key of the configuration; may be repeated.",
         ),
     ] = None,
+    channel: ChannelOption = None,
     external_files: ExternalFilesOption = False,
 ) -> None:
     """Find problems in images and labels before training.
@@ -151,6 +155,7 @@ def check(
         gpu=gpu,
         overrides=overrides or [],
         external_files=external_files,
+        channel=channel or "",
         live=sys.stdout.isatty(),
     )
     if inspection.problems:

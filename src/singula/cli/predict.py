@@ -10,6 +10,7 @@ import typer
 from singula.cli.app import (
     MODEL_GPU,
     RESUME_HINT,
+    ChannelOption,
     ExternalFilesOption,
     app,
     begin_command,
@@ -76,6 +77,7 @@ def predict(
             help="Time points of a time-lapse to predict: all, or a number from 0.",
         ),
     ] = None,
+    channel: ChannelOption = None,
     spacing: Annotated[
         str | None,
         typer.Option(
@@ -105,6 +107,8 @@ def predict(
     Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
 
     Predict each time point: singula predict movie.tif --frames all --model RUN -o instances
+
+    Predict one of several channels: singula predict a.ome.tif --channel DAPI --model RUN -o out
     """
     begin_command(RESUME_HINT)
     from singula.util.process import importing, prepare_process
@@ -141,6 +145,7 @@ def predict(
             series=series,
             array=array or "",
             frames=time_points,
+            channel=channel or "",
             tables=tables,
             overwrite=overwrite or resume,
             external_files=external_files,

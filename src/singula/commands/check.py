@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def check_data(
     gpu: str | None = None,
     overrides: Sequence[str] = (),
     external_files: bool = False,
+    channel: str = "",
     live: bool = False,
 ) -> Inspection:
     """Check a data set, or the data of a configuration and the configuration itself.
@@ -54,6 +56,9 @@ def check_data(
         Changed keys of the configuration, as ``KEY=VALUE``.
     external_files : bool
         Allow image files that refer to other files, as with DATA.EXTERNAL_FILES.
+    channel : str
+        Name or number of the channel of images, as with DATA.CHANNEL; empty for all, or for the
+        channel of the configuration.
     live : bool
         Report the number of inspected files.
 
@@ -85,6 +90,8 @@ def check_data(
 
         if external_files:
             overrides = [*overrides, "DATA.EXTERNAL_FILES=True"]
+        if channel:
+            overrides = [*overrides, f"DATA.CHANNEL={json.dumps(channel)}"]
         config = load_config(config_file, overrides)
         print_line(f"configuration: {config_file} is valid")
         inspection = inspect_config(config, report_progress=report_progress)
@@ -95,7 +102,7 @@ def check_data(
             "check.no_configuration",
         )
     else:
-        settings = InspectSettings(external_files=external_files)
+        settings = InspectSettings(external_files=external_files, channel=channel)
         inspection = inspect_dataset(dataset or Path(), settings, report_progress=report_progress)
     for line in describe(inspection):
         print_line(line)

@@ -102,6 +102,11 @@ def to_text(value: object) -> str:
     return value
 
 
+def to_name_or_number(value: object) -> str:
+    """Return a text, or an integer as text; raise an error for other values."""
+    return str(value) if type(value) is int else to_text(value)
+
+
 def _folder(text: str) -> str:
     """Validate a path and expand ``~``; an empty text means no path."""
     if text:
@@ -228,6 +233,7 @@ Bool = Annotated[bool, BeforeValidator(to_bool)]
 Int = Annotated[int, BeforeValidator(to_int)]
 Float = Annotated[float, BeforeValidator(to_float)]
 Text = Annotated[str, BeforeValidator(to_text)]
+NameOrNumber = Annotated[str, BeforeValidator(to_name_or_number)]
 Bytes = Annotated[int, BeforeValidator(to_size)]
 Folder = Annotated[str, BeforeValidator(to_text), AfterValidator(_folder)]
 Name = Annotated[str, BeforeValidator(to_text), AfterValidator(_name)]

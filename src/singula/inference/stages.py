@@ -14,6 +14,7 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.inference.model import Model
 from singula.inference.scale import Factors
+from singula.io.advice import advice_for
 from singula.io.axes import TIME_POINTS
 from singula.io.formats.table import stem_of
 from singula.io.geometry import geometry
@@ -21,6 +22,7 @@ from singula.io.image import Image, resized_spacing
 from singula.io.lazy_array import constant_image_notices
 from singula.io.pairing import Pair
 from singula.io.read import file_notes, image_layout, read_header, read_image
+from singula.io.selection import count_channels, list_channels
 from singula.io.units import replaced_size
 from singula.io.write import write_csv, write_tiff
 from singula.labels import count_instances, with_class_channel
@@ -312,11 +314,18 @@ def _check(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
         if error.code == TIME_POINTS:
             raise
         axes, allowed = model.axes, counted(channels, "channel")
+        hint = (
+            "give images like the training images, or a model for such images; correct wrong axes "
+            "of a TIFF in Fiji: Image > Properties…, then save"
+        )
+        if (channels == 1 or gray) and count_channels(header) > 1:
+            hint = f"the image has the channels {list_channels(header)}: " + (
+                advice_for("predict").channel
+            )
         raise UserError(
             f"{path}: got {header}, expected an image ({axes}) with "
             f"{allowed}{' or one channel' if gray else ''} for this model",
-            "give images like the training images, or a model for such images; correct wrong axes "
-            "of a TIFF in Fiji: Image > Properties…, then save",
+            hint,
             "predict.image_shape",
         ) from error
     given = sizes.of(model, layout.spatial_shape)

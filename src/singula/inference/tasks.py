@@ -67,6 +67,7 @@ def plan_predictions(
     series: int | None = None,
     array: str = "",
     frames: Frames = None,
+    channel: str = "",
     tables: bool = False,
     overwrite: bool = True,
     external_files: bool = False,
@@ -89,6 +90,9 @@ def plan_predictions(
     frames : int or "all", optional
         Number of a time point, from 0, or all time points with a result for each. By default,
         images must have a single time point.
+    channel : str
+        Name or number, from 0, of the channel to predict. By default the channel in the
+        configuration of the model, or all channels.
     tables : bool
         ``<name>_stats.csv`` will be written, too.
     overwrite : bool
@@ -116,7 +120,7 @@ def plan_predictions(
     output = user_path(output, "output")
     if series is not None:
         series = integer(series, "series", at_least=0)
-    array = instance(array, "array", str)
+    array, channel = instance(array, "array", str), instance(channel, "channel", str)
     if frames is not None and not isinstance(frames, str):
         frames = integer(frames, "frames", at_least=0)
     elif frames is not None:
@@ -135,6 +139,7 @@ def plan_predictions(
         inside=array or configured.inside,
         command="predict",
         external_files=external_files,
+        channel=channel or configured.channel,
     )
     tasks = [task for path in files for task in _tasks(path, place, series, frames)]
     _check_targets(tasks, files, output, tables=tables, overwrite=overwrite)

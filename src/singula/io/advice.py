@@ -33,6 +33,8 @@ class Advice:
         Remedy for several time points in a file.
     frame : str
         Remedy for a time point that does not exist.
+    channel : str
+        Remedy for several channels, or for a channel that does not exist.
     external_files : str
         Remedy for a file that refers to other files.
     """
@@ -46,6 +48,7 @@ class Advice:
     series: str
     frames: str
     frame: str
+    channel: str
     external_files: str
 
 
@@ -60,6 +63,8 @@ _ADVICE = {
         series="save each image as a file of its own",
         frames="give one file per time point",
         frame="save each time point as a file of its own",
+        channel="choose one with DATA.CHANNEL (in check and init with --channel): its name, or its "
+        "number from 0",
         external_files="copy the data into the file; or, if you trust its author, set "
         "DATA.EXTERNAL_FILES: True (in check, init and export give --external-files)",
     ),
@@ -75,6 +80,7 @@ _ADVICE = {
         frames="give --frames all for one result per time point, or --frames N for one of them, "
         "where 0 is the first",
         frame="give --frames N with a smaller N, where 0 is the first; or --frames all",
+        channel="choose one with --channel NAME, or --channel N, where 0 is the first",
         external_files="copy the data into the file; or, if you trust its author, give "
         "--external-files",
     ),

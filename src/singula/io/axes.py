@@ -11,6 +11,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.advice import advice_for
 from singula.io.image import AnyArray, Header
+from singula.io.selection import CHANNEL_AXES
 from singula.util.format import counted
 
 _SET_AXES = (
@@ -19,8 +20,6 @@ _SET_AXES = (
 )
 TIME_POINTS = "io.time_points"
 """Code of the error for an image of several time points."""
-# Possible channel axes of an array without metadata, by number of spatial axes; most usual first.
-_CHANNEL_AXES = {2: (2, 0), 3: (3, 1, 0)}
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _find_channel_axis(
     path: Path, header: Header, ndim: int, axes: list[int], channels: Collection[int] | None
 ) -> int:
     """Return the channel axis: the first one of an expected size, else the smallest usual one."""
-    candidates = [axes[position] for position in _CHANNEL_AXES[ndim]]
+    candidates = [axes[position] for position in CHANNEL_AXES[ndim]]
     if channels is None:
         return min(candidates, key=lambda axis: header.shape[axis])
     for axis in candidates:

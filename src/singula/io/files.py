@@ -12,7 +12,7 @@ from singula.io.entries import check_openable, reader_path
 from singula.io.formats.table import IMAGE_SUFFIXES, Format, format_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Series, StoredArray
 from singula.io.orientation import Turn, turn_of_tag, turn_to_image
-from singula.io.selection import choose_series, frame_header, select_frame, select_frame_in_memory
+from singula.io.selection import choose_series, select, select_header, select_in_memory
 from singula.io.sizes import check_size
 from singula.util.arguments import flag, instance
 from singula.util.boxes import Box
@@ -60,7 +60,7 @@ def read_header(
             header = kind.open(path, place, labels).header
         else:
             header = kind.header(path, place)
-        return frame_header(path, header, place)
+        return select_header(path, header, place)
 
     header = guarded(path, read)
     check_header(path, header)
@@ -105,12 +105,12 @@ def read_pixels(
     place = arrays or ArrayPlace()
 
     def read(kind: Format) -> tuple[AnyArray, Header]:
-        if kind.open is not None and (kind.container or place.frame is not None):
-            stored = select_frame(path, kind.open(path, place, labels), place)
+        if kind.open is not None and (kind.container or place.frame is not None or place.channel):
+            stored = select(path, kind.open(path, place, labels), place)
             check_header(path, stored.header)
             return stored.read((slice(None),) * len(stored.header.shape)), stored.header
         array, header = kind.pixels(path, place)
-        return select_frame_in_memory(path, array, header, place)
+        return select_in_memory(path, array, header, place)
 
     array, header = guarded(path, read)
     check_header(path, header)
@@ -135,10 +135,10 @@ def read_mapped(path: Path, arrays: ArrayPlace | None = None) -> tuple[AnyArray,
         path, lambda kind: (kind.mapped(path, place), kind.header(path, place))
     )
     if mapped is None or not mapped.dtype.isnative:
-        header = frame_header(path, header, place)
+        header = select_header(path, header, place)
         check_header(path, header)
         return None
-    mapped, header = select_frame_in_memory(path, mapped, header, place)
+    mapped, header = select_in_memory(path, mapped, header, place)
     check_header(path, header)
     if turn_of_tag(header) is not None:
         return None
@@ -156,7 +156,7 @@ def open_stored(
 
     def read(kind: Format) -> StoredArray:
         if kind.open is not None:
-            return select_frame(path, kind.open(path, place, labels), place)
+            return select(path, kind.open(path, place, labels), place)
         header = kind.header(path, place)
         cached: list[AnyArray] = []
 
@@ -165,7 +165,7 @@ def open_stored(
                 cached.append(kind.pixels(path, place)[0])
             return cached[0][box]
 
-        return select_frame(path, StoredArray(header, header.shape, read_box), place)
+        return select(path, StoredArray(header, header.shape, read_box), place)
 
     stored = guarded(path, read)
     check_header(path, stored.header)

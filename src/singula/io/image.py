@@ -16,6 +16,7 @@ from singula.util.arguments import as_array, choice, flag, integer, number, text
 from singula.util.boxes import Box
 
 AnyArray = NDArray[Any]
+_MAX_LISTED = 16  # names of channels in a message
 Spacing = float | Sequence[float]
 """Voxel size along each spatial axis, z first; one number for all axes."""
 
@@ -152,6 +153,9 @@ class ArrayPlace:
         Pixels of the finest level of a whole slide per pixel of the image, along each axis.
     tissue_only : bool
         Replace the glass of a whole slide by its color, without reading it.
+    channel : str
+        Name or number, from 0, of the channel to read; a name takes precedence over a number.
+        Empty: all channels.
 
     Raises
     ------
@@ -168,6 +172,7 @@ class ArrayPlace:
     external_files: bool = False
     downsample: float = 1.0
     tissue_only: bool = False
+    channel: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values of other types."""
@@ -182,6 +187,7 @@ class ArrayPlace:
         flag(self.external_files, "external_files")
         number(self.downsample, "downsample", above=0)
         flag(self.tissue_only, "tissue_only")
+        text(self.channel, "channel")
 
 
 @dataclass(frozen=True)
@@ -261,6 +267,8 @@ class Header:
         Value of the orientation tag (EXIF, TIFF: 1 to 8), and the axes y and x of `shape`.
     affine : ndarray of float64, shape (4, 4), optional
         Map from indices (x, y, z) to coordinates in space; None if the file has no affine.
+    channel_names : tuple of str
+        Name of each channel; empty if the file does not name all of them.
     """
 
     shape: tuple[int, ...]
@@ -278,11 +286,13 @@ class Header:
     command: str = "run"
     orientation: tuple[int, int, int] | None = None
     affine: NDArray[np.float64] | None = None
+    channel_names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return shape and axes as text for messages."""
+        """Return shape, axes and names of several channels as text for messages."""
         axes = f", axes {self.axes} from {self.source}" if self.axes else ""
-        return f"shape {self.shape}{axes}"
+        names = ", ".join(self.channel_names[:_MAX_LISTED]) if self.channel_names[1:] else ""
+        return f"shape {self.shape}{axes}" + (f"; channels: {names}" if names else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from singula.errors import UserError
+from singula.io.advice import advice_for
 from singula.io.axes import Layout, decide_layout
 from singula.io.entries import reader_path
 from singula.io.files import check_place, list_series, read_header, read_mapped, read_pixels
@@ -22,6 +23,7 @@ from singula.io.label_values import (
     shades,
     to_ids,
 )
+from singula.io.selection import count_channels
 from singula.util.arguments import flag, instance, integer
 from singula.util.format import counted
 
@@ -252,15 +254,25 @@ def image_layout(
     expected = None if channels is None else (channels, *((1,) if allow_gray else ()))
     layout = decide_layout(path, header, ndim, expected)
     if channels is not None and expected is not None and layout.channels not in expected:
-        raise UserError(
-            f"{path}: has {counted(layout.channels, 'channel')} ({header}), but DATA.PATCH_SIZE "
-            f"ends in {channels}",
-            f"set the last entry of DATA.PATCH_SIZE to {layout.channels}, or convert the images to "
-            f"{counted(channels, 'channel')}; to convert a gray image that was saved in color, use "
-            "Image > Type > 8-bit in Fiji",
-            "io.channel_count",
-        )
+        raise _channel_count(path, header, layout, channels)
     return layout
+
+
+def _channel_count(path: Path, header: Header, layout: Layout, channels: int) -> UserError:
+    """Return the error for another number of channels than the configured one."""
+    remedies = [f"set the last entry of DATA.PATCH_SIZE to {layout.channels}"]
+    if channels == 1 and count_channels(header) > 1:
+        remedies.append(advice_for(header.command).channel)
+    remedies.append(
+        f"convert the images to {counted(channels, 'channel')}; to convert a gray image that was "
+        "saved in color, use Image > Type > 8-bit in Fiji"
+    )
+    return UserError(
+        f"{path}: has {counted(layout.channels, 'channel')} ({header}), but DATA.PATCH_SIZE ends "
+        f"in {channels}",
+        ", or ".join(remedies),
+        "io.channel_count",
+    )
 
 
 def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout:

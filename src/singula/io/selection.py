@@ -1,4 +1,4 @@
-"""Select one image (series) and one time point of a file."""
+"""Select one image (series), one time point and one channel of a file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from singula.io.advice import advice_for
 from singula.io.image import AnyArray, ArrayPlace, Header, Series, StoredArray
 from singula.util.boxes import Box
 from singula.util.format import counted
+
+# Possible channel axes of an array without metadata, by number of spatial axes; most usual first.
+CHANNEL_AXES = {2: (2, 0), 3: (3, 1, 0)}
+_MAX_DIGITS = 9  # Python refuses to convert thousands of digits
 
 
 def single_series(path: Path, place: ArrayPlace) -> list[Series]:
@@ -70,90 +74,209 @@ def count_time_points(header: Header) -> int:
     return 1 if axis is None else header.shape[axis]
 
 
-def select_frame(path: Path, stored: StoredArray, place: ArrayPlace) -> StoredArray:
-    """Select a time point of an image on disk.
+def count_channels(header: Header) -> int:
+    """Return the number of channels that can be selected: 1 for colors, which are one picture.
+
+    Parameters
+    ----------
+    header : Header
+        Header of the image.
+    """
+    axis = _channel_axis(header)
+    return 1 if axis is None else header.shape[axis]
+
+
+def list_channels(header: Header) -> str:
+    """Return the names of the channels as text, else the range of their numbers."""
+    if header.channel_names:
+        return ", ".join(header.channel_names)
+    return f"0 to {count_channels(header) - 1}"
+
+
+def named_channels(
+    names: Sequence[object], axes: str | None, shape: Sequence[int]
+) -> tuple[str, ...]:
+    """Return the names of all channels; empty if some channels have no name of their own.
+
+    Parameters
+    ----------
+    names : sequence
+        Names of the metadata, with an empty text or None for a channel without a name.
+    axes : str, optional
+        One letter for each axis of `shape`.
+    shape : sequence of int
+        Shape of the stored array.
+    """
+    count = shape[axes.index("C")] if axes and "C" in axes else 1
+    texts = tuple(str(name or "").strip() for name in names)
+    return texts if len(texts) == count and all(texts) and len(set(texts)) == count else ()
+
+
+def select(path: Path, stored: StoredArray, place: ArrayPlace) -> StoredArray:
+    """Select a time point and a channel of an image on disk.
 
     Parameters
     ----------
     path : Path
         Image file, for messages.
     stored : StoredArray
-        All time points.
+        All time points and channels.
     place : ArrayPlace
-        Selection of the user; without a frame, all time points remain.
+        Selection of the user; by default, all time points and channels remain.
 
     Raises
     ------
     UserError
-        ``io.no_such_frame``: the image has no time point of that number.
+        As `select_header`.
     """
-    header = frame_header(path, stored.header, place)
-    axis = _time_axis(stored.header)
-    if place.frame is None or axis is None:
+    header, numbers = _select(path, stored.header, place)
+    if not numbers:
         return replace(stored, header=header)
-    number = place.frame
+    axes = tuple(numbers)
 
     def read(box: Box) -> AnyArray:
-        whole = (*box[:axis], slice(number, number + 1), *box[axis:])
-        return stored.read(whole).squeeze(axis)
+        rest = iter(box)
+        whole = tuple(
+            slice(numbers[axis], numbers[axis] + 1) if axis in numbers else next(rest)
+            for axis in range(len(stored.header.shape))
+        )
+        return stored.read(whole).squeeze(axes)
 
-    return StoredArray(header, (*stored.chunks[:axis], *stored.chunks[axis + 1 :]), read)
+    chunks = tuple(size for axis, size in enumerate(stored.chunks) if axis not in numbers)
+    return StoredArray(header, chunks, read)
 
 
-def select_frame_in_memory(
+def select_in_memory(
     path: Path, array: AnyArray, header: Header, place: ArrayPlace
 ) -> tuple[AnyArray, Header]:
-    """Select a time point of an array in memory, and of its header; see `select_frame`.
+    """Select a time point and a channel of an array, and of its header; see `select`.
 
     Raises
     ------
     UserError
-        ``io.no_such_frame``: the image has no time point of that number.
+        As `select_header`.
     """
-    axis = _time_axis(header)
-    selected = frame_header(path, header, place)
-    if place.frame is None or axis is None:
-        return array, selected
-    return array[(slice(None),) * axis + (place.frame,)], selected
+    selected, numbers = _select(path, header, place)
+    index = tuple(numbers.get(axis, slice(None)) for axis in range(array.ndim))
+    return (array[index] if numbers else array), selected
 
 
-def frame_header(path: Path, header: Header, place: ArrayPlace) -> Header:
-    """Return the header of the selected time point, with the command that reads the file.
+def select_header(path: Path, header: Header, place: ArrayPlace) -> Header:
+    """Return the header of the selection, with the command that reads the file.
 
     Parameters
     ----------
     path : Path
         Image file, for messages.
     header : Header
-        Header of all time points.
+        Header of all time points and channels.
     place : ArrayPlace
-        Selection of the user; without a frame, all time points remain.
+        Selection of the user; by default, all time points and channels remain.
 
     Raises
     ------
     UserError
-        ``io.no_such_frame``: the image has no time point of that number.
+        ``io.no_such_frame``: the image has no time point of that number; ``io.no_such_channel``:
+        it has no channel of that name or number; ``io.color_channels``: it is a color picture.
     """
-    header = replace(header, command=place.command)
-    if place.frame is None:
+    return _select(path, header, place)[0]
+
+
+def _select(path: Path, header: Header, place: ArrayPlace) -> tuple[Header, dict[int, int]]:
+    """Return the header of the selection, and the selected number by stored axis."""
+    selected = replace(header, command=place.command)
+    numbers: dict[int, int] = {}
+    if place.frame is not None:
+        number, axis = _frame_number(path, selected, place.frame), _time_axis(header)
+        if axis is not None:
+            numbers[axis] = number
+    if place.channel:
+        number, axis = _channel_number(path, selected, place.channel), _channel_axis(header)
+        names = header.channel_names
+        selected = replace(selected, channel_names=names[number : number + 1])
+        if axis is not None:
+            numbers[axis] = number
+            if header.axes is None:
+                note = f"its axis {axis} ({header.shape[axis]} entries) is read as channels"
+                selected = replace(selected, notes=(*header.notes, note))
+    return _without_axes(selected, tuple(numbers)), numbers
+
+
+def _without_axes(header: Header, dropped: Sequence[int]) -> Header:
+    """Return a header without some axes of the stored array."""
+    if not dropped:
         return header
-    count = count_time_points(header)
-    if not 0 <= place.frame < count:
-        raise UserError(
-            f"{path}: got time point {place.frame}, expected 0 to {count - 1}: it has "
-            f"{counted(count, 'time point')} ({header})",
-            advice_for(place.command).frame,
-            "io.no_such_frame",
-        )
-    axis = _time_axis(header)
-    if axis is None:
-        return header
-    axes = header.axes or ""
+    axes = [axis for axis in range(len(header.shape)) if axis not in dropped]
+    orientation = header.orientation
+    if orientation is not None:
+        tag, *plane = orientation
+        y, x = (axes.index(axis % len(header.shape)) for axis in plane)
+        orientation = (tag, y, x)
     return replace(
         header,
-        shape=(*header.shape[:axis], *header.shape[axis + 1 :]),
-        axes=axes[:axis] + axes[axis + 1 :],
+        shape=tuple(header.shape[axis] for axis in axes),
+        axes=None if header.axes is None else "".join(header.axes[axis] for axis in axes),
+        orientation=orientation,
     )
+
+
+def _frame_number(path: Path, header: Header, number: int) -> int:
+    """Return the number of a time point, after validation."""
+    count = count_time_points(header)
+    if not 0 <= number < count:
+        raise UserError(
+            f"{path}: got time point {number}, expected 0 to {count - 1}: it has "
+            f"{counted(count, 'time point')} ({header})",
+            advice_for(header.command).frame,
+            "io.no_such_frame",
+        )
+    return number
+
+
+def _channel_number(path: Path, header: Header, channel: str) -> int:
+    """Return the number of a channel that the user chose by its name or number."""
+    if header.palette is not None or _size_along(header, "S") > 1:
+        raise UserError(
+            f"{path}: got channel {channel!r} for a color picture ({header}), expected an image "
+            "with channels",
+            "split the colors into channels: in Fiji, Image > Color > Make Composite, then save",
+            "io.color_channels",
+        )
+    names, count = header.channel_names, count_channels(header)
+    for matches in (
+        [number for number, name in enumerate(names) if name == channel],
+        [number for number, name in enumerate(names) if name.lower() == channel.strip().lower()],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+    is_number = channel.isdecimal() and len(channel) <= _MAX_DIGITS
+    if is_number and int(channel) < count:
+        return int(channel)
+    if count == 1 and not names and not is_number:
+        return 0  # the file cannot confirm the name, and there is no other channel
+    raise UserError(
+        f"{path}: got channel {channel!r}, expected {list_channels(header)} ({header})",
+        advice_for(header.command).channel,
+        "io.no_such_channel",
+    )
+
+
+def _size_along(header: Header, letter: str) -> int:
+    axes = header.axes or ""
+    return header.shape[axes.index(letter)] if letter in axes else 1
+
+
+def _channel_axis(header: Header) -> int | None:
+    """Return the axis of the channels: by its name, else the smallest possible one.
+
+    Without names, an image of three axes is a plane with channels, and of four axes a volume with
+    channels; the position of the channels is one that `decide_layout` allows.
+    """
+    if header.axes is not None:
+        return header.axes.index("C") if "C" in header.axes else None
+    axes = [axis for axis, size in enumerate(header.shape) if size > 1]
+    candidates = [axes[position] for position in CHANNEL_AXES.get(len(axes) - 1, ())]
+    return min(candidates, key=lambda axis: header.shape[axis], default=None)
 
 
 def _time_axis(header: Header) -> int | None:

@@ -259,6 +259,7 @@ def places_for(config: Config, part: str) -> ArrayPlaces:
         keys.INPUT_MASK_AXES_ORDER,
         together=keys.INPUT_ZARR_MULTIPLE_DATA,
         external_files=config.DATA.EXTERNAL_FILES,
+        channel=config.DATA.CHANNEL,
     )
 
 

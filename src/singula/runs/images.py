@@ -232,6 +232,7 @@ def _places(run: Run, keys: Any, *, external_files: bool) -> ArrayPlaces:
         keys.INPUT_MASK_AXES_ORDER,
         together=keys.INPUT_ZARR_MULTIPLE_DATA and run.has_truth,
         external_files=external_files,
+        channel=run.config.DATA.CHANNEL,
     )
 
 

@@ -13,6 +13,7 @@ from singula.config.values import (
     Folder,
     Int,
     Kernels,
+    NameOrNumber,
     OffOr,
     OptionalFloat,
     OptionalInt,
@@ -275,6 +276,11 @@ class Data(Section):
     PAIR_BY_SORTED_ORDER: Bool = key(
         False,
         "Pair images and labels in sorted order even if nothing in their names confirms it.",
+    )
+    CHANNEL: NameOrNumber = key(
+        "",
+        "Channel of images with several channels, by its name or its number from 0; empty: all "
+        "channels. Labels are not affected.",
     )
     EXTERNAL_FILES: Bool = key(
         False,

@@ -90,7 +90,9 @@ def inspect_dataset(
     folders: Sequence[Folders]
     if isinstance(data, str | os.PathLike):
         path = user_path(data, "data")
-        folders, notes = find_folders(path, external_files=settings.external_files)
+        folders, notes = find_folders(
+            path, external_files=settings.external_files, channel=settings.channel
+        )
     else:
         folders = items(data, "data", of_class(Folders))
         if not folders:

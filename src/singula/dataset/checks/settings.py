@@ -36,6 +36,9 @@ class InspectSettings:
         Names of the parts whose voxel size the user set.
     external_files : bool
         If the data set is given as a folder, allow image files that refer to other files.
+    channel : str
+        If the data set is given as a folder, name or number of the channel of images; empty for
+        all.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class InspectSettings:
     smallest: int | None = None
     sized: tuple[str, ...] = ()
     external_files: bool = False
+    channel: str = ""
 
     def __post_init__(self) -> None:
         """Raise an error for values of other types."""
@@ -68,3 +72,4 @@ class InspectSettings:
         for name in ("gray", "reflect", "scored", "external_files"):
             flag(getattr(self, name), name)
         items(self.sized, "sized", text)
+        text(self.channel, "channel")

@@ -13,7 +13,7 @@ from singula.io.formats.table import IMAGE_SUFFIXES, stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.list_images import is_image_file, list_images
 from singula.io.pairing import LABEL_WORDS, Pair, pair_files, with_places
-from singula.util.arguments import flag
+from singula.util.arguments import flag, text
 from singula.util.paths import user_path
 
 PARTS = {
@@ -77,7 +77,7 @@ class Folders:
 
 
 def find_folders(
-    root: Path | str, *, external_files: bool = False
+    root: Path | str, *, external_files: bool = False, channel: str = ""
 ) -> tuple[list[Folders], list[str]]:
     """Detect the folders of images and labels of a data set.
 
@@ -87,6 +87,8 @@ def find_folders(
         Folder of the data set.
     external_files : bool
         Allow image files that refer to other files.
+    channel : str
+        Name or number of the channel of images; empty for all.
 
     Returns
     -------
@@ -103,13 +105,14 @@ def find_folders(
     """
     root = user_path(root, "root")
     external_files = flag(external_files, "external_files")
+    channel = text(channel, "channel")
     _check_root(root)
     folders = _parts(root) or _swapped(root) or _nnunet(root) or _single(root, "train")
     if not folders:
         inner = _subfolders(root)
         layout_names = {name for names in (*PARTS.values(), LABELS) for name in names}
         if len(inner) == 1 and inner[0].name.lower() not in layout_names and not _files(root):
-            return find_folders(inner[0], external_files=external_files)
+            return find_folders(inner[0], external_files=external_files, channel=channel)
         raise _unknown_layout(root)
     folders.sort(key=lambda part: list(PARTS).index(part.name))
     if folders[0].name != "train":
@@ -120,9 +123,10 @@ def find_folders(
         )
     if folders[0].labels is None:
         raise UserError(f"{folders[0].images}: images without labels", _TREE, "data.no_labels")
-    if external_files:
-        place = ArrayPlace(external_files=True)
-        folders = [replace(part, places=ArrayPlaces(place, place)) for part in folders]
+    if external_files or channel:
+        image = ArrayPlace(external_files=external_files, channel=channel)
+        places = ArrayPlaces(image, replace(image, channel=""))
+        folders = [replace(part, places=places) for part in folders]
     return folders, _left_out(root, folders)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.advice import advice_for
 from singula.io.image import ArrayPlace, ArrayPlaces, Header
+from singula.io.selection import named_channels
 from singula.io.units import UNCALIBRATED, VoxelSize
 from singula.util.format import install_command
 
@@ -93,6 +94,7 @@ def array_places(
     *,
     together: bool,
     external_files: bool = False,
+    channel: str = "",
 ) -> ArrayPlaces:
     """Return the selections of images and labels in containers, as a configuration gives them.
 
@@ -106,10 +108,12 @@ def array_places(
         True if each file holds both the image and its labels.
     external_files : bool
         Allow references to other files.
+    channel : str
+        Name or number of the channel of images; empty for all.
     """
     axes = [None if order == _DEFAULT_AXES else order for order in (image_axes, label_axes)]
     return ArrayPlaces(
-        ArrayPlace(image, axes[0], external_files=external_files),
+        ArrayPlace(image, axes[0], external_files=external_files, channel=channel),
         ArrayPlace(labels, axes[1], external_files=external_files),
         together,
     )
@@ -201,6 +205,7 @@ def make_header(
     array: str,
     size: VoxelSize = UNCALIBRATED,
     left_out: tuple[str, ...] = (),
+    channel_names: Sequence[object] = (),
 ) -> Header:
     """Return the header of an array in a container; configured axes precede the metadata.
 
@@ -224,6 +229,8 @@ def make_header(
         Voxel size in the metadata.
     left_out : tuple of str
         Names of images in the container that are not read.
+    channel_names : sequence
+        Names of the channels in the metadata.
 
     Raises
     ------
@@ -255,6 +262,7 @@ def make_header(
         array=array,
         remedy=advice_for(place.command).axes,
         left_out=left_out,
+        channel_names=named_channels(channel_names, axes, shape),
     )
 
 

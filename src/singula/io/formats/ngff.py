@@ -146,11 +146,14 @@ class Multiscale:
         One letter for each axis of the array.
     size : VoxelSize
         Voxel size of the array.
+    channels : tuple of str
+        Names of the channels; empty if the metadata do not describe them.
     """
 
     path: str
     axes: str | None
     size: VoxelSize = UNCALIBRATED
+    channels: tuple[str, ...] = ()
 
 
 def has_multiscales(attributes: Mapping[str, Any]) -> bool:
@@ -252,7 +255,18 @@ def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
         size = spatial_sizes(list(letters.lower()), sizes, units)
     except (KeyError, TypeError, ValueError, IndexError):
         size = UNCALIBRATED  # an invalid transform does not make pixels unreadable
-    return Multiscale(path, letters, size)
+    return Multiscale(path, letters, size, _channel_names(attributes))
+
+
+def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the labels of the channels in the metadata for viewers (``omero``)."""
+    described = _ome(attributes).get("omero") or attributes.get("omero")
+    channels = described.get("channels") if isinstance(described, Mapping) else None
+    if not isinstance(channels, Sequence) or isinstance(channels, str):
+        return ()
+    return tuple(
+        str(item.get("label") or "") if isinstance(item, Mapping) else "" for item in channels
+    )
 
 
 def spatial_sizes(

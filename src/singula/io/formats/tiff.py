@@ -13,7 +13,7 @@ import numpy as np
 
 from singula.io.formats.ome_set import image_metadata, open_own_planes
 from singula.io.image import AnyArray, ArrayPlace, Header, Series
-from singula.io.selection import choose_series, left_out
+from singula.io.selection import choose_series, left_out, named_channels
 from singula.io.sizes import DEFLATE, check_size
 from singula.io.units import (
     UNCALIBRATED,
@@ -177,7 +177,25 @@ def _header(tif: TiffFile, series: TiffPageSeries, number: int | None) -> Header
         alpha=series.axes.endswith("S") and len(extra) == 1 and extra[0] in (1, 2),
         orientation=_orientation(series),
         notes=size.notes,
+        channel_names=named_channels(_channel_names(tif, series, number), axes, shape),
     )
+
+
+def _channel_names(tif: TiffFile, series: TiffPageSeries, number: int | None) -> list[object]:
+    """Return the names of the channels in OME metadata, or in the labels of ImageJ's slices."""
+    if series.kind == "ome":
+        try:
+            xml = ElementTree.fromstring(image_metadata(tif.ome_metadata or "", number))
+        except ElementTree.ParseError:
+            return []
+        pixels = xml.find(".//{*}Pixels")
+        return [] if pixels is None else [c.get("Name") for c in pixels.iterfind("{*}Channel")]
+    if tif.is_imagej:
+        declared = tif.imagej_metadata or {}
+        labels = declared.get("Labels")
+        # Channels vary fastest; each slice of a channel has a label.
+        return list(labels[: declared.get("channels", 1)]) if isinstance(labels, list) else []
+    return []
 
 
 def _orientation(series: TiffPageSeries) -> tuple[int, int, int] | None:

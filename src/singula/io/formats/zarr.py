@@ -220,9 +220,9 @@ def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> S
     else:
         array, image = _first_level(node)
     if image is not None:
-        source, axes, size = "OME-Zarr metadata", image.axes, image.size
+        source, axes, size, names = "OME-Zarr metadata", image.axes, image.size, image.channels
     else:
-        source, axes, size = "Zarr metadata", _dimension_letters(array), UNCALIBRATED
+        source, axes, size, names = "Zarr metadata", _dimension_letters(array), UNCALIBRATED, ()
     header = make_header(
         path,
         container.place,
@@ -233,6 +233,7 @@ def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> S
         array=_folder_of(array).relative_to(path).as_posix(),
         size=size,
         left_out=others,
+        channel_names=names,
     )
 
     def read(box: Box) -> AnyArray:

@@ -13,7 +13,7 @@ Sides = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=3)]
 _FirstPlace = tuple[str, str | None, int | None, int | None, str, str]
 _SecondPlace = tuple[str, str | None, int | None, int | None, str, str, bool]
 StoredPlace = (
-    tuple[str, str | None, int | None, int | None, str, str, bool, float, bool]
+    tuple[str, str | None, int | None, int | None, str, str, bool, float, bool, str]
     | _SecondPlace
     | _FirstPlace
 )
