@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import typer
 
 from singula.cli import predict, runs  # isort: skip  # commands in the order of `singula --help`
+from singula.cli import reproduce  # isort: skip
 from singula.cli import data
 from singula.cli.app import PRINTING, app, complete_key, run_app
 from singula.errors import ExitCode, UserError, refuse_if_out_of_memory
@@ -25,6 +26,7 @@ __all__ = [
     "main",
     "predict",
     "refuse_blank_arguments",
+    "reproduce",
     "run_app",
     "run_main",
     "runs",

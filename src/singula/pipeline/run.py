@@ -18,6 +18,7 @@ from singula.io.atomic import atomic_path
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import hold
 from singula.io.run_log import RunLog
+from singula.pipeline.provenance import RunInputs, data_digests, first_model
 from singula.pipeline.summary import peak_memory_mib, write_summary
 from singula.util.format import command, counted
 from singula.util.messages import messages_once, no_messages, pass_messages
@@ -179,6 +180,7 @@ def _run(job: Job, log: RunLog, rank: int, stack: ExitStack) -> RunReport:
     device = _device(config, job.gpu)
     _log.info(f"results: {tree.run}")
     seconds = {"start": time.perf_counter() - start}
+    inputs = RunInputs() if rank else _inputs(config, tree, job, seconds)
     memory = {"start": peak_memory_mib()}
     training = _train(config, tree, device, job, seconds, main=rank == 0)
     if training is not None:
@@ -188,7 +190,7 @@ def _run(job: Job, log: RunLog, rank: int, stack: ExitStack) -> RunReport:
         test = _test(config, tree, device, seconds, job, main=rank == 0)
         memory["test"] = peak_memory_mib()
     if rank == 0:
-        write_summary(config, tree, device, seconds, memory, training, test)
+        write_summary(config, tree, device, inputs, seconds, memory, training, test)
         _report(tree)
         if test is not None:
             _check_any_done(test, tree)
@@ -244,6 +246,16 @@ def _device(config: Config, gpu: str | None) -> Device:
         _log.info(f"computing on {counted(torch.get_num_threads(), 'CPU thread')}")
     join_processes(device)
     return device
+
+
+def _inputs(config: Config, tree: ResultsTree, job: Job, seconds: dict[str, float]) -> RunInputs:
+    """Return the data, weights and options of the run, before they can change."""
+    start = time.perf_counter()
+    with StatusLines("computing digests of the images"):
+        data, model = data_digests(config), first_model(config, tree)
+    seconds["digests"] = time.perf_counter() - start
+    processes = launcher_number("WORLD_SIZE")
+    return RunInputs(data, model, processes, job.dask, job.resume)
 
 
 def _train(

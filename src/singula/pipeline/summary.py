@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singula.config import Config
-from singula.errors import UserError
+from singula.io.digest import file_sha256
 from singula.io.run_folder import ResultsTree
+from singula.pipeline.provenance import RunInputs, machine, versions
 from singula.pipeline.seed import run_seed
 from singula.pipeline.thresholds import threshold_sources
 from singula.util.memory import peak_memory
@@ -25,6 +24,7 @@ def write_summary(
     config: Config,
     tree: ResultsTree,
     device: Device,
+    inputs: RunInputs,
     seconds: dict[str, float],
     memory: dict[str, float],
     training: TrainReport | None,
@@ -40,6 +40,8 @@ def write_summary(
         Results folder.
     device : Device
         Device of the network.
+    inputs : RunInputs
+        Data, weights and options of the run.
     seconds : dict of str to float
         Seconds of each stage.
     memory : dict of str to float
@@ -58,16 +60,21 @@ def write_summary(
             "id": tree.job_id,
             "paths": tree.overrides,
             "started_in": str(Path.cwd()),
+            "processes": inputs.processes,
+            "dask": inputs.dask,
+            "resumed": inputs.resumed,
         },
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
-        "machine": {"system": platform.platform(), "device": device.kind, "cores": os.cpu_count()},
+        "versions": versions(),
+        "machine": machine(device),
         "seed": run_seed(config, tree.run_id) if training is None else training.seed,
         "precision": device.precision,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_mb": peak_memory_mib(),
         "peak_memory_mb_after": memory,
         "configuration": config.written(),
+        "data": inputs.data,
+        "first_model": inputs.model,
     }
     if training is not None:
         summary["training"] = {
@@ -96,34 +103,6 @@ def write_summary(
     write_record(tree.run_json, RunSummary.model_validate(plain_values(summary)))
 
 
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    from singula import __version__
-
-    names = ("torch", "numpy", "scipy", "scikit-image", "bioimage-cpp")
-    return {
-        "singula": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }
-
-
 def peak_memory_mib() -> float:
     """Return the peak resident memory of this process, in MiB; 0 if it is unknown."""
     return round(peak_memory() / 2**20, 1)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 hash of a file."""
-    import hashlib
-
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"{path}: got a file that cannot be read ({error.strerror})",
-            "check the permissions of the file",
-            "io.unreadable",
-        ) from error

@@ -25,6 +25,7 @@ _SOURCES = {
 _PARTS = {"train": ("training", 0), "val": ("validation", 1)}
 _SECONDS = {
     "start": "Start (configuration, device)",
+    "digests": "Digests of the images",
     "training": "Training",
     "test": "Test",
     "prediction": "prediction by the network",

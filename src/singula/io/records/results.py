@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from singula.io.records.base import Count, Finite, Ignorable, Part, StoredRecord
+from singula.io.records.base import Count, Digest, Finite, Ignorable, Part, Positive, StoredRecord
 
 
 class ScoreRecord(Part):
@@ -119,6 +119,9 @@ class JobSummary(Part):
     id: str | None = None
     paths: dict[str, str] = Field(default_factory=dict)
     started_in: str = ""
+    processes: Ignorable[Positive] = 1
+    dask: Ignorable[str | None] = None
+    resumed: Ignorable[bool] = False
 
 
 class TrainingSummary(Part):
@@ -147,8 +150,23 @@ class TestSummary(Part):
     files: dict[str, ImageFiles] = Field(default_factory=dict)
 
 
+class ModelFile(Part):
+    """Checkpoint that a run reads but does not train."""
+
+    path: str
+    sha256: Digest
+
+
 class RunSummary(StoredRecord):
-    """Content of ``run.json``: versions, machine, times, memory, configuration and results."""
+    """Content of ``run.json``: versions, machine, times, memory, configuration and results.
+
+    Attributes
+    ----------
+    data : dict
+        Digest of each image, by the configuration key of its folder and its name.
+    first_model : ModelFile, optional
+        Checkpoint with which the training began, or of a test without training.
+    """
 
     model_config = ConfigDict(**{**StoredRecord.model_config, "ser_json_inf_nan": "null"})
     job: JobSummary = JobSummary()
@@ -164,6 +182,8 @@ class RunSummary(StoredRecord):
     training: Ignorable[TrainingSummary | None] = None
     test: TestSummary | None = None
     scores: Ignorable[dict[str, Any]] = Field(default_factory=dict)
+    data: Ignorable[dict[str, dict[str, str]]] = Field(default_factory=dict)
+    first_model: Ignorable[ModelFile | None] = None
 
 
 class Started(StoredRecord):

@@ -1,0 +1,74 @@
+"""Command that repeats a run: reproduce."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from singula.cli.app import RESUME_HINT, app, begin_command, path_argument, path_option
+from singula.errors import ExitCode
+from singula.util.streams import print_line
+
+
+@app.command()
+def reproduce(
+    run_folder: Annotated[
+        Path,
+        path_argument("RUN", kind="any", help="Folder of the run, RESULT_DIR/NAME/results/NAME_1."),
+    ],
+    output: Annotated[
+        Path | None,
+        path_option(
+            "--output",
+            "-o",
+            kind="output folder",
+            help="New folder for the repetition [NAME_1_reproduced].",
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="OLD=NEW",
+            help="Present place of a folder of the data that was moved; may be repeated.",
+        ),
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option("--gpu", help='Device: 0, cuda:0, "0, 1", or cpu [as in the run].'),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted repetition.")
+    ] = False,
+) -> None:
+    """Repeat a finished run from its run.json in a new folder, and compare the results.
+
+    The images must be those of the run. On the same type of processor and with the same versions,
+    weights, label images, tables and scores must be identical; otherwise, F1 may differ by 0.01.
+    The exit code is 0 if the run was reproduced, and 1 if not.
+
+    Example: singula reproduce results/cells/results/cells_1 -o repeated
+
+    If the images were moved: singula reproduce RUN --data /old/cells=/new/cells
+    """
+    begin_command(RESUME_HINT)
+    from singula.util.process import prepare_process
+
+    prepare_process()
+    from singula.commands.reproduce import reproduce as repeat
+
+    result = repeat(
+        run_folder,
+        output,
+        data=tuple(data or ()),
+        gpu=gpu,
+        resume=resume,
+        live=sys.stdout.isatty(),
+    )
+    for line in result.lines():
+        print_line(line)
+    if not result.is_reproduced:
+        raise typer.Exit(ExitCode.INCOMPLETE)

@@ -1,0 +1,204 @@
+"""Versions, machine and data of a run, which are recorded to repeat it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singula.config import Config
+from singula.errors import UserError
+from singula.io.digest import digest_images, file_sha256
+from singula.io.run_folder import ResultsTree
+from singula.util.messages import captured_messages
+
+if TYPE_CHECKING:
+    from singula.training.device import Device
+
+_log = logging.getLogger(__name__)
+# Libraries that compute or read values of the results
+_LIBRARIES = (
+    "torch", "numpy", "scipy", "scikit-image", "bioimage-cpp", "connected-components-3d",
+    "fastremap", "edt", "numba", "pandas", "tifffile", "imagecodecs", "pillow", "zarr", "h5py",
+)  # fmt: skip
+_OPTIONAL = ("openvino", "nibabel")
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """Data, weights and options of a run, which are recorded to repeat it.
+
+    Parameters
+    ----------
+    data : dict
+        Result of `data_digests`.
+    model : dict, optional
+        Result of `first_model`.
+    processes : int
+        Number of processes of the run.
+    dask : str, optional
+        Dask workers of the run.
+    resumed : bool
+        True if the run continued an interrupted one.
+    """
+
+    data: dict[str, dict[str, str]] = field(default_factory=dict)
+    model: dict[str, Any] | None = None
+    processes: int = 1
+    dask: str | None = None
+    resumed: bool = False
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Singula, Python and the libraries that determine results."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from singula import __version__
+
+    found = {"singula": __version__, "python": platform.python_version()}
+    commit = source_commit(Path(__file__).resolve().parents[3])
+    if commit:
+        found["singula commit"] = commit
+    for name in (*_LIBRARIES, *_OPTIONAL):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def source_commit(checkout: Path) -> str:
+    """Return the commit of a git checkout of Singula, marked if files were changed.
+
+    Parameters
+    ----------
+    checkout : Path
+        Folder of the checkout.
+
+    Returns
+    -------
+    str
+        Empty if it is not a checkout, or if git is not installed.
+    """
+    if not (checkout / ".git").exists() or not (checkout / "src" / "singula").is_dir():
+        return ""
+    line = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty"]
+    line += ["--exclude", "*"]
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(line, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+    return ""
+
+
+def machine(device: Device) -> dict[str, str | int]:
+    """Return the processor, its instruction set, the threads and the GPU of a run.
+
+    Parameters
+    ----------
+    device : Device
+        Device of the network.
+    """
+    import torch
+
+    from singula.training.device import has_bfloat16
+
+    instructions = torch.backends.cpu.get_cpu_capability()
+    found: dict[str, str | int] = {
+        "system": platform.platform(),
+        "device": device.kind,
+        "cores": os.cpu_count() or 1,
+        "processor": _processor(),
+        "instructions": f"{instructions} bfloat16" if has_bfloat16() else instructions,
+        "threads": torch.get_num_threads(),
+    }
+    if device.kind == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device.torch)
+        found["cuda"] = str(torch.version.cuda)
+        found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    return found
+
+
+def _processor() -> str:
+    """Return the name of the processor."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def data_keys(config: Config) -> Iterator[str]:
+    """Yield the keys of the folders of images, labels and masks that a run reads.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    """
+    data, test = config.DATA, config.TEST
+    parts = []
+    if config.TRAIN.ENABLE or (test.ENABLE and data.TEST.USE_VAL_AS_TEST):
+        needs_train = config.TRAIN.ENABLE or data.VAL.FROM_TRAIN
+        parts = ["TRAIN"] * needs_train + ["VAL"] * (not data.VAL.FROM_TRAIN)
+    for part in parts:
+        yield f"DATA.{part}.PATH"
+        if not getattr(data, part).INPUT_ZARR_MULTIPLE_DATA:
+            yield f"DATA.{part}.GT_PATH"
+    if test.ENABLE and not data.TEST.USE_VAL_AS_TEST:
+        yield "DATA.TEST.PATH"
+        has_truth = data.TEST.LOAD_GT and test.EVALUATE
+        if has_truth and not test.BY_CHUNKS.INPUT_ZARR_MULTIPLE_DATA:
+            yield "DATA.TEST.GT_PATH"
+    if test.ENABLE and test.POST_PROCESSING.APPLY_MASK:
+        yield "DATA.TEST.BINARY_MASKS"
+    steps = data.PREPROCESS
+    if steps.MATCH_HISTOGRAM.ENABLE and (steps.TRAIN or steps.VAL or steps.TEST):
+        yield "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH"
+
+
+def data_digests(config: Config) -> dict[str, dict[str, str]]:
+    """Return a digest of each image, label image and mask, by configuration key and file name.
+
+    Folders that cannot be read completely are omitted, with a warning.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    """
+    values, digests = config.dotted(), {}
+    for key in data_keys(config):
+        try:
+            digests[key] = digest_images(Path(values[key]), key)
+        except (UserError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            _log.warning(
+                f"run.json has no digests of {key}, because a file is unreadable: {reason}"
+            )
+    return digests
+
+
+def first_model(config: Config, tree: ResultsTree) -> dict[str, Any] | None:
+    """Return path and hash of the checkpoint that a run reads but does not train; None without one.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
+    """
+    from singula.pipeline.checkpoints import find_checkpoint, find_start
+
+    find = find_start if config.TRAIN.ENABLE else find_checkpoint
+    if config.TRAIN.ENABLE and not config.MODEL.LOAD_CHECKPOINT:
+        return None
+    with suppress(UserError), captured_messages():  # the run itself reports a missing file
+        path = find(config, tree)
+        return {"path": str(path.absolute()), "sha256": file_sha256(path)}
+    return None
