@@ -17,18 +17,24 @@ from singula.cli.app import (
     path_argument,
     path_option,
 )
+from singula.cli.models import MODEL_NAMES, ModelCommand
 from singula.errors import ExitCode, UserError
 from singula.util.format import counted
 from singula.util.streams import print_line
 
 
-@app.command()
+@app.command(cls=ModelCommand)
 def predict(
     images: Annotated[
         list[Path], path_argument("images", kind="any", help="Images or folders of images.")
     ],
     model: Annotated[
-        Path, path_option("--model", "-m", kind="any", help="Folder of a run, or checkpoint.")
+        list[Path],
+        path_option(
+            *MODEL_NAMES,
+            kind="any",
+            help="Folder of a run, or checkpoint; of several models, the mean is used.",
+        ),
     ],
     output: Annotated[
         Path,
@@ -105,6 +111,8 @@ def predict(
     Images that do not fit into memory are predicted in blocks and written as OME-Zarr.
 
     Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
+
+    Average several models: singula predict new/*.tif --model RUN_1 RUN_2 RUN_3 -o instances
 
     Predict each time point: singula predict movie.tif --frames all --model RUN -o instances
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +11,15 @@ from singula.data.preprocess import Reference
 from singula.errors import UserError
 from singula.inference.model import Model
 from singula.pipeline.checkpoints import predictor_from, trained_config
+from singula.pipeline.ensemble import Member, ensemble_config, ensemble_members
 from singula.pipeline.normalization import with_statistics
-from singula.pipeline.object_size import TrainedObjects
+from singula.pipeline.object_size import TrainedObjects, mean_objects
 from singula.pipeline.postprocess import post_settings
 from singula.pipeline.readers import reader_for
 from singula.pipeline.thresholds import apply_tuned, threshold_lines
 from singula.runs.run import is_finished, not_a_run, open_tree
 from singula.training.checkpoint import load_checkpoint
+from singula.util.arguments import items
 from singula.util.messages import captured_messages
 from singula.util.paths import user_path
 from singula.zoo.models import built_in_models
@@ -67,14 +71,21 @@ def find_model(path: Path | str) -> Path:
     )
 
 
-def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -> Model:
-    """Load a trained model: a run, a checkpoint or a built-in model.
+def load(
+    run_or_checkpoint: Path | str | Sequence[Path | str],
+    *,
+    device: str | torch.device = "cpu",
+) -> Model:
+    """Load a trained model: a run, a checkpoint or a built-in model; or several as an ensemble.
+
+    An ensemble returns the mean of the maps of its models. Each model normalizes and preprocesses
+    the image by itself.
 
     Parameters
     ----------
-    run_or_checkpoint : Path or str
+    run_or_checkpoint : Path or str, or sequence of Path or str
         Folder of a run, such as ``results/cells/results/cells_1``, a ``.pth`` file, or the name of
-        a built-in model, such as ``nuclei``.
+        a built-in model, such as ``nuclei``; a sequence of them for an ensemble.
     device : str or torch.device
         Device for prediction.
 
@@ -86,7 +97,9 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     Raises
     ------
     TypeError, UserError
-        An argument is wrong; there is no checkpoint, as for `find_model`; or it cannot be read.
+        An argument is wrong; there is no checkpoint, as for `find_model`; or it cannot be read;
+        ``ensemble.mismatch``: the models of an ensemble differ in their channels, dimensions,
+        classes, voxel size, or steps after the network.
 
     Examples
     --------
@@ -101,19 +114,49 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     from singula.training.device import torch_device
 
     target = torch_device(device)
-    path = user_path(run_or_checkpoint, "run_or_checkpoint")
+    if not isinstance(run_or_checkpoint, Sequence) or isinstance(run_or_checkpoint, str):
+        given: Sequence[Path] = [user_path(run_or_checkpoint, "run_or_checkpoint")]
+    else:
+        given = items(run_or_checkpoint, "run_or_checkpoint", user_path)
+    if not given:
+        raise UserError(
+            "run_or_checkpoint: got an empty sequence, expected at least one model",
+            "give the folder of a run or a checkpoint",
+            "model.none",
+        )
+    with captured_messages() as notices:
+        read = [_read_member(path, notices) for path in given]
+        members = ensemble_members([member for member, _ in read])
+    if len(members) == 1:
+        notices += [*read[0][1], *threshold_lines(members[0].config)]
+        return _model(members[0], target, notices)
+    config, lines = ensemble_config(members)
+    first, *others = (_model(member, target, ()) for member in members)
+    notices.append(f"ensemble of {len(members)} models: the mean of their maps is used")
+    return replace(
+        first,
+        config=config,
+        notices=(*notices, *lines, *threshold_lines(config)),
+        objects=mean_objects([model.objects for model in (first, *others)]),
+        others=tuple(others),
+    )
+
+
+def _read_member(path: Path, notices: list[str]) -> tuple[Member, list[str]]:
+    """Read a checkpoint, add its origin to `notices`, and return it with other notices."""
     file = find_model(path)
     built_in = next((m for m in built_in_models().values() if m.checkpoint == file), None)
-    with captured_messages() as notices:
-        checkpoint = load_checkpoint(file, report=True)
-        config = trained_config(checkpoint)
-        config, tuned = apply_tuned(config, checkpoint.description, always=True)
-        notices += tuned
-        checkpoint = with_statistics(config, checkpoint)
-    notices += threshold_lines(config)
     if built_in is not None:
-        notices = [f"model {built_in.name}: {built_in.origin}", *notices]
-    predictor, normalizer = predictor_from(config, checkpoint, target)
+        notices.append(f"model {built_in.name}: {built_in.origin}")
+    checkpoint = load_checkpoint(file, report=True)
+    config = trained_config(checkpoint)
+    config, tuned = apply_tuned(config, checkpoint.description, always=True)
+    return Member(config, with_statistics(config, checkpoint)), tuned
+
+
+def _model(member: Member, device: torch.device, notices: Sequence[str]) -> Model:
+    config, checkpoint = member.config, member.checkpoint
+    predictor, normalizer = predictor_from(config, checkpoint, device)
     stored = checkpoint.description.get("reference")
     reference = Reference.from_dict(stored) if stored else None
     reader = reader_for(config, "TEST", reference)

@@ -28,6 +28,7 @@ from singula.pipeline.postprocess import (
 from singula.pipeline.predict_image import predict_maps
 from singula.pipeline.readers import Reader
 from singula.prediction import Predictor
+from singula.prediction.ensemble import mean_maps
 from singula.representations.decoders import Decoded, DecodeSettings, decode, warn_of_unused
 from singula.util.arguments import as_array, choice, flag, integer, items, label_image
 from singula.util.format import counted, show
@@ -62,6 +63,8 @@ class Model:
         File of the checkpoint.
     objects : TrainedObjects
         Sizes of the objects and voxels of the training images.
+    others : tuple of Model
+        Other models of an ensemble: their maps are averaged with the maps of this network.
 
     Examples
     --------
@@ -85,6 +88,7 @@ class Model:
     notices: tuple[str, ...] = ()
     checkpoint: Path | None = None
     objects: TrainedObjects = UNKNOWN_OBJECTS
+    others: tuple[Model, ...] = ()
 
     @property
     def ndim(self) -> int:
@@ -138,16 +142,30 @@ class Model:
         factors = self.factors(scale)
         if factors is not None:
             image = resample(image, scaled_shape(image.shape[:-1], factors))
+        if self.others:
+            members = (self, *self.others)
+            maps = mean_maps(
+                partial(member._network_maps, image, augment, class_probabilities=True)
+                for member in members
+            )
+        else:
+            maps = self._network_maps(image, augment)
+        return filter_maps(maps, self.post, None)
+
+    def _network_maps(
+        self, image: Array, augment: bool | None, *, class_probabilities: bool = False
+    ) -> dict[str, Array]:
+        """Return the maps of this network alone, before the filters."""
         if self.reader.steps is not None:
             image = preprocess(image, self.reader.steps)
-        maps = predict_maps(
+        return predict_maps(
             self.config,
             self.predictor,
             self.normalizer,
             image,
             augment=augment,
+            class_probabilities=class_probabilities,
         )
-        return filter_maps(maps, self.post, None)
 
     def predict(
         self,

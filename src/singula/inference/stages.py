@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.inference.model import Model
-from singula.inference.scale import Factors
+from singula.inference.scale import Factors, scaled_shape
 from singula.io.advice import advice_for
 from singula.io.axes import TIME_POINTS
 from singula.io.formats.table import stem_of
@@ -28,11 +28,14 @@ from singula.io.write import write_csv, write_tiff
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import overlap, winning_classes
 from singula.pipeline import from_config
-from singula.pipeline.memory import needed_memory
+from singula.pipeline.ensemble import Member
+from singula.pipeline.memory import ensemble_bytes, needed_memory
+from singula.pipeline.normalization import with_statistics
 from singula.pipeline.results import with_classes
 from singula.pipeline.score import AXES
+from singula.training.checkpoint import load_checkpoint
 from singula.util.format import counted
-from singula.util.messages import is_new
+from singula.util.messages import captured_messages, is_new
 
 if TYPE_CHECKING:
     from singula.blocks.runner import Runner
@@ -185,6 +188,10 @@ class PredictionStages:
                 needed = needed_memory(
                     self.model.config, self.model.reader, pair, self.options.factors
                 )
+                if self.model.others:
+                    shape = self.model.reader.shape(pair.image, pair.arrays)
+                    shape = scaled_shape(shape, self.options.factors or (1,) * len(shape))
+                    needed += ensemble_bytes(self.model.config, shape)
         in_blocks = self.options.dask is not None or needed > memory
         return PredictTask(pair, number, self.count, title, needed, in_blocks, is_finished)
 
@@ -251,19 +258,33 @@ def _predict_blocks(model: Model, pair: Pair, target: Path, options: PredictOpti
     from singula.pipeline.blocks.predict_file import predict_alone
 
     if model.checkpoint is None:
-        raise UserError(
-            f"{pair.image}: got a model without a file, expected a checkpoint for other processes",
-            "load the model with singula.load",
-            "model.no_file",
-        )
+        raise _no_file(pair.image)
     config, sizes = model.config, options.sizes
+    others = [_member(other) for other in model.others]
     if sizes.spacing is not None:
         config = config.replaced({"DATA.TEST.RESOLUTION": sizes.spacing})
     return predict_alone(
         config, model.checkpoint, pair, target, device_of(model),
         tables=options.tables, augment=options.augment, dask=options.dask, runner=options.runner,
-        unit=sizes.unit,
+        unit=sizes.unit, others=others,
     )  # fmt: skip
+
+
+def _no_file(name: object) -> UserError:
+    return UserError(
+        f"{name}: got a model without a file, expected a checkpoint for other processes",
+        "load the model with singula.load",
+        "model.no_file",
+    )
+
+
+def _member(model: Model) -> Member:
+    """Return a model of an ensemble for other processes, which load it from its file."""
+    if model.checkpoint is None:
+        raise _no_file("model of an ensemble")
+    with captured_messages():  # `load` returned them
+        checkpoint = with_statistics(model.config, load_checkpoint(model.checkpoint))
+    return Member(model.config, checkpoint)
 
 
 def _write_instances(

@@ -56,6 +56,21 @@ def whole_image_bytes(config: Config, shape: Sequence[int], itemsize: int) -> in
     return prod(shape) * pixel
 
 
+def ensemble_bytes(config: Config, shape: Sequence[int]) -> int:
+    """Return the additional bytes of the mean of maps, while another model predicts the image.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the models.
+    shape : sequence of int
+        Spatial shape of the image.
+    """
+    classes = from_config.n_classes(config)
+    values = len(from_config.channel_names(config)) + 2 * classes  # of the mean and of the model
+    return 4 * prod(shape) * values
+
+
 def box_bytes(config: Config, shape: Sequence[int]) -> int:
     """Return the bytes per pixel to decode a box of an image of this spatial shape."""
     return map_bytes(config, shape) + _BOX

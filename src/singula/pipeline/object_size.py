@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,25 @@ class TrainedObjects:
 
 
 UNKNOWN_OBJECTS = TrainedObjects()
+
+
+def mean_objects(models: Sequence[TrainedObjects]) -> TrainedObjects:
+    """Return the mean object size of several models with the same voxel size.
+
+    Parameters
+    ----------
+    models : sequence of TrainedObjects
+        Sizes of each model; the range of the result contains all of their ranges.
+    """
+    sizes = [model.size for model in models]
+    ranges = [model.range for model in models]
+    size, limits = None, None
+    if all(sizes):
+        size = tuple(float(np.mean(axis)) for axis in zip(*filter(None, sizes), strict=True))
+    if all(ranges):
+        low, high = zip(*filter(None, ranges), strict=True)
+        limits = min(low), max(high)
+    return replace(models[0], size=size, range=limits)
 
 
 class ObjectSizes:

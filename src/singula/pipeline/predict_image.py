@@ -35,6 +35,7 @@ def predict_maps(
     augment: bool | None = None,
     whole: bool = False,
     patches: PatchScores | None = None,
+    class_probabilities: bool = False,
 ) -> dict[str, npt.NDArray[Any]]:
     """Predict the maps of an image.
 
@@ -57,6 +58,8 @@ def predict_maps(
     patches : PatchScores, optional
         Receives the values of each patch. The patches are predicted in addition, unless they are
         the tiles of the image.
+    class_probabilities : bool
+        As for `PredictSettings`.
 
     Returns
     -------
@@ -79,6 +82,7 @@ def predict_maps(
             memory=free_gpu_memory(predictor.device),
             halvings=halvings,
         )
+        settings = replace(settings, class_probabilities=class_probabilities)
         if not whole:
             return settings
         multiple = from_config.tile_plan(config, from_config.model_settings(config)).multiple

@@ -42,6 +42,8 @@ class PredictSettings:
         Store probabilities in float16: half the memory, exact within 1e-3. Distances are float32.
     median_padding : bool
         Pad the image with the median of each channel instead of mirroring it.
+    class_probabilities : bool
+        Return the probabilities of all classes instead of the most probable class.
     """
 
     plan: TilePlan | AlignedTiles
@@ -49,6 +51,7 @@ class PredictSettings:
     augment: bool = False
     half: bool = False
     median_padding: bool = False
+    class_probabilities: bool = False
 
 
 def whole_plan(shape: Sequence[int], multiple: tuple[int, ...]) -> TilePlan:
@@ -151,7 +154,8 @@ class Predictor:
         -------
         dict of str to ndarray
             float32 (probabilities float16 with `half`); with a class head also ``class``, the most
-            probable class (uint8 or uint16).
+            probable class (uint8 or uint16). With `class_probabilities`, its last axis has the
+            probability of each class (float32).
         """
         cut = patch_reader(image, settings.plan.patch, median=settings.median_padding)
         return self.predict_patches(cut, image.shape[:-1], scaling, settings, on_tile)
@@ -174,7 +178,7 @@ class Predictor:
             Spatial shape of the image.
         """
         plan = settings.plan
-        maps = _Maps(shape, self.outputs, self.n_classes, half=settings.half)
+        maps = _Maps(shape, self.outputs, self.n_classes, settings)
         canvas = _Canvas(maps, plan) if isinstance(plan, TilePlan) else None
 
         def keep(tile: Tile, values: FloatArray) -> None:
@@ -253,6 +257,11 @@ def patch_reader(image: npt.NDArray[Any], patch: Sequence[int], *, median: bool)
     return lambda start: read_patch(image, start, patch, fill)
 
 
+def class_dtype(n_classes: int) -> type[np.unsignedinteger[Any]]:
+    """Return the data type of the map of the most probable class."""
+    return np.uint8 if n_classes <= 256 else np.uint16
+
+
 def _fetch_async(values: Tensor) -> Callable[[], FloatArray]:
     """Start to copy values from a GPU; the returned function waits for the copy."""
     if values.device.type != "cuda":
@@ -283,23 +292,33 @@ class _Maps:
     """
 
     def __init__(
-        self, shape: Sequence[int], outputs: Sequence[Output], n_classes: int, *, half: bool
+        self,
+        shape: Sequence[int],
+        outputs: Sequence[Output],
+        n_classes: int,
+        settings: PredictSettings,
     ) -> None:
         self.shape, self.width = tuple(shape), len(outputs) + n_classes
+        self.class_probabilities = settings.class_probabilities
         self.by_name: dict[str, FloatArray] = {}
         for output in outputs:
-            short = half and output.activation == "sigmoid"
+            short = settings.half and output.activation == "sigmoid"
             self.by_name[output.name] = np.zeros(shape, np.float16 if short else np.float32)
         self._channels = list(self.by_name.values())
-        if n_classes:
-            self.by_name["class"] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)
+        if n_classes and self.class_probabilities:
+            self.by_name["class"] = np.zeros((*shape, n_classes), np.float32)
+        elif n_classes:
+            self.by_name["class"] = np.zeros(shape, class_dtype(n_classes))
 
     def put(self, place: tuple[slice, ...], values: FloatArray) -> None:
         """Store the final values (width, …) of a part of the image."""
         for channel, plane in zip(self._channels, values, strict=False):
             channel[place] = plane
         if "class" in self.by_name:
-            self.by_name["class"][place] = values[len(self._channels) :].argmax(0)
+            classes = values[len(self._channels) :]
+            self.by_name["class"][place] = (
+                np.moveaxis(classes, 0, -1) if self.class_probabilities else classes.argmax(0)
+            )
 
 
 class _Canvas:

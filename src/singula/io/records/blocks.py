@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from singula.io.records.base import Count, Finite, NotNaN, Positive, StoredRecord
+from singula.io.records.base import Count, Finite, NotNaN, Part, Positive, StoredRecord
 from singula.io.records.results import ImageResult
 
 Sides = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=3)]
@@ -18,6 +18,24 @@ StoredPlace = (
     | _FirstPlace
 )
 """The fields of an `ArrayPlace`; plans of earlier versions lack the last ones."""
+
+
+class MemberNote(Part):
+    """Another model of an ensemble that predicts the blocks.
+
+    Attributes
+    ----------
+    checkpoint : str
+        File of the weights.
+    config : str
+        Its configuration, as YAML.
+    halo : tuple of int
+        Pixels around a block that are predicted with it.
+    """
+
+    checkpoint: str
+    config: str
+    halo: tuple[Count, ...]
 
 
 class PlanNote(StoredRecord):
@@ -51,6 +69,8 @@ class PlanNote(StoredRecord):
         Hashes of the files, weights and settings of the maps, and of all other results.
     additional_columns : bool
         Measure the axis ratio and the intensities of the instances.
+    others : tuple of MemberNote
+        Other models of an ensemble.
     """
 
     name: str
@@ -74,6 +94,7 @@ class PlanNote(StoredRecord):
     maps_key: str
     key: str
     additional_columns: bool = False
+    others: tuple[MemberNote, ...] = ()
 
 
 class DeviceNote(StoredRecord):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from singula.data.normalize import Scaling
     from singula.prediction import BlockPredictor
     from singula.prediction.blocks import ConstantKey
+    from singula.prediction.ensemble import EnsembleBlockPredictor
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
@@ -39,6 +41,25 @@ LEVELS, RECOUNT = "levels", "recount"
 """Names of a phase, and of the note that requires the histograms of maps to be counted again."""
 SEEDS, FLOODED = "seeds.zarr", "flooded.zarr"
 REPAIRED, GROWN = "repaired.zarr", "grown.zarr"
+
+
+@dataclass(frozen=True)
+class BlockMember:
+    """One of the models that predict the blocks.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        File of the weights.
+    config : Config
+        Configuration of the prediction.
+    halo : tuple of int
+        Pixels around a block that are predicted with it.
+    """
+
+    checkpoint: Path
+    config: Config
+    halo: tuple[int, ...]
 
 
 class BlockContext:
@@ -53,7 +74,7 @@ class BlockContext:
 
     Attributes
     ----------
-    predictor : BlockPredictor, optional
+    predictor : BlockPredictor or EnsembleBlockPredictor, optional
         The network, once it is loaded.
     constant_blocks : dict
         Box and record of one block with stored maps for each kind of constant block.
@@ -63,7 +84,7 @@ class BlockContext:
         self.job, self.spec, self.grid = job, spec, spec.grid
         self.shape = spec.shape
         self._layers: dict[str, BlockArray] = {}
-        self.predictor: BlockPredictor | None = None
+        self.predictor: BlockPredictor | EnsembleBlockPredictor | None = None
         self.constant_blocks: dict[ConstantKey, tuple[Box, Mapping[str, Array]]] = {}
 
     @cached_property
@@ -72,6 +93,21 @@ class BlockContext:
         from singula.config.load import config_from_text
 
         return config_from_text(self.spec.config, f"{self.job.path}: the stored configuration")
+
+    @cached_property
+    def members(self) -> tuple[BlockMember, ...]:
+        """Models whose maps are averaged; the first is that of the configuration."""
+        from singula.config.load import config_from_text
+
+        others = [
+            BlockMember(
+                Path(member.checkpoint),
+                config_from_text(member.config, member.checkpoint),
+                member.halo,
+            )
+            for member in self.spec.others
+        ]
+        return (BlockMember(Path(self.spec.checkpoint), self.config, self.spec.halo), *others)
 
     @cached_property
     def post(self) -> PostSettings:
@@ -245,16 +281,20 @@ class BlockContext:
         labels: Array = self.job.open_table(phase, name)[values]
         return labels
 
-    @cached_property
-    def scaling(self) -> Scaling | None:
-        """Scaling of the image from the statistics of all blocks; None if not yet computed."""
+    def scaling(self, number: int = 0) -> Scaling | None:
+        """Return the scaling of the image for a model; None if it is not yet computed."""
         from singula.data.normalize import Scaling
 
-        note = self.job.find_note("scaling", ScalingNote)
+        note = self.job.find_note(scaling_note(number), ScalingNote)
         if note is None:
             return None
         names = ("low", "high", "shift", "scale")
         return Scaling(**{name: np.array(getattr(note, name), np.float64) for name in names})
+
+
+def scaling_note(number: int) -> str:
+    """Return the name of the note with the scaling of the image for a model, from 0."""
+    return "scaling" if number == 0 else f"scaling_{number}"
 
 
 def block_context(folder: Path) -> BlockContext:

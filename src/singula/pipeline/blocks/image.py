@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from math import log
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from singula.pipeline.blocks.context import (
     SEEDS,
     BlockContext,
     block_context,
+    scaling_note,
 )
 from singula.pipeline.blocks.halo import measure_halo
 from singula.pipeline.blocks.job_spec import JobSpec
@@ -131,41 +133,47 @@ class BlockImage:
 
     # Maps
 
-    def predict(self, normalizer: Normalizer) -> None:
-        """Predict and store the maps of all blocks."""
+    def predict(self, normalizers: Sequence[Normalizer]) -> None:
+        """Predict and store the maps of all blocks.
+
+        Parameters
+        ----------
+        normalizers : sequence of Normalizer
+            Normalization of each model.
+        """
         start = time.perf_counter()
-        if not self.job.has_note("scaling"):
-            self._store_scaling(normalizer)
+        if not self.job.has_note(scaling_note(len(normalizers) - 1)):
+            self._store_scaling(normalizers)
         if not Path(self.spec.maps).is_dir() or not self.job.done("maps"):
             self._create_maps()
         self.run_phase("maps", tasks.predict_maps)
         self.clock("prediction", start)
 
-    def _store_scaling(self, normalizer: Normalizer) -> None:
-        """Store the scaling; count the values of the image if the normalization requires it."""
+    def _store_scaling(self, normalizers: Sequence[Normalizer]) -> None:
+        """Store the scaling; count the values of the image if a normalization requires it."""
         image, config = self.context.image, self.context.config
         for line in constant_image_notices(self.spec.image, LazyArray.of(image)):
             _log.warning(line)
         median = config.DATA.TEST.MEDIAN_PADDING
-        floats = image.dtype.kind == "f" and normalizer.kind == "div"
-        statistics, maxima = Statistics(normalizer.clip), [-np.inf]
-        if normalizer.wants_values or median or floats:
+        floats = image.dtype.kind == "f" and any(n.kind == "div" for n in normalizers)
+        counts, maxima = Statistics((50.0, 50.0)), [-np.inf]
+        if median or floats or any(n.wants_values for n in normalizers):
             self.run_phase("values", tasks.count_values)
             for record in self.records("values"):
                 maxima.append(float(record["largest"]))
-                statistics.add_arrays(record)
+                counts.add_arrays(record)
         if median:
-            median_statistics = Statistics((50.0, 50.0))
-            median_statistics.counts = statistics.counts
-            median_statistics.samples = statistics.samples
-            medians = [float(v) for v in median_statistics.summary()["low"]]
+            medians = [float(v) for v in counts.summary()["low"]]
             self.job.write_note("fill", FillNote(values=medians))
-        scaling = normalizer.scaling_from(
-            image.dtype, image.channels, statistics, lambda: max(maxima)
-        )
-        names = ("low", "high", "shift", "scale")
-        values = {n: getattr(scaling, n).tolist() for n in names}
-        self.job.write_note("scaling", ScalingNote(**values))
+        for number, normalizer in enumerate(normalizers):
+            statistics = copy(counts)
+            statistics.clip = normalizer.clip
+            scaling = normalizer.scaling_from(
+                image.dtype, image.channels, statistics, lambda: max(maxima)
+            )
+            names = ("low", "high", "shift", "scale")
+            values = {n: getattr(scaling, n).tolist() for n in names}
+            self.job.write_note(scaling_note(number), ScalingNote(**values))
 
     def _create_maps(self) -> None:
         context = self.context

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from singula.pipeline.checkpoints import predictor_from
 from singula.pipeline.normalization import with_statistics
 from singula.prediction import BlockPredictor, block_halo, block_plan, max_tile_pixels
 from singula.prediction.blocks import TOO_LITTLE_MEMORY
+from singula.prediction.ensemble import EnsembleBlockPredictor
 from singula.prediction.tile_plan import max_large_tile_pixels, pixels_within, reduced_halos
 from singula.training.checkpoint import load_checkpoint
 from singula.training.device import free_gpu_memory, use_cores
@@ -30,37 +30,43 @@ DEVICE = "device"
 """Name of the note with the device of the run."""
 
 
-def block_predictor(context: BlockContext) -> BlockPredictor:
-    """Return the network on the device of this process, loaded once per context."""
-    if context.predictor is not None:
-        return context.predictor
-    config = context.config
+def block_predictor(context: BlockContext) -> BlockPredictor | EnsembleBlockPredictor:
+    """Return the network or networks on the device of this process, loaded once per context."""
+    if context.predictor is None:
+        members = [_block_predictor(context, number) for number in range(len(context.members))]
+        context.predictor = members[0] if len(members) == 1 else EnsembleBlockPredictor(members)
+    return context.predictor
+
+
+def _block_predictor(context: BlockContext, number: int) -> BlockPredictor:
+    """Return the network of one of the models."""
+    member = context.members[number]
+    config = member.config
     note = context.job.find_note(DEVICE, DeviceNote)
     name = "cpu" if note is None else note.name
     device = torch.device(name)
     if device.type == "cpu":
-        use_cores(config.SYSTEM.NUM_CPUS)
-    path = Path(context.spec.checkpoint)
+        use_cores(context.config.SYSTEM.NUM_CPUS)
     with captured_messages():  # the main process logs them
-        checkpoint = with_statistics(config, load_checkpoint(path))
+        checkpoint = with_statistics(config, load_checkpoint(member.checkpoint))
         predictor, _ = predictor_from(config, checkpoint, device)
-    if context.scaling is None:
+    scaling = context.scaling(number)
+    if scaling is None:
         raise RuntimeError("the scaling is not stored yet")
     outside = context.job.find_note("fill", FillNote)
     fill = None if outside is None else np.array(outside.values, np.float64)
     settings = from_config.predict_settings(config, context.shape)
+    settings = replace(settings, class_probabilities=len(context.members) > 1)
     limits = max_pixels_of_tile(config, device, context.spec.network)
-    halo = context.spec.halo
     min_shape = from_config.patch_of_tiles(config)
     reach = receptive_radius(from_config.model_settings(config)) or ()
-    plan = block_plan(context.shape, settings, halo, reach, min_shape, *limits)
-    context.predictor = BlockPredictor(
-        predictor, plan, context.image.read, context.scaling, settings, fill
-    )
-    return context.predictor
+    plan = block_plan(context.shape, settings, member.halo, reach, min_shape, *limits)
+    return BlockPredictor(predictor, plan, context.image.read, scaling, settings, fill)
 
 
-def with_wider_halo(context: BlockContext, core: Box) -> BlockPredictor | None:
+def with_wider_halo(
+    context: BlockContext, core: Box
+) -> BlockPredictor | EnsembleBlockPredictor | None:
     """Return the network with the widest halo with which it predicts a box in one tile.
 
     Parameters
@@ -72,12 +78,25 @@ def with_wider_halo(context: BlockContext, core: Box) -> BlockPredictor | None:
 
     Returns
     -------
-    BlockPredictor or None
+    BlockPredictor, EnsembleBlockPredictor or None
         None if no tile with a wider halo fits into memory.
     """
     usual = block_predictor(context)
+    if isinstance(usual, BlockPredictor):
+        return _with_wider_halo(context, usual, context.config, core)
+    pairs = zip(usual.members, context.members, strict=True)
+    wider = [_with_wider_halo(context, one, member.config, core) for one, member in pairs]
+    if all(member is None for member in wider):
+        return None
+    pairs_of_halos = zip(wider, usual.members, strict=True)
+    return EnsembleBlockPredictor([after or before for after, before in pairs_of_halos])
+
+
+def _with_wider_halo(
+    context: BlockContext, usual: BlockPredictor, config: Config, core: Box
+) -> BlockPredictor | None:
     device, memory = usual.predictor.device, context.spec.network
-    _, max_pixels = max_pixels_of_tile(context.config, device, memory)
+    _, max_pixels = max_pixels_of_tile(config, device, memory)
     for halo in reduced_halos(usual.plan.margin, usual.plan.reach, usual.plan.multiple):
         if all(h <= u for h, u in zip(halo, usual.plan.halo, strict=True)):
             return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from singula.blocks.runner import Runner
@@ -13,6 +15,7 @@ from singula.io.atomic import make_folder, write_error
 from singula.io.pairing import Pair
 from singula.io.run_folder import ResultsTree
 from singula.pipeline.blocks.test import BlockTest
+from singula.pipeline.ensemble import Member
 from singula.training.device import Device
 
 _POST = "TEST.POST_PROCESSING"
@@ -26,6 +29,7 @@ def predict_alone(
     device: Device,
     *,
     tables: bool,
+    others: Sequence[Member] = (),
     augment: bool | None = None,
     dask: str | None = None,
     runner: Runner | None = None,
@@ -50,6 +54,8 @@ def predict_alone(
         Device of the network.
     tables : bool
         Also write the measurements, as ``NAME_stats.csv``.
+    others : sequence of Member
+        Other models, whose maps are averaged with those of `checkpoint`.
     augment : bool, optional
         Use test-time augmentation. Default: as configured.
     dask : str, optional
@@ -70,7 +76,8 @@ def predict_alone(
         ``chunks.preprocessing``: the model preprocesses whole images. ``chunks.failed``: the
         prediction fails.
     """
-    if config.DATA.PREPROCESS.TEST:
+    configs = [config, *(member.config for member in others)]
+    if any(one.DATA.PREPROCESS.TEST for one in configs):
         raise UserError(
             f"{pair.image}: got an image larger than the memory, expected a smaller one "
             "(this model preprocesses whole images)",
@@ -92,6 +99,9 @@ def predict_alone(
             .MEASURE_PROPERTIES.ENABLE,
         }
     )  # fmt: skip
+    if augment is not None:
+        view = {"TEST.AUGMENTATION": augment}
+        others = [replace(m, config=m.config.replaced(view)) for m in others]
     run = BlockTest(
         config,
         tree,
@@ -101,6 +111,7 @@ def predict_alone(
         pairs=[pair],
         runner=runner,
         weights=checkpoint,
+        others=tuple(others),
         unit=unit,
         additional_columns=tables,
     )

@@ -20,8 +20,14 @@ from singula.errors import UserError
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.pairing import Pair
-from singula.io.records.blocks import DeviceNote, FinishedNote, RecountNote, StoredPlace
-from singula.pipeline.blocks.context import RECOUNT
+from singula.io.records.blocks import (
+    DeviceNote,
+    FinishedNote,
+    MemberNote,
+    RecountNote,
+    StoredPlace,
+)
+from singula.pipeline.blocks.context import RECOUNT, scaling_note
 from singula.pipeline.blocks.halo_error import HALO_ERROR, report_halo_error
 from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.job_spec import JobSpec
@@ -29,6 +35,7 @@ from singula.pipeline.blocks.memory import block_budget, block_shape
 from singula.pipeline.blocks.network import DEVICE, halo_notice, prediction_halo
 from singula.pipeline.blocks.tables import add_image, write_pyramids
 from singula.pipeline.checkpoints import find_checkpoint, network_from
+from singula.pipeline.ensemble import Member
 from singula.pipeline.map_cache import maps_fingerprint
 from singula.pipeline.memory import available_memory
 from singula.pipeline.progress import file_stamp, restore_result, result_of, settings_fingerprint
@@ -43,6 +50,7 @@ from singula.util.process import release_memory
 from singula.util.progress import log_progress, progress_bar
 
 if TYPE_CHECKING:
+    from singula.blocks.memory import Budget
     from singula.data.normalize import Normalizer
     from singula.pipeline.results import TestResults
     from singula.training.device import Device
@@ -71,6 +79,8 @@ class BlockTest(TestRun):
         Runner to use if the workers of `dask` have already started.
     weights : Path, optional
         File of the weights. Default: the checkpoint of the run.
+    others : tuple of Member
+        Other models, whose maps are averaged with those of the run.
     unit : str, optional
         Unit of the configured voxel size.
     additional_columns : bool
@@ -82,6 +92,7 @@ class BlockTest(TestRun):
     pairs: list[Pair] | None = None
     runner: Runner | None = None
     weights: Path | None = None
+    others: tuple[Member, ...] = ()
     unit: str | None = None
     additional_columns: bool = False
     _keys_of: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
@@ -108,11 +119,14 @@ class BlockTest(TestRun):
             raise RuntimeError("a test in blocks needs a checkpoint")
         if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:  # fail before the prediction
             block_decoder(self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
-        normalizer = network_from(self.config, checkpoint)[1]
+        members = [Member(self.config, checkpoint), *self.others]
+        normalizers = [network_from(m.config, m.checkpoint)[1] for m in members]
         self._keys_of = {pair.name: self._keys(pair, checkpoint) for pair in pairs}
-        return len(pairs), self._test(pairs, checkpoint, normalizer)
+        return len(pairs), self._test(pairs, checkpoint, normalizers)
 
-    def _test(self, pairs: list[Pair], checkpoint: Checkpoint, normalizer: Normalizer) -> Messages:
+    def _test(
+        self, pairs: list[Pair], checkpoint: Checkpoint, normalizers: list[Normalizer]
+    ) -> Messages:
         runner_context: AbstractContextManager[Runner] = (
             nullcontext(self.runner)
             if self.runner
@@ -120,7 +134,7 @@ class BlockTest(TestRun):
         )
         with runner_context as runner:
             for pair in pairs:
-                image = partial(self._image, pair, checkpoint, normalizer, runner)
+                image = partial(self._image, pair, checkpoint, normalizers, runner)
                 yield pair.name, self._attempt(pair.name, image)
 
     def _workers(self) -> int:
@@ -152,6 +166,8 @@ class BlockTest(TestRun):
         """Return the fingerprints of everything that the maps and the results depend on."""
         maps = [maps_fingerprint(self.config), checkpoint.fingerprint, file_stamp(pair.image)]
         maps.append(repr(_place(pair.arrays)))
+        for member in self.others:
+            maps += [maps_fingerprint(member.config), member.checkpoint.fingerprint]
         rest = [settings_fingerprint(self.config, None), self.inputs.stamp(pair)]
         rest += ["additional columns"] if self.additional_columns else []
         maps_key, key = (
@@ -164,7 +180,7 @@ class BlockTest(TestRun):
         self,
         pair: Pair,
         checkpoint: Checkpoint,
-        normalizer: Normalizer,
+        normalizers: list[Normalizer],
         runner: Runner,
         results: TestResults,
     ) -> str:
@@ -183,8 +199,8 @@ class BlockTest(TestRun):
                 f"{counted(count, 'block')} of {shape_text(spec.block)}"
             )
             self._report_halo(spec)
-            image.predict(normalizer)
-            if halo_notice(self.config, spec.shape, spec.block, spec.halo) is not None:
+            image.predict(normalizers)
+            if self._halo_notice(spec) is not None:
                 report_halo_error(image)
             note = FinishedNote()
             if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
@@ -202,10 +218,20 @@ class BlockTest(TestRun):
 
     def _report_halo(self, spec: JobSpec) -> None:
         """Warn once per run if the halo is smaller than the receptive field."""
-        notice = halo_notice(self.config, spec.shape, spec.block, spec.halo)
+        notice = self._halo_notice(spec)
         if notice is not None and not self._halo_reported:
             self._halo_reported = True
             _log.warning(f"  {notice}")
+
+    def _halo_notice(self, spec: JobSpec) -> str | None:
+        """Return the notice about the first model with a halo smaller than its receptive field."""
+        halos = [spec.halo, *(member.halo for member in spec.others)]
+        configs = [self.config, *(member.config for member in self.others)]
+        notices = (
+            halo_notice(config, spec.shape, spec.block, halo)
+            for config, halo in zip(configs, halos, strict=True)
+        )
+        return next((notice for notice in notices if notice is not None), None)
 
     def _job_spec(self, pair: Pair, checkpoint: Checkpoint) -> JobSpec:
         config, tree, inputs = self.config, self.tree, self.inputs
@@ -241,11 +267,24 @@ class BlockTest(TestRun):
             unit=image.unit,
             most=budget.max_pixels,
             network=budget.network,
-            halo=prediction_halo(config, shape, block, self.device.torch, budget.network),
+            halo=self._halo(config, shape, block, budget),
             maps_key=maps_key,
             key=key,
             additional_columns=self.additional_columns,
+            others=tuple(
+                MemberNote(
+                    checkpoint=str(member.checkpoint.path.absolute()),
+                    config=member.config.to_yaml(),
+                    halo=self._halo(member.config, shape, block, budget),
+                )
+                for member in self.others
+            ),
         )
+
+    def _halo(
+        self, config: Config, shape: tuple[int, ...], block: tuple[int, ...], budget: Budget
+    ) -> tuple[int, ...]:
+        return prediction_halo(config, shape, block, self.device.torch, budget.network)
 
     def _reuse_records(self, job: JobFolder, spec: JobSpec) -> JobSpec:
         """Delete outdated records, and return the specification with the blocks of the others."""
@@ -265,14 +304,16 @@ class BlockTest(TestRun):
             shutil.rmtree(job.path, ignore_errors=True)
             return spec
         if earlier.key != spec.key or self._is_result_missing(job, earlier):
-            job.delete_all_except(("maps", "values", "scaling", "fill", HALO_ERROR))
+            scalings = [scaling_note(number) for number in range(1 + len(spec.others))]
+            job.delete_all_except(("maps", "values", *scalings, "fill", HALO_ERROR))
             # The histograms depend on filters and masks, which may have changed.
             job.write_note(RECOUNT, RecountNote())
         done = len(job.done("maps"))
         _log.info(
             f"  {spec.name}: {done} of {counted(len(earlier.grid), 'block')} already predicted"
         )
-        return spec.model_copy(update={"block": earlier.block, "halo": earlier.halo})
+        stored = {"block": earlier.block, "halo": earlier.halo, "others": earlier.others}
+        return spec.model_copy(update=stored)
 
     def _is_result_missing(self, job: JobFolder, spec: JobSpec) -> bool:
         """Return True if the results of a finished image were moved or deleted."""
