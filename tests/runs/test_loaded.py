@@ -18,8 +18,7 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
 from singula.gui.retune import Retune
-from singula.inference import files, gather_images, plan_predictions, predict_files
-from singula.inference.model import find_model
+from singula.inference import files, find_model, gather_images, plan_predictions, predict_files
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.measure import additional_columns, measure_instances

@@ -47,7 +47,13 @@ def predict(
             "--augment/--no-augment", help="Average over flips and rotations [as in the run]."
         ),
     ] = None,
-    tables: Annotated[bool, typer.Option("--tables", help="Write measurements as CSV.")] = False,
+    tables: Annotated[
+        bool, typer.Option("--tables/--no-tables", help="Write measurements as CSV.")
+    ] = True,
+    overlay: Annotated[
+        bool,
+        typer.Option("--overlay/--no-overlay", help="Write the outlines over the image as PNG."),
+    ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Skip images that are already predicted.")
     ] = False,
@@ -155,6 +161,7 @@ def predict(
             frames=time_points,
             channel=channel or "",
             tables=tables,
+            overlays=overlay,
             overwrite=overwrite or resume,
             external_files=external_files,
         )
@@ -164,6 +171,7 @@ def predict(
             output,
             augment=augment,
             tables=tables,
+            overlays=overlay,
             resume=resume,
             dask=dask,
             spacing=sizes,

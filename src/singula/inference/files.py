@@ -46,6 +46,7 @@ def predict_files(
     *,
     augment: bool | None,
     tables: bool,
+    overlays: bool = False,
     resume: bool,
     dask: str | None = None,
     spacing: tuple[float, ...] | None = None,
@@ -68,6 +69,8 @@ def predict_files(
         Average over mirrored and rotated views; as configured by default.
     tables : bool
         Write the measurements as ``<name>_stats.csv``, too.
+    overlays : bool
+        Write the outlines of the instances over the image as ``<name>_overlay.png``, too.
     resume : bool
         Skip images whose instances have been written.
     dask : str, optional
@@ -100,6 +103,7 @@ def predict_files(
     output = user_path(output, "output")
     augment = None if augment is None else flag(augment, "augment")
     tables, resume = flag(tables, "tables"), flag(resume, "resume")
+    overlays = flag(overlays, "overlays")
     dask = None if dask is None else text(dask, "dask")
     unit = None if unit is None else text(unit, "unit")
     if spacing is not None:
@@ -122,7 +126,7 @@ def predict_files(
     sizes = VoxelSizes(spacing, unit, resampled=factors is not None)
     locks = hold(output_locks(output), "predict")
     with locks, messages_once(), _workers(model, dask) as runner:
-        options = PredictOptions(augment, tables, resume, dask, runner, sizes, factors)
+        options = PredictOptions(augment, tables, overlays, resume, dask, runner, sizes, factors)
         return _predict_all(PredictionStages(model, output, len(images), options), images)
 
 

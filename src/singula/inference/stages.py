@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.inference.model import Model
+from singula.inference.overlay import write_outlines, write_outlines_of_files
 from singula.inference.scale import Factors, scaled_shape
 from singula.io.advice import advice_for
 from singula.io.axes import TIME_POINTS
 from singula.io.formats.table import stem_of
 from singula.io.geometry import geometry
 from singula.io.image import Image, resized_spacing
+from singula.io.lazy import open_labels
 from singula.io.lazy_array import constant_image_notices
 from singula.io.pairing import Pair
 from singula.io.read import file_notes, image_layout, read_header, read_image
@@ -95,7 +97,7 @@ class PredictOptions:
 
     Parameters
     ----------
-    augment, tables, resume, dask
+    augment, tables, overlays, resume, dask
         As for `predict_files`.
     runner : Runner, optional
         Workers of ``--dask``.
@@ -107,6 +109,7 @@ class PredictOptions:
 
     augment: bool | None
     tables: bool
+    overlays: bool
     resume: bool
     dask: str | None
     runner: Runner | None
@@ -240,18 +243,35 @@ class PredictionStages:
             return
         target, other = self._target(task.pair), self._large(task.pair)
         if isinstance(predicted, int):
-            count, other = predicted, target
+            count, target, other = predicted, other, target
+            self._draw_large(task.pair, target)
         else:
             count = _write_instances(self.model, *predicted, target, self.options)
         _log.info(f"{task.step}: {counted(count, 'instance')}")
         if other.exists():  # it may be the only copy of another result
             _log.warning(f"  {other} is the result of an earlier prediction")
 
+    def _draw_large(self, pair: Pair, target: Path) -> None:
+        """Draw the instances of an image in blocks."""
+        if not self.options.overlays:
+            return
+        model, classes = self.model, bool(self.model.reader.n_classes)
+        write_outlines_of_files(
+            overlay_file(target),
+            model.reader.open_image(pair.image, pair.arrays),
+            open_labels(target, model.ndim, classes),
+        )
+
     def _target(self, pair: Pair) -> Path:
         return self.output / f"{pair.name}.tif"
 
     def _large(self, pair: Pair) -> Path:
         return self.output / f"{pair.name}.zarr"
+
+
+def overlay_file(target: Path) -> Path:
+    """Return the file of the picture that belongs to a label image."""
+    return target.with_name(f"{target.stem}_overlay.png")
 
 
 def _predict_blocks(model: Model, pair: Pair, target: Path, options: PredictOptions) -> int:
@@ -315,6 +335,9 @@ def _write_instances(
         if classes is not None:
             table = with_classes(table, *classes)
         write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
+    if options.overlays:
+        write_outlines(overlay_file(target), image.array, labels)
+    # Write the label image last: --resume skips images whose label image exists.
     write_tiff(target, stored, axes, image.spacing, image.unit)
     return count_instances(labels)
 

@@ -69,6 +69,7 @@ def plan_predictions(
     frames: Frames = None,
     channel: str = "",
     tables: bool = False,
+    overlays: bool = False,
     overwrite: bool = True,
     external_files: bool = False,
 ) -> list[Pair]:
@@ -95,6 +96,8 @@ def plan_predictions(
         configuration of the model, or all channels.
     tables : bool
         ``<name>_stats.csv`` will be written, too.
+    overlays : bool
+        ``<name>_overlay.png`` will be written, too.
     overwrite : bool
         Existing results may be replaced or skipped.
     external_files : bool
@@ -127,6 +130,7 @@ def plan_predictions(
         choice(frames, "frames", ("all",))
     tables, overwrite = flag(tables, "tables"), flag(overwrite, "overwrite")
     external_files = flag(external_files, "external_files")
+    overlays = flag(overlays, "overlays")
     if array and files and not any(is_container(path) for path in files):
         raise UserError(
             f"--array: got {array!r} for {files[0].name}, expected a Zarr, HDF5 or N5 file",
@@ -142,7 +146,8 @@ def plan_predictions(
         channel=channel or configured.channel,
     )
     tasks = [task for path in files for task in _tasks(path, place, series, frames)]
-    _check_targets(tasks, files, output, tables=tables, overwrite=overwrite)
+    ends = ("_stats.csv",) * tables + ("_overlay.png",) * overlays
+    _check_targets(tasks, files, output, ends, overwrite=overwrite)
     return tasks
 
 
@@ -184,7 +189,12 @@ def _frame_tasks(pair: Pair, place: ArrayPlace, frames: Frames) -> list[Pair]:
 
 
 def _check_targets(
-    tasks: Sequence[Pair], files: Sequence[Path], output: Path, *, tables: bool, overwrite: bool
+    tasks: Sequence[Pair],
+    files: Sequence[Path],
+    output: Path,
+    ends: Sequence[str],
+    *,
+    overwrite: bool,
 ) -> None:
     """Raise an error if results would replace each other, an input, or an existing file."""
     names: dict[str, Path] = {}
@@ -198,7 +208,7 @@ def _check_targets(
             )
         names[task.name] = task.image
     inputs = {file.resolve(): file for file in files}
-    targets = [output / f"{name}{end}" for name in names for end in (".tif", ".zarr")]
+    targets = [output / f"{name}{end}" for name in names for end in (".tif", ".zarr", *ends)]
     for target in targets:
         if target.resolve() in inputs:
             raise UserError(
@@ -206,8 +216,6 @@ def _check_targets(
                 "choose another folder with -o",
                 "predict.overwrites_input",
             )
-    if tables:
-        targets += [output / f"{name}_stats.csv" for name in names]
     present = [target for target in targets if target.exists()]
     if present and not overwrite:
         more = f" and {len(present) - 1} more" if present[1:] else ""

@@ -115,23 +115,43 @@ def downsample_image(plane: npt.NDArray[Any], max_side: int) -> npt.NDArray[Any]
     max_side : int
         Maximum side of the result in pixels.
     """
-    step = -(-max(plane.shape[:2]) // max_side)
-    height, width = (size // step for size in plane.shape[:2])
-    if step == 1 or not height or not width:
-        return plane
-    whole = plane[: height * step, : width * step]
-    squares = whole.reshape(height, step, width, step, plane.shape[2])
-    mean: npt.NDArray[Any] = squares.mean(axis=(1, 3), dtype=np.float64)
-    return mean
+    return average_squares(plane, square_side(plane.shape, max_side))
 
 
 def downsample_labels(labels: npt.NDArray[Any], max_side: int) -> npt.NDArray[Any]:
     """Return the label (y, x) of the center of each square of `downsample_image`."""
-    step = -(-max(labels.shape) // max_side)
-    height, width = (size // step for size in labels.shape)
-    if step == 1 or not height or not width:
-        return labels
-    middle = slice(step // 2, None, step)
+    return center_labels(labels, square_side(labels.shape, max_side))
+
+
+def square_side(shape: Sequence[int], max_side: int) -> int:
+    """Return the side of the squares of `downsample_image`, in pixels; 1 for a small plane.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape (y, x, …) of the plane.
+    max_side : int
+        Maximum side of the downsampled plane, in pixels.
+    """
+    side = -(-max(shape[:2]) // max_side)
+    return side if min(shape[:2]) >= side else 1
+
+
+def average_squares(plane: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    """Average an image plane (y, x, c) over complete squares of `side` pixels."""
+    if side == 1:
+        return plane
+    height, width = (size // side for size in plane.shape[:2])
+    whole = plane[: height * side, : width * side]
+    squares = whole.reshape(height, side, width, side, plane.shape[2])
+    mean: npt.NDArray[Any] = squares.mean(axis=(1, 3), dtype=np.float64)
+    return mean
+
+
+def center_labels(labels: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    """Return the label (y, x) of the center of each complete square of `side` pixels."""
+    height, width = (size // side for size in labels.shape)
+    middle = slice(side // 2, None, side)
     return labels[middle, middle][:height, :width]
 
 
