@@ -40,3 +40,13 @@ def test_a_click_enlarges_a_picture(browser, report: Path) -> None:
     tab.click("#case-0-0 .close")
     assert picture.bounding_box()["width"] == before
     tab.close()
+
+
+def test_a_click_selects_the_methods(browser, report: Path) -> None:
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.goto(report.as_uri())
+    paragraph = tab.locator(".copy").first
+    paragraph.click(position={"x": 30, "y": 20})
+    selected = tab.evaluate("getSelection().toString()")
+    assert " ".join(selected.split()) == " ".join(paragraph.inner_text().split())
+    tab.close()

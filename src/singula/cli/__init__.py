@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import typer
 
 from singula.cli import predict, runs  # isort: skip  # commands in the order of `singula --help`
-from singula.cli import reproduce  # isort: skip
+from singula.cli import finished  # isort: skip
 from singula.cli import data
 from singula.cli.app import PRINTING, app, complete_key, run_app
 from singula.errors import ExitCode, UserError, refuse_if_out_of_memory
@@ -23,10 +23,10 @@ __all__ = [
     "app",
     "complete_key",
     "data",
+    "finished",
     "main",
     "predict",
     "refuse_blank_arguments",
-    "reproduce",
     "run_app",
     "run_main",
     "runs",

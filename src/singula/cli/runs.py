@@ -1,4 +1,4 @@
-"""Commands for runs: run, tune, export, report."""
+"""Commands for runs: run, tune, export."""
 
 from __future__ import annotations
 
@@ -226,20 +226,3 @@ def export(
         external_files=external_files,
     )
     print_line(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
-
-
-@app.command()
-def report(
-    run_folder: Annotated[
-        Path,
-        path_argument("RUN", kind="any", help="Folder of the run, RESULT_DIR/NAME/results/NAME_1."),
-    ],
-) -> None:
-    """Write report.html of a finished run: scores, curves, pictures and tables on one page.
-
-    Every run writes this page at its end. Example: singula report results/cells/results/cells_1
-    """
-    begin_command(REPEAT_HINT)
-    from singula.report.build import build_report
-
-    print_line(str(build_report(run_folder)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from singula.errors import UserError
 from singula.io.digest import digest_again, file_sha256
 from singula.io.list_images import list_images
-from singula.pipeline.provenance import data_keys
+from singula.pipeline.provenance import data_keys, first_model
 from singula.runs.run import Run
 from singula.util.format import counted
 from singula.util.paths import user_path
@@ -173,7 +173,8 @@ def find_model(run: Run) -> Path | None:
     """
     recorded = run.summary.first_model
     if recorded is None:
-        return None
+        found = first_model(run.config, run.tree)  # earlier versions did not record it
+        return None if found is None else Path(found["path"])
     path = Path(recorded.path)
     # A training that started from the checkpoint of its own run has renamed it. The run folder may
     # have been moved together with its checkpoints.

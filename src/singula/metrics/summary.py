@@ -7,7 +7,34 @@ from functools import partial
 
 from singula.metrics.matching import COUNTS, RATES, Score, match_dataset
 from singula.util.arguments import instance, items, of_class, text
+from singula.util.citation import Citation, Method
 
+F1_METHOD = Method(
+    "F1",
+    (
+        Citation(
+            "caicedo2019",
+            "Caicedo, J. C.; others",
+            "Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl",
+            "Nature Methods",
+            2019,
+            "10.1038/s41592-019-0612-7",
+        ),
+    ),
+)
+PQ_METHOD = Method(
+    "panoptic quality",
+    (
+        Citation(
+            "kirillov2019",
+            "Kirillov, A.; He, K.; Girshick, R.; Rother, C.; Dollár, P.",
+            "Panoptic segmentation",
+            "CVPR",
+            2019,
+            "10.1109/CVPR.2019.00963",
+        ),
+    ),
+)
 COLUMNS = ("image", "threshold", "n_images", *COUNTS, *RATES)
 MEAN = "mean over images"
 POOLED = "pooled over objects"

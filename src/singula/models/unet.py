@@ -29,10 +29,30 @@ from singula.models.blocks import (
     space_to_depth,
 )
 from singula.models.skips import Skip, SkipSpec
+from singula.util.citation import Citation, Method
 
 BlockFactory = Callable[[LayerStyle, BlockSpec], Block]
 SkipFactory = Callable[[LayerStyle, SkipSpec], Skip]
 Reach = npt.NDArray[np.int64]
+
+
+UNET = Citation(
+    "ronneberger2015",
+    "Ronneberger, O.; Fischer, P.; Brox, T.",
+    "U-Net: convolutional networks for biomedical image segmentation",
+    "MICCAI",
+    2015,
+    "10.1007/978-3-319-24574-4_28",
+)
+_U_NET = Method("U-Net", (UNET,))
+UNET_3D = Citation(
+    "cicek2016",
+    "Çiçek, Ö.; Abdulkadir, A.; Lienkamp, S. S.; Brox, T.; Ronneberger, O.",
+    "3D U-Net: learning dense volumetric segmentation from sparse annotation",
+    "MICCAI",
+    2016,
+    "10.1007/978-3-319-46723-8_49",
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +72,8 @@ class UNetParts:
     rearranged : bool
         True if the pixels of the finest grid are rearranged into channels: the first pooling factor
         then applies to the image instead of features, and the output is rearranged back.
+    method : Method
+        Name and citations of the architecture.
     """
 
     encoder: BlockFactory = ConvBlock
@@ -61,6 +83,7 @@ class UNetParts:
     tail: Callable[[LayerStyle, int], Block] | None = None
     strided: bool = False
     rearranged: bool = False
+    method: Method = _U_NET
 
 
 class UShape(nn.Module):

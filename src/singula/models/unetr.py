@@ -21,6 +21,7 @@ from singula.models.blocks import (
 )
 from singula.models.settings import TransformerSettings
 from singula.models.unet import UNetParts, UShape
+from singula.util.citation import Citation, Method
 
 _STD = 0.02
 
@@ -92,6 +93,20 @@ class UNETR(UShape):
     ValueError
         Token, patch, layers, heads and width do not fit together.
     """
+
+    method = Method(
+        "UNETR",
+        (
+            Citation(
+                "hatamizadeh2022",
+                "Hatamizadeh, A.; others",
+                "UNETR: transformers for 3D medical image segmentation",
+                "WACV",
+                2022,
+                "10.1109/WACV51458.2022.00181",
+            ),
+        ),
+    )
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from singula.models.blocks import LayerStyle
 from singula.models.convnext import ConvNeXtBlock
 from singula.models.settings import ModelSettings
 from singula.models.skips import CoarseGate, ResPath, SkipGate
-from singula.models.unet import UNet, UNetParts
+from singula.models.unet import UNET, UNET_3D, UNet, UNetParts
 from singula.models.unetr import UNETR
 from singula.models.units import (
     MultiResBlock,
@@ -19,10 +19,34 @@ from singula.models.units import (
     pyramid_tail,
     residual_excited,
 )
+from singula.util.citation import Citation, Method
+
+_EXCITATION = Citation(
+    "hu2018",
+    "Hu, J.; Shen, L.; Sun, G.",
+    "Squeeze-and-excitation networks",
+    "CVPR",
+    2018,
+    "10.1109/CVPR.2018.00745",
+)
+_RESIDUAL = Citation(
+    "zhang2018",
+    "Zhang, Z.; Liu, Q.; Wang, Y.",
+    "Road extraction by deep residual U-Net",
+    "IEEE Geoscience and Remote Sensing Letters",
+    2018,
+    "10.1109/LGRS.2018.2802944",
+)
 
 UNETS: dict[str, UNetParts] = {
     "unet": UNetParts(),
-    "resunet": UNetParts(ResidualBlock, ResidualBlock, ResidualBlock, strided=True),
+    "resunet": UNetParts(
+        ResidualBlock,
+        ResidualBlock,
+        ResidualBlock,
+        strided=True,
+        method=Method("residual U-Net (ResUNet)", (_RESIDUAL,)),
+    ),
     "resunet++": UNetParts(
         excited_residual,
         pyramid_bridge,
@@ -30,15 +54,127 @@ UNETS: dict[str, UNetParts] = {
         skip=CoarseGate,
         tail=pyramid_tail,
         strided=True,
+        method=Method(
+            "ResUNet++",
+            (
+                Citation(
+                    "jha2019",
+                    "Jha, D.; others",
+                    "ResUNet++: an advanced architecture for medical image segmentation",
+                    "IEEE International Symposium on Multimedia",
+                    2019,
+                    "10.1109/ISM46123.2019.00049",
+                ),
+            ),
+        ),
     ),
-    "attention_unet": UNetParts(skip=SkipGate),
-    "seunet": UNetParts(excited_conv, excited_conv, excited_conv),
-    "resunet_se": UNetParts(residual_excited, residual_excited, residual_excited, strided=True),
-    "multiresunet": UNetParts(MultiResBlock, MultiResBlock, MultiResBlock, skip=ResPath),
-    "unet_light": UNetParts(rearranged=True),
-    "unext_v1": UNetParts(ConvNeXtBlock, ConvNeXtBlock, ConvNeXtBlock, strided=True),
+    "attention_unet": UNetParts(
+        skip=SkipGate,
+        method=Method(
+            "Attention U-Net",
+            (
+                Citation(
+                    "oktay2018",
+                    "Oktay, O.; others",
+                    "Attention U-Net: learning where to look for the pancreas",
+                    "arXiv",
+                    2018,
+                    "10.48550/arXiv.1804.03999",
+                ),
+            ),
+        ),
+    ),
+    "seunet": UNetParts(
+        excited_conv,
+        excited_conv,
+        excited_conv,
+        method=Method("U-Net with squeeze and excitation", (UNET, _EXCITATION)),
+    ),
+    "resunet_se": UNetParts(
+        residual_excited,
+        residual_excited,
+        residual_excited,
+        strided=True,
+        method=Method("residual U-Net with squeeze and excitation", (_RESIDUAL, _EXCITATION)),
+    ),
+    "multiresunet": UNetParts(
+        MultiResBlock,
+        MultiResBlock,
+        MultiResBlock,
+        skip=ResPath,
+        method=Method(
+            "MultiResUNet",
+            (
+                Citation(
+                    "ibtehaz2020",
+                    "Ibtehaz, N.; Rahman, M. S.",
+                    "MultiResUNet: rethinking the U-Net architecture for multimodal biomedical "
+                    "image segmentation",
+                    "Neural Networks",
+                    2020,
+                    "10.1016/j.neunet.2019.08.025",
+                ),
+            ),
+        ),
+    ),
+    "unet_light": UNetParts(
+        rearranged=True,
+        method=Method(
+            "U-Net whose features have half the resolution of the image, with pixels rearranged "
+            "into channels",
+            (
+                UNET,
+                Citation(
+                    "shi2016",
+                    "Shi, W.; others",
+                    "Real-time single image and video super-resolution using an efficient "
+                    "sub-pixel convolutional neural network",
+                    "CVPR",
+                    2016,
+                    "10.1109/CVPR.2016.207",
+                ),
+            ),
+        ),
+    ),
+    "unext_v1": UNetParts(
+        ConvNeXtBlock,
+        ConvNeXtBlock,
+        ConvNeXtBlock,
+        strided=True,
+        method=Method(
+            "U-Net with ConvNeXt blocks (U-NeXt)",
+            (
+                UNET,
+                Citation(
+                    "liu2022",
+                    "Liu, Z.; others",
+                    "A ConvNet for the 2020s",
+                    "CVPR",
+                    2022,
+                    "10.1109/CVPR52688.2022.01167",
+                ),
+            ),
+        ),
+    ),
 }
 ARCHITECTURES = (*UNETS, "unetr")
+
+
+def network_method(architecture: str, ndim: int) -> Method:
+    """Return the name of an architecture in a text, and its citations.
+
+    Parameters
+    ----------
+    architecture : str
+        A name of `ARCHITECTURES`.
+    ndim : int
+        Number of spatial axes.
+    """
+    name = architecture.lower()
+    method = UNETS[name].method if name in UNETS else UNETR.method
+    if ndim == 3 and name in UNETS:
+        return Method(f"3D {method.name}", (*method.citations, UNET_3D))
+    return method
 
 
 def make_network(settings: ModelSettings) -> nn.Module:

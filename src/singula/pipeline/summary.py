@@ -81,6 +81,10 @@ def write_summary(
             "epochs": len(training.result.history),
             "patches_per_epoch": training.patches,
             "parameters": training.parameters,
+            "images": training.images,
+            "validation_images": training.validation_images,
+            "smallest_image": list(training.smallest),
+            "largest_image": list(training.largest),
             "last_epoch": training.result.history[-1],
             "model": file_sha256(training.result.best),
         }

@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -57,16 +57,24 @@ class TrainReport:
         History and checkpoints of the training.
     patches : int
         Number of training patches per epoch.
-    parameters : int
-        Number of parameters of the network.
     seed : int
         Seed of the weights, patches and augmentation.
+    parameters : int
+        Number of parameters of the network.
+    images, validation_images : int
+        Number of images; if a part of each image is held out, both count these images.
+    smallest, largest : tuple of int
+        Smallest and largest size along each axis of the training images, or of their parts, pixels.
     """
 
     result: FitResult
     patches: int
-    parameters: int
     seed: int
+    parameters: int
+    images: int
+    validation_images: int
+    smallest: tuple[int, ...]
+    largest: tuple[int, ...]
 
 
 def train(
@@ -100,7 +108,7 @@ def train(
     """
     # Encoding labels and reading images can take minutes before the first step.
     with StatusLines("preparing the training", enabled=main) as status:
-        job, patches, parameters = _prepare(
+        job, facts = _prepare(
             config, tree, device, status, resume=resume, workers=workers, live=live, main=main
         )
     try:
@@ -109,7 +117,7 @@ def train(
         if main:
             _report_last_checkpoint(tree.checkpoint_last)
         raise
-    return TrainReport(result, patches, parameters, job.settings.seed)
+    return TrainReport(result, len(job.training), job.settings.seed, **facts)
 
 
 def _prepare(
@@ -122,17 +130,15 @@ def _prepare(
     workers: int,
     live: bool,
     main: bool,
-) -> tuple[Training, int, int]:
+) -> tuple[Training, dict[str, Any]]:
     """Read and encode the data and build the network.
 
     Returns
     -------
     job : Training
         Arguments of the training loop.
-    patches : int
-        Number of training patches per epoch.
-    parameters : int
-        Number of parameters of the network.
+    facts : dict
+        Size of the network and of the data, arguments of `TrainReport`.
     """
     origin = _origin(config, tree, resume=resume)  # reported before images are read
     sizes = ObjectSizes()
@@ -206,7 +212,18 @@ def _prepare(
         resume=resume,
         start=start,
     )
-    return job, len(train_set), parameters
+    return job, {"parameters": parameters, **_data_facts(training, validation)}
+
+
+def _data_facts(training: list[AnySample], validation: list[AnySample]) -> dict[str, Any]:
+    """Return number and size of the images, arguments of `TrainReport`."""
+    shapes = [sample.shape for sample in training]
+    return {
+        "images": len(training),
+        "validation_images": len(validation),
+        "smallest": tuple(map(min, zip(*shapes, strict=True))),
+        "largest": tuple(map(max, zip(*shapes, strict=True))),
+    }
 
 
 def _report_last_checkpoint(last: Path) -> None:

@@ -10,6 +10,7 @@ from singula.io.write import write_text
 from singula.io.written import protect
 from singula.report import image_sections, run_sections, score_sections
 from singula.report.html import Markup, join, page, section, tag
+from singula.report.methods import methods_section
 from singula.report.objects import Objects, survey_objects
 from singula.runs.images import open_images
 from singula.runs.run import Run, Stage, open_run
@@ -27,6 +28,7 @@ _NAMES = {
     "training": "Training",
     "thresholds": "Thresholds",
     "costs": "Time and memory",
+    "methods": "Methods",
     "setup": "Configuration",
 }
 
@@ -84,6 +86,7 @@ def _write_report(run: Run, notices: Sequence[str]) -> Path:
     sections["training"] = run_sections.training_section(run)
     sections["thresholds"] = run_sections.threshold_section(run)
     sections["costs"] = run_sections.cost_section(run)
+    sections["methods"] = methods_section(run)
     sections["setup"] = run_sections.setup_section(run)
     text = _page(run, main, objects, sections, images.notes)
     return write_text(run.tree.report_html, text)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
+from singula.util.citation import Method
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -59,6 +61,8 @@ class Decoder(ABC):
     channels: tuple[str, ...]
     supports_blocks: ClassVar[bool] = False
     """True if decoding in blocks gives the same instances as decoding the whole image."""
+    method: ClassVar[Method | None] = None
+    """Name of the method in a text, and its citations."""
 
     @abstractmethod
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:

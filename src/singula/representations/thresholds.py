@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
+
+from singula.util.citation import Citation, Method
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,19 @@ class Otsu:
 
     channel: str
     factor: float = 1.0
+    method: ClassVar[Method] = Method(
+        "Otsu's method",
+        (
+            Citation(
+                "otsu1979",
+                "Otsu, N.",
+                "A threshold selection method from gray-level histograms",
+                "IEEE Transactions on Systems, Man, and Cybernetics",
+                1979,
+                "10.1109/TSMC.1979.4310076",
+            ),
+        ),
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from singula.representations.base import (
     SeedFilter,
     ThresholdValues,
 )
+from singula.util.citation import Citation, Method
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,6 +92,19 @@ class Watershed(Decoder):
     background: Background | None = None
     note: str | None = None
     supports_blocks: ClassVar[bool] = True
+    method: ClassVar[Method | None] = Method(
+        "a marker-controlled watershed",
+        (
+            Citation(
+                "meyer1990",
+                "Meyer, F.; Beucher, S.",
+                "Morphological segmentation",
+                "Journal of Visual Communication and Image Representation",
+                1990,
+                "10.1016/1047-3203(90)90014-M",
+            ),
+        ),
+    )
 
     def growth_terms(self, *, into_contour: bool) -> tuple[Term, ...] | None:
         """Return the terms of the growth mask, or None if ``B`` and ``C`` make it.

@@ -15,6 +15,7 @@ from singula.io.lazy import open_labels
 from singula.io.lazy_array import LazyArray, iter_blocks
 from singula.metrics import match_dataset
 from singula.metrics.matching import match
+from singula.metrics.summary import MEAN, POOLED
 from singula.runs.run import Run, Stage
 from singula.util.messages import captured_messages
 
@@ -98,13 +99,14 @@ def largest_f1_difference(first: Run, second: Run) -> float | None:
     return max((abs(value - two[key]) for key, value in one.items()), default=None)
 
 
-def _data_set_f1(run: Run) -> dict[tuple[str, str, float], float]:
+def _data_set_f1(run: Run) -> dict[tuple[str, str, float | None], float]:
     """Return F1 by view, kind of average and IoU threshold."""
     return {
-        (view, kind, row["threshold"]): row["f1"]
-        for view, kinds in run.summary.scores.items()
-        for kind, rows in kinds.items()
-        for row in rows
+        (view, name, threshold): f1
+        for view, images in run.scores.rows.items()
+        for name in (MEAN, POOLED)
+        for threshold, row in images.get(name, {}).items()
+        if (f1 := row.get("f1")) is not None
     }
 
 

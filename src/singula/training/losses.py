@@ -9,6 +9,32 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the usual name)
 from torch import Tensor, nn
 
+from singula.util.citation import Citation, Method
+
+_DICE = Citation(
+    "milletari2016",
+    "Milletari, F.; Navab, N.; Ahmadi, S.-A.",
+    "V-Net: fully convolutional neural networks for volumetric medical image segmentation",
+    "International Conference on 3D Vision",
+    2016,
+    "10.1109/3DV.2016.79",
+)
+_FOCAL = Citation(
+    "lin2017",
+    "Lin, T.-Y.; Goyal, P.; Girshick, R.; He, K.; Dollár, P.",
+    "Focal loss for dense object detection",
+    "ICCV",
+    2017,
+    "10.1109/ICCV.2017.324",
+)
+LOSSES = {
+    "CE": Method("binary cross-entropy"),
+    "DICE": Method("soft Dice loss", (_DICE,)),
+    "W_CE_DICE": Method("weighted sum of binary cross-entropy and soft Dice loss", (_DICE,)),
+    "FOCAL": Method("focal loss", (_FOCAL,)),
+}
+"""Losses of binary channels by ``LOSS.TYPE``: name in a text, and citations."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -60,8 +86,7 @@ class BinaryLoss:
 
     References
     ----------
-    Soft Dice: Milletari, Navab, Ahmadi, "V-Net", 3DV 2016. Focal loss: Lin et al., "Focal loss for
-    dense object detection", ICCV 2017.
+    See `LOSSES`.
     """
 
     cross_entropy: float = 1.0

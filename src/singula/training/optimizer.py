@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 from singula.training.compiler import without_compiler
+from singula.util.citation import Citation, Method
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,92 @@ class OptimizerSettings:
     plateau_patience: int = -1
 
 
+OPTIMIZERS: dict[str, tuple[type[Optimizer], Method]] = {
+    "SGD": (
+        torch.optim.SGD,
+        Method(
+            "stochastic gradient descent with a Nesterov momentum of 0.9",
+            (
+                Citation(
+                    "robbins1951",
+                    "Robbins, H.; Monro, S.",
+                    "A stochastic approximation method",
+                    "Annals of Mathematical Statistics",
+                    1951,
+                    "10.1214/aoms/1177729586",
+                ),
+            ),
+        ),
+    ),
+    "ADAM": (
+        torch.optim.Adam,
+        Method(
+            "Adam",
+            (
+                Citation(
+                    "kingma2014",
+                    "Kingma, D. P.; Ba, J.",
+                    "Adam: a method for stochastic optimization",
+                    "arXiv",
+                    2014,
+                    "10.48550/arXiv.1412.6980",
+                ),
+            ),
+        ),
+    ),
+    "ADAMW": (
+        torch.optim.AdamW,
+        Method(
+            "AdamW",
+            (
+                Citation(
+                    "loshchilov2017adamw",
+                    "Loshchilov, I.; Hutter, F.",
+                    "Decoupled weight decay regularization",
+                    "arXiv",
+                    2017,
+                    "10.48550/arXiv.1711.05101",
+                ),
+            ),
+        ),
+    ),
+}
+"""Class of each optimizer, its name in a text and its citations."""
+
+SCHEDULES = {
+    "": Method("constant"),
+    "warmupcosine": Method(
+        "linear warm-up and cosine decay",
+        (
+            Citation(
+                "loshchilov2016",
+                "Loshchilov, I.; Hutter, F.",
+                "SGDR: stochastic gradient descent with warm restarts",
+                "arXiv",
+                2016,
+                "10.48550/arXiv.1608.03983",
+            ),
+        ),
+    ),
+    "reduceonplateau": Method("lowered when the loss did not improve"),
+    "onecycle": Method(
+        "one-cycle schedule",
+        (
+            Citation(
+                "smith2019",
+                "Smith, L. N.; Topin, N.",
+                "Super-convergence: very fast training of neural networks using large learning "
+                "rates",
+                "Proceedings of SPIE 11006",
+                2019,
+                "10.1117/12.2520589",
+            ),
+        ),
+    ),
+}
+"""Name of each schedule of the learning rate in a text, and its citations."""
+
+
 def make_optimizer(parameters: Iterable[Parameter], settings: OptimizerSettings) -> Optimizer:
     """Return the optimizer; SGD has Nesterov momentum of 0.9.
 
@@ -70,16 +157,11 @@ def make_optimizer(parameters: Iterable[Parameter], settings: OptimizerSettings)
         "weight_decay": max(settings.weight_decay, 0.0),
         "fused": True if all(p.is_cuda for p in parameters) else None,
     }
-    families: dict[str, type[Optimizer]] = {
-        "SGD": torch.optim.SGD,
-        "ADAM": torch.optim.Adam,
-        "ADAMW": torch.optim.AdamW,
-    }
     if settings.name == "SGD":
         specific: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
     else:
         specific = {"betas": settings.betas}
-    return without_compiler(families[settings.name])(parameters, **common, **specific)
+    return without_compiler(OPTIMIZERS[settings.name][0])(parameters, **common, **specific)
 
 
 class Schedule:

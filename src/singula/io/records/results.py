@@ -130,6 +130,10 @@ class TrainingSummary(Part):
     epochs: Count | None = None
     patches_per_epoch: Count | None = None
     parameters: Count | None = None
+    images: Count | None = None
+    validation_images: Count | None = None
+    smallest_image: list[Count] = Field(default_factory=list)
+    largest_image: list[Count] = Field(default_factory=list)
     last_epoch: Ignorable[dict[str, float | None]] = Field(default_factory=dict)
     model: str = ""
 

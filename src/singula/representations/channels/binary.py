@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from singula.representations.channels.source import Source
 from singula.representations.channels.table import register
+from singula.util.citation import Citation
 from singula.util.process import compiled
 
 
@@ -20,7 +21,17 @@ def encode_body(source: Source) -> NDArray[np.uint8]:
     return (source.foreground & ~source.contour).view(np.uint8)
 
 
-@register("C", "binary", "contour of the instances")
+_CONTOURS = Citation(
+    "chen2016",
+    "Chen, H.; Qi, X.; Yu, L.; Heng, P.-A.",
+    "DCAN: deep contour-aware networks for accurate gland segmentation",
+    "CVPR",
+    2016,
+    "10.1109/CVPR.2016.273",
+)
+
+
+@register("C", "binary", "contour of the instances", citations=(_CONTOURS,))
 def encode_contour(source: Source) -> NDArray[np.uint8]:
     """Return the contour `K`."""
     return source.contour.view(np.uint8)

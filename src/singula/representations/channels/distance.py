@@ -16,10 +16,26 @@ from numpy.typing import NDArray
 from singula.representations.channels.source import Source
 from singula.representations.channels.table import register
 from singula.representations.channels.transform import distance_to_zeros
+from singula.util.citation import Citation
 from singula.util.process import compiled
 
+_DISTANCES = Citation(
+    "lin2021",
+    "Lin, Z.; others",
+    "NucMM dataset: 3D neuronal nuclei instance segmentation at sub-cubic millimeter scale",
+    "MICCAI",
+    2021,
+    "10.1007/978-3-030-87193-2_16",
+)
 
-@register("D", "distance", "distance of instance pixels to their contour", reach="radius")
+
+@register(
+    "D",
+    "distance",
+    "distance of instance pixels to their contour",
+    reach="radius",
+    citations=(_DISTANCES,),
+)
 def encode_distance(source: Source) -> NDArray[np.float32]:
     """Return the distance of instance pixels to their contour, 0 on contour and background.
 

@@ -14,6 +14,7 @@ from singula.io.image import Spacing, check_spacing
 from singula.representations.channels.source import EncodeSettings, Source
 from singula.representations.table import DECODERS
 from singula.util.arguments import instance, items, label_image, number, text
+from singula.util.citation import Citation
 
 ChannelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
 Encoder: TypeAlias = Callable[[Source], ChannelArray]
@@ -49,6 +50,8 @@ class Channel:
     reach : {'contour', 'radius', 'instance', 'image'}
         Region whose labels determine a pixel: its neighbors; up to the contour of its instance; its
         whole instance; in addition, the nearest contour of all background pixels.
+    citations : tuple of Citation
+        Publications of the channel.
     """
 
     code: str
@@ -59,6 +62,7 @@ class Channel:
     describe: str
     encode: Encoder
     reach: Reach = "contour"
+    citations: tuple[Citation, ...] = ()
 
 
 CHANNELS: dict[str, Channel] = {}
@@ -70,12 +74,15 @@ def register(
     describe: str,
     width: int = 1,
     reach: Reach = "contour",
+    citations: tuple[Citation, ...] = (),
 ) -> Callable[[Encoder], Encoder]:
     """Declare the decorated function as the encoder of a channel; its kind determines the loss."""
 
     def declare(function: Encoder) -> Encoder:
         loss, activation = _BY_KIND[kind]
-        CHANNELS[code] = Channel(code, width, kind, loss, activation, describe, function, reach)
+        CHANNELS[code] = Channel(
+            code, width, kind, loss, activation, describe, function, reach, citations
+        )
         return function
 
     return declare

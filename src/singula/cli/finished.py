@@ -1,4 +1,4 @@
-"""Command that repeats a run: reproduce."""
+"""Commands for finished runs: report, reproduce."""
 
 from __future__ import annotations
 
@@ -8,9 +8,47 @@ from typing import Annotated
 
 import typer
 
-from singula.cli.app import RESUME_HINT, app, begin_command, path_argument, path_option
+from singula.cli.app import REPEAT_HINT, RESUME_HINT, app, begin_command, path_argument, path_option
 from singula.errors import ExitCode
 from singula.util.streams import print_line
+
+
+@app.command()
+def report(
+    run_folder: Annotated[
+        Path,
+        path_argument("RUN", kind="any", help="Folder of the run, RESULT_DIR/NAME/results/NAME_1."),
+    ],
+    methods: Annotated[
+        bool,
+        typer.Option(
+            "--methods", help="Print a paragraph for a publication instead, with its citations."
+        ),
+    ] = False,
+    bibtex: Annotated[
+        bool, typer.Option("--bibtex", help="Print the citations as a BibTeX file instead.")
+    ] = False,
+) -> None:
+    """Write report.html of a finished run: scores, curves, pictures and tables on one page.
+
+    Every run writes this page at its end. Example: singula report results/cells/results/cells_1
+
+    Print the methods for a publication: singula report results/cells/results/cells_1 --methods
+    """
+    begin_command(REPEAT_HINT)
+    if methods or bibtex:
+        from singula.report.methods import describe_methods
+        from singula.runs.run import open_run
+
+        text = describe_methods(open_run(run_folder))
+        if methods:
+            print_line("\n".join([text.paragraph, "", *text.references()]))
+        if bibtex:
+            print_line(text.bibtex())
+        return
+    from singula.report.build import build_report
+
+    print_line(str(build_report(run_folder)))
 
 
 @app.command()
