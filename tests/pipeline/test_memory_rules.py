@@ -9,7 +9,8 @@ import pytest
 
 from singula.blocks.memory import RESTING
 from singula.config import config_from_dict
-from singula.inference.stages import PredictionStages, PredictOptions, VoxelSizes
+from singula.inference.stages import PredictionStages, PredictOptions
+from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.pairing import Pair
 from singula.pipeline import memory
 from singula.pipeline.blocks.memory import block_budget

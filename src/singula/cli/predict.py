@@ -110,6 +110,9 @@ def predict(
             "[--spacing divided by the voxel size of the training images].",
         ),
     ] = None,
+    glass: Annotated[
+        bool, typer.Option("--glass", help="Predict the glass of whole slides, too.")
+    ] = False,
     external_files: ExternalFilesOption = False,
 ) -> None:
     """Predict the instances of images with a trained model, without a configuration file.
@@ -177,6 +180,7 @@ def predict(
             spacing=sizes,
             unit=unit,
             scale=scale_from_text(scale),
+            glass=glass,
         )
     print_line(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
     if len(failed) == len(tasks):

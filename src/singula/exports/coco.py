@@ -69,7 +69,8 @@ def write_coco(items: Iterable[Instances], target: Path) -> None:
     Raises
     ------
     UserError
-        ``export.volume``: a label image is a volume; COCO describes only planes.
+        ``export.volume``: a label image is a volume; COCO describes only planes. ``export.slide``:
+        a label image of a slide.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -81,6 +82,13 @@ def write_coco(items: Iterable[Instances], target: Path) -> None:
                 f"{item.name}: got a volume of shape {item.labels.shape}, expected a plane (y, x)",
                 "export volumes as ome-zarr, imagej or csv: COCO describes only planes",
                 "export.volume",
+            )
+        if item.slide is not None:
+            raise UserError(
+                f"{item.name}: got a label image of a slide, expected an image at its full "
+                "resolution",
+                "export slides as qupath, csv or ome-zarr",
+                "export.slide",
             )
         classified = classified or item.classes is not None
         number = len(images) + 1

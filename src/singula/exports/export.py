@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.exports.coco import write_coco
 from singula.exports.imagej import write_rois
 from singula.exports.ome_zarr import write_ome_zarr
+from singula.exports.parts import count_ids
 from singula.exports.qupath import write_geojson
 from singula.exports.sources import add_images, find_sources, instances_from_array
 from singula.exports.tables import UNKNOWN, calibration, write_table
@@ -203,8 +203,7 @@ class _Announcer:
     def __call__(self, item: Instances) -> Instances:
         if not _log.isEnabledFor(logging.INFO):  # counting takes time
             return item
-        count = np.count_nonzero(np.unique(item.labels))
-        _log.info(f"{item.name}: {counted(int(count), 'instance')}")
+        _log.info(f"{item.name}: {counted(count_ids(item.labels), 'instance')}")
         if item.size_notice and not self.warned_of_size:
             self.warned_of_size = True
             _log.warning(f"  {item.size_notice}")

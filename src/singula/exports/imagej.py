@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singula.exports.outlines import Outline, trace_slices
+from singula.exports.outlines import Outline
+from singula.exports.parts import max_id, trace_instances
 from singula.io.atomic import atomic_path
 from singula.io.formats.containers import library
 from singula.runs.instances import Instances
@@ -42,10 +43,10 @@ def write_rois(item: Instances, target: Path) -> None:
         ``io.library_missing``: roifile is not installed; the codes of `atomic_path`.
     """
     library("roifile", target, "ROIs of ImageJ")  # before anything is written
-    digits = len(str(int(item.labels.max(initial=0))))
+    digits = len(str(max_id(item.labels)))
     fixed_date = (1980, 1, 1, 0, 0, 0)  # so that equal instances yield equal files
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for z, outline in trace_slices(item.labels):
+        for z, outline in trace_instances(item):
             name = f"{outline.label:0{digits}d}"
             if z is not None:
                 name += f"-z{z + 1:0{len(str(len(item.labels)))}d}"
@@ -65,7 +66,8 @@ def _roi(outline: Outline, name: str) -> ImagejRoi:
     roi = ImagejRoi(name=name, options=ROI_OPTIONS.OVERLAY_LABELS)
     roi.left, roi.top = (min(int(value), _MAX_INT16) for value in low)
     roi.right, roi.bottom = (min(int(value), _MAX_INT16) for value in high)
-    if len(rings) == 1 and high.max() <= _MAX_INT16 and len(rings[0]) <= _MAX_INT16:
+    is_whole = rings[0].dtype.kind == "i"
+    if len(rings) == 1 and is_whole and high.max() <= _MAX_INT16 and len(rings[0]) <= _MAX_INT16:
         roi.roitype = ROI_TYPE.TRACED
         roi.integer_coordinates = np.asarray(rings[0] - low, np.int32)
         roi.n_coordinates = len(rings[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from singula.io.atomic import atomic_folder
 from singula.io.block_array import nearest
 from singula.io.formats.containers import library
 from singula.io.formats.ngff import VERSION, multiscale, plan_levels
+from singula.io.lazy_array import LazyArray
 from singula.labels.index import survey
 from singula.runs.instances import Instances, Labels
 
@@ -39,6 +41,8 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
         ``io.library_missing``: zarr is not installed; the codes of `atomic_folder`.
     """
     zarr = library("zarr", target, "OME-Zarr")
+    if isinstance(item.labels, LazyArray):
+        item = replace(item, labels=np.asarray(item.labels))
     with atomic_folder(target) as temporary:
         root = zarr.open_group(temporary, mode="w", zarr_format=3)
         labels = root.create_group("labels")

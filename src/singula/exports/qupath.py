@@ -8,9 +8,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from singula.exports.outlines import Outline, trace_slices
+from singula.exports.outlines import Outline
+from singula.exports.parts import trace_instances
 from singula.exports.tables import instance_table
-from singula.io.write import write_text
+from singula.io.atomic import atomic_path
 from singula.runs.instances import Instances
 from singula.util.streams import printable
 
@@ -25,8 +26,9 @@ _NOT_MEASURED = ("label", "class")
 def write_geojson(item: Instances, target: Path) -> None:
     """Write each instance as a detection, whose ``name`` is the id.
 
-    In a plane, detections have the measurements of `instance_table`. An instance of a volume is a
-    detection in each slice, without measurements, since these describe the whole instance.
+    Coordinates are in pixels; those of a slide are in pixels of its finest level. In a plane,
+    detections have the measurements of `instance_table`. An instance of a volume is a detection in
+    each slice, without measurements, since these describe the whole instance.
 
     Parameters
     ----------
@@ -36,10 +38,15 @@ def write_geojson(item: Instances, target: Path) -> None:
         GeoJSON file to write.
     """
     values = _measurements(item) if item.ndim == 2 else {}
-    features = [_feature(item, outline, z, values) for z, outline in trace_slices(item.labels)]
-    # One line per instance, for tools that compare lines
-    lines = ",\n".join(json.dumps(f, ensure_ascii=False, separators=(",", ":")) for f in features)
-    write_text(target, f'{{"type":"FeatureCollection","features":[\n{lines}\n]}}\n')
+    with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"type":"FeatureCollection","features":[')
+        # One line per instance, for tools that compare lines
+        separator = "\n"
+        for z, outline in trace_instances(item):
+            feature = _feature(item, outline, z, values)
+            file.write(separator + json.dumps(feature, ensure_ascii=False, separators=(",", ":")))
+            separator = ",\n"
+        file.write("\n]}\n")
 
 
 def _feature(

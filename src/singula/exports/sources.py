@@ -12,6 +12,7 @@ from singula.io.formats.table import stem_of
 from singula.io.image import ArrayPlace, Spacing, check_spacing
 from singula.io.list_images import list_images
 from singula.io.read import read_header
+from singula.io.slide_notes import slide_of
 from singula.runs.images import open_images
 from singula.runs.instances import Instances, Labels, LabelSource, check_ids
 from singula.runs.run import is_finished, not_a_run, open_run
@@ -131,7 +132,8 @@ def _open_file(path: Path, place: ArrayPlace) -> LabelSource:
     else:
         ndim = 3 if sum(size > 1 for size in shape) > 2 else 2
         classes = False
-    return LabelSource(path, stem_of(path), ndim, classes, foreign=True, arrays=place)
+    slide = None if place.inside else slide_of(path)
+    return LabelSource(path, stem_of(path), ndim, classes, foreign=True, arrays=place, slide=slide)
 
 
 def instances_from_array(

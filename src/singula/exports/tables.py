@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from singula.exports.parts import measure_parts
+from singula.io.lazy_array import LazyArray
 from singula.io.units import in_microns
 from singula.io.write import write_csv
-from singula.measure.morphology import SURFACE, measure_instances
+from singula.measure.morphology import SURFACE, measure_instances, measurements
 from singula.measure.table import additional_columns
 from singula.runs.instances import Instances
 
@@ -63,20 +65,31 @@ def instance_table(item: Instances) -> pd.DataFrame:
     -----
     Measurements are defined in `measurements`. The perimeter is computed from steps between
     pixels, so it has a unit of length only for square pixels. ``equivalent_diameter`` is the
-    diameter of the disk or ball of the same size.
+    diameter of the disk or ball of the same size. Lengths of a slide in pixels refer to its finest
+    level; ``npixels`` counts pixels of the label image.
     """
     spacing, unit = calibration(item)
-    measured = measure_instances(item.labels, spacing=spacing)
+    if isinstance(item.labels, LazyArray):
+        instances, more = measure_parts(item.labels, spacing)
+        measured = measurements(instances, spacing=spacing)
+    else:
+        measured = measure_instances(item.labels, spacing=spacing)
+        more = additional_columns(item.labels, item.image, spacing=spacing)
+    steps = (1.0,) * item.ndim if item.slide is None else item.slide.downsample
     axes = "zyx"[-item.ndim :]
     columns: dict[str, object] = {"label": measured["label"]}
     if item.classes is not None:
         columns["class"] = [item.classes.get(int(label), 0) for label in measured["label"]]
     for number, axis in enumerate(axes):
-        columns[f"centroid_{axis}_px"] = measured[f"axis-{number}"]
+        center = measured[f"axis-{number}"]
+        if item.slide is not None:
+            center = (center + 0.5) * steps[number] - 0.5
+        columns[f"centroid_{axis}_px"] = center
     columns["npixels"] = measured["npixels"]
-    columns["bounding_box_diameter_px"] = measured["diameter"]
+    step = math.sqrt(math.prod(steps)) if item.slide is not None else 1
+    columns["bounding_box_diameter_px"] = measured["diameter"] * step
     if item.ndim == 2:
-        columns["perimeter_px"] = measured["perimeter"]
+        columns["perimeter_px"] = measured["perimeter"] * step
     if spacing is not None:
         for number, axis in enumerate(axes):
             # The center of the first pixel is half a pixel away from the corner of the image.
@@ -87,7 +100,7 @@ def instance_table(item: Instances) -> pd.DataFrame:
         columns["surface_px²"] = measured[SURFACE]
     names = ("circularity", "elongation") if item.ndim == 2 else ("sphericity",)
     columns |= {name: measured[name] for name in names}
-    columns |= additional_columns(item.labels, item.image, spacing=spacing)
+    columns |= more
     import pandas as pd
 
     return pd.DataFrame(columns)

@@ -17,9 +17,9 @@ from singula.inference.scale import Factors, Scale, factors_from_spacing
 from singula.inference.stages import (
     PredictionStages,
     PredictOptions,
-    VoxelSizes,
     device_of,
 )
+from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.entries import check_openable, reader_path
 from singula.io.image import check_spacing
 from singula.io.pairing import Pair
@@ -52,6 +52,7 @@ def predict_files(
     spacing: tuple[float, ...] | None = None,
     unit: str | None = None,
     scale: Scale = None,
+    glass: bool = False,
 ) -> dict[str, str]:
     """Predict images and write the instances as ``<name>.tif``.
 
@@ -84,6 +85,8 @@ def predict_files(
         Factor by which images are enlarged before prediction, for all axes or for each axis, z
         first. Default: the ratio of `spacing` to the voxel size of the training images, if both
         are known and differ by more than 25 %. Instances are returned at the size of the image.
+    glass : bool
+        Predict the glass of whole slides, too.
 
     Returns
     -------
@@ -104,6 +107,7 @@ def predict_files(
     augment = None if augment is None else flag(augment, "augment")
     tables, resume = flag(tables, "tables"), flag(resume, "resume")
     overlays = flag(overlays, "overlays")
+    glass = flag(glass, "glass")
     dask = None if dask is None else text(dask, "dask")
     unit = None if unit is None else text(unit, "unit")
     if spacing is not None:
@@ -126,7 +130,9 @@ def predict_files(
     sizes = VoxelSizes(spacing, unit, resampled=factors is not None)
     locks = hold(output_locks(output), "predict")
     with locks, messages_once(), _workers(model, dask) as runner:
-        options = PredictOptions(augment, tables, overlays, resume, dask, runner, sizes, factors)
+        options = PredictOptions(
+            augment, tables, overlays, resume, dask, runner, sizes, factors, glass
+        )
         return _predict_all(PredictionStages(model, output, len(images), options), images)
 
 

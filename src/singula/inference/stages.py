@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,15 @@ from singula.errors import UserError
 from singula.inference.model import Model
 from singula.inference.overlay import write_outlines, write_outlines_of_files
 from singula.inference.scale import Factors, scaled_shape
+from singula.inference.slides import (
+    BLOCK,
+    describe_slide,
+    is_slide,
+    slide_pair,
+    slide_spacing,
+    write_slide_results,
+)
+from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.advice import advice_for
 from singula.io.axes import TIME_POINTS
 from singula.io.formats.table import stem_of
@@ -29,7 +39,6 @@ from singula.io.units import replaced_size
 from singula.io.write import write_csv, write_tiff
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import overlap, winning_classes
-from singula.pipeline import from_config
 from singula.pipeline.ensemble import Member
 from singula.pipeline.memory import ensemble_bytes, needed_memory
 from singula.pipeline.normalization import with_statistics
@@ -50,48 +59,6 @@ Predicted = tuple[Image, dict[str, Array]] | int | None
 
 
 @dataclass(frozen=True)
-class VoxelSizes:
-    """Voxel size of the options ``--spacing`` and ``--unit``.
-
-    Parameters
-    ----------
-    spacing : tuple of float, optional
-        Voxel size of the stored images, z first.
-    unit : str, optional
-        Unit of the voxel size.
-    resampled : bool
-        True if images are resampled (``--scale``). The voxel size of the model is then not that of
-        the images.
-    """
-
-    spacing: tuple[float, ...] | None
-    unit: str | None
-    resampled: bool = False
-
-    def of(self, model: Model, shape: tuple[int, ...]) -> tuple[float, ...] | None:
-        """Return the voxel size of an image: from the option, or else from the model.
-
-        The voxel size of the model refers to preprocessed images.
-
-        Parameters
-        ----------
-        model : Model
-            Trained model.
-        shape : tuple of int
-            Spatial shape of the stored image, in pixels.
-        """
-        configured = from_config.spacing(model.config, "TEST", model.ndim)
-        if self.spacing is not None or configured is None:
-            return self.spacing
-        if self.resampled:
-            return None
-        steps = model.reader.steps
-        if steps is None or steps.resize is None:
-            return configured
-        return resized_spacing(configured, steps.resize.shape, shape)
-
-
-@dataclass(frozen=True)
 class PredictOptions:
     """Options of `predict_files`, the workers of ``--dask``, and the voxel size.
 
@@ -105,6 +72,8 @@ class PredictOptions:
         Voxel size of ``--spacing`` and ``--unit``.
     factors : tuple of float, optional
         Factor of each axis by which images are enlarged before prediction.
+    glass : bool
+        Predict the glass of whole slides, too.
     """
 
     augment: bool | None
@@ -115,6 +84,7 @@ class PredictOptions:
     runner: Runner | None
     sizes: VoxelSizes
     factors: Factors | None = None
+    glass: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,6 +158,7 @@ class PredictionStages:
         if not is_finished:
             # An error is raised again, and reported, when the image is read.
             with suppress(UserError):
+                pair = self._resolved(pair)
                 needed = needed_memory(
                     self.model.config, self.model.reader, pair, self.options.factors
                 )
@@ -195,7 +166,7 @@ class PredictionStages:
                     shape = self.model.reader.shape(pair.image, pair.arrays)
                     shape = scaled_shape(shape, self.options.factors or (1,) * len(shape))
                     needed += ensemble_bytes(self.model.config, shape)
-        in_blocks = self.options.dask is not None or needed > memory
+        in_blocks = self.options.dask is not None or needed > memory or is_slide(pair.image)
         return PredictTask(pair, number, self.count, title, needed, in_blocks, is_finished)
 
     def read(self, task: PredictTask) -> Image | None:
@@ -203,14 +174,16 @@ class PredictionStages:
         pair, model = task.pair, self.model
         if task.is_finished:
             return None
-        if task.in_blocks and self.options.factors is not None:
+        if is_slide(pair.image):
+            pair = self._resolved(pair)
+        elif task.in_blocks and self.options.factors is not None:
             raise UserError(
                 f"{pair.image}: needs about {task.needed / 1e9:.1f} GB when it is resampled, more "
                 "than the available memory, and images in blocks are not resampled",
                 "resample the image with another program, divide it into parts, or omit --scale",
                 "predict.scale_blocks",
             )
-        for note in _check(model, pair, self.options.sizes):
+        for note in _check(model, pair, self._sizes(pair)):
             if is_new(note):
                 _log.warning(f"{task.step}: {note}")
         if task.in_blocks:
@@ -234,7 +207,10 @@ class PredictionStages:
             return None
         target = self._large(task.pair)
         _log.info(f"{task.step}: in blocks, to {target.name}")
-        return _predict_blocks(self.model, task.pair, target, self.options)
+        if is_slide(task.pair.image):
+            _log.info(f"  {describe_slide(task.pair)}")
+        sizes = self._sizes(task.pair)
+        return _predict_blocks(self.model, task.pair, target, self.options, sizes)
 
     def finish(self, task: PredictTask, predicted: Predicted) -> None:
         """Decode an image in memory and write its results; report the number of instances."""
@@ -262,6 +238,23 @@ class PredictionStages:
             open_labels(target, model.ndim, classes),
         )
 
+    def _resolved(self, pair: Pair) -> Pair:
+        """Return an image with the resolution at which it is read, if it is a slide."""
+        options = self.options
+        if not is_slide(pair.image):
+            return pair
+        return slide_pair(
+            self.model, pair, options.sizes.spacing, options.sizes.unit, options.factors,
+            glass=options.glass,
+        )  # fmt: skip
+
+    def _sizes(self, pair: Pair) -> VoxelSizes:
+        """Return the voxel size of an image; that of a slide refers to the resolution read."""
+        sizes = self.options.sizes
+        if not is_slide(pair.image):
+            return sizes
+        return VoxelSizes(*slide_spacing(pair, sizes.spacing, sizes.unit), resampled=True)
+
     def _target(self, pair: Pair) -> Path:
         return self.output / f"{pair.name}.tif"
 
@@ -274,19 +267,25 @@ def overlay_file(target: Path) -> Path:
     return target.with_name(f"{target.stem}_overlay.png")
 
 
-def _predict_blocks(model: Model, pair: Pair, target: Path, options: PredictOptions) -> int:
+def _predict_blocks(
+    model: Model, pair: Pair, target: Path, options: PredictOptions, sizes: VoxelSizes
+) -> int:
     from singula.pipeline.blocks.predict_file import predict_alone
 
     if model.checkpoint is None:
         raise _no_file(pair.image)
-    config, sizes = model.config, options.sizes
+    config, finish = model.config, None
     others = [_member(other) for other in model.others]
+    if is_slide(pair.image):
+        finish = partial(write_slide_results, pair, target)
+        if not config.TEST.BY_CHUNKS.BLOCK_SHAPE:
+            config = config.replaced({"TEST.BY_CHUNKS.BLOCK_SHAPE": BLOCK})
     if sizes.spacing is not None:
         config = config.replaced({"DATA.TEST.RESOLUTION": sizes.spacing})
     return predict_alone(
         config, model.checkpoint, pair, target, device_of(model),
         tables=options.tables, augment=options.augment, dask=options.dask, runner=options.runner,
-        unit=sizes.unit, others=others,
+        unit=sizes.unit, others=others, finish=finish,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from singula.errors import UserError
 from singula.inference.model import Model
+from singula.inference.slides import is_slide
 from singula.io.entries import reader_path
 from singula.io.files import is_container
 from singula.io.formats.table import stem_of
@@ -209,6 +210,7 @@ def _check_targets(
         names[task.name] = task.image
     inputs = {file.resolve(): file for file in files}
     targets = [output / f"{name}{end}" for name in names for end in (".tif", ".zarr", *ends)]
+    targets += [output / f"{name}.geojson" for name, path in names.items() if is_slide(path)]
     for target in targets:
         if target.resolve() in inputs:
             raise UserError(

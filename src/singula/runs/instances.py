@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,9 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.io.image import ArrayPlace, Image, Spacing, check_spacing
 from singula.io.lazy import open_labels
+from singula.io.lazy_array import LazyArray
 from singula.io.read import read_labels
+from singula.io.records.slides import SlideNote
 from singula.io.units import replaced_size
 from singula.labels.index import count_instances
 from singula.metrics import overlap
@@ -36,7 +38,8 @@ class Instances:
     name : str
         Name of the image, from which names of files are made.
     labels : ndarray of unsigned int
-        Label image (y, x) or (z, y, x); 0 is the background, and ids may have gaps.
+        Label image (y, x) or (z, y, x); 0 is the background, and ids may have gaps. Of a slide, a
+        `LazyArray`, which is read in parts.
     class_image : ndarray of int, optional
         Class of each pixel, of the shape of `labels`, 0 for none; None without classes.
     spacing : tuple of float, optional
@@ -49,6 +52,8 @@ class Instances:
         Notice that the user replaced the pixel size of the file; empty for none.
     image : ndarray, optional
         Raw image, (y, x, c) or (z, y, x, c), for the measurement of intensities.
+    slide : SlideNote, optional
+        Slide of the label image; None for other images.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Instances:
     file_name: str = ""
     size_notice: str = ""
     image: npt.NDArray[Any] | None = None
+    slide: SlideNote | None = None
 
     @property
     def ndim(self) -> int:
@@ -100,6 +106,8 @@ class LabelSource:
         Option or key that set `spacing`, for messages.
     arrays : ArrayPlace, optional
         Access to files elsewhere to which the file refers.
+    slide : SlideNote, optional
+        Slide of the label image; None for other images.
     """
 
     path: Path
@@ -112,6 +120,7 @@ class LabelSource:
     foreign: bool = False
     spacing_from: str = "--spacing"
     arrays: ArrayPlace | None = None
+    slide: SlideNote | None = None
 
     def read(self, box: Box | None = None) -> Instances:
         """Read the label image, or a box of it.
@@ -121,6 +130,8 @@ class LabelSource:
         UserError
             The codes of `check_ids`, `read_labels` and `check_spacing`.
         """
+        if box is None and self.slide is not None:
+            return self._of_slide(self.slide)
         if box is None:
             image = read_labels(self.path, self.ndim, self.classes, arrays=self.arrays)
         else:
@@ -142,6 +153,24 @@ class LabelSource:
             self.unit or image.unit,
             self.file_name or self.path.name,
             notice or "",
+        )
+
+    def _of_slide(self, slide: SlideNote) -> Instances:
+        """Return the label image of a slide, of which no pixels are read."""
+        image = open_labels(self.path, self.ndim, self.classes, arrays=self.arrays)
+        if self.spacing is not None:
+            sizes = check_spacing(self.spacing, self.ndim)  # of the finest level
+            scaled = tuple(s * d for s, d in zip(sizes, slide.downsample, strict=True))
+            image = image.with_spacing(scaled, self.unit)
+        whole = LazyArray.of(image)
+        return Instances(
+            self.name,
+            cast(Labels, whole[..., 0]),
+            whole[..., 1] if self.classes else None,
+            image.spacing,
+            self.unit or image.unit,
+            self.file_name or slide.file,
+            slide=slide,
         )
 
 

@@ -55,6 +55,8 @@ class Format:
         Function of a path and an `ArrayPlace` that returns all images of the file as `Series`.
     affine : bool
         Files can hold an affine, the position of the voxels in space.
+    slide : bool
+        Files are whole slides, which are read at any resolution.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Format:
     folder: bool = False
     series: Callable[[Path, ArrayPlace], list[Series]] = single_series
     affine: bool = False
+    slide: bool = False
 
 
 def _single(
@@ -283,7 +286,7 @@ _NPY = _single("NPY", _npy_header, _npy_pixels, _npy_mapped, open_it=_npy_open)
 _ZARR = _container("Zarr", open_zarr, zarr_series, folder=True)
 _HDF5 = _container("HDF5", open_hdf5)
 _N5 = _container("N5", open_n5, folder=True)
-_SLIDE = replace(_container("whole slide", open_slide), container=False, lossy=True)
+_SLIDE = replace(_container("whole slide", open_slide), container=False, lossy=True, slide=True)
 _NIFTI = _single("NIfTI", nifti_header, nifti_pixels, affine=True)
 
 # Suffixes are in lower case.

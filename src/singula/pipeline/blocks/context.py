@@ -123,6 +123,16 @@ class BlockContext:
         )
 
     @cached_property
+    def glass(self) -> Array | None:
+        """Color of the glass of a slide of which only tissue is predicted; else None."""
+        from singula.io.formats.slide import find_tissue
+
+        place = self.spec.image_place
+        if place is None or not ArrayPlace(*place).tissue_only:
+            return None
+        return find_tissue(Path(self.spec.image), ArrayPlace(*place).downsample).glass
+
+    @cached_property
     def truth(self) -> LazyImage | None:
         """Ground truth of the image; None if it has no labels."""
         if not self.spec.label:

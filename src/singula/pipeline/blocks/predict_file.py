@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def predict_alone(
     dask: str | None = None,
     runner: Runner | None = None,
     unit: str | None = None,
+    finish: Callable[[Path, Path | None], None] | None = None,
 ) -> int:
     """Write the instances of an image as OME-Zarr, block by block, and return their number.
 
@@ -64,6 +65,9 @@ def predict_alone(
         Runner to use if the workers of `dask` have already started.
     unit : str, optional
         Unit of the configured voxel size.
+    finish : callable, optional
+        Function of the complete label image and its table (None without `tables`), which is called
+        before the label image is moved to `target`. Default: write the table.
 
     Returns
     -------
@@ -121,8 +125,10 @@ def predict_alone(
     processed = run.results.post.has_own_result
     folder = tree.post_processed() if processed else tree.instances()
     # Move the image last: `singula predict` skips images whose instances exist.
-    if tables:
-        table = tree.filtered_stats(pair.name) if processed else tree.full_stats(pair.name)
+    table = tree.filtered_stats(pair.name) if processed else tree.full_stats(pair.name)
+    if finish is not None:
+        finish(folder / f"{pair.name}.zarr", table if tables else None)
+    elif tables:
         _write_table(table, target.with_name(f"{target.stem}_stats.csv"))
     try:
         shutil.rmtree(target, ignore_errors=True)

@@ -66,15 +66,19 @@ def unpack(kind: type[_Table], prefix: str, record: Mapping[str, Array]) -> _Tab
 
 
 def count_values(folder: Path, number: int) -> Record:
-    """Count the values of the image, for its normalization."""
+    """Count the values of the image, without the glass of a slide, for its normalization."""
     from singula.data.statistics import Statistics
 
     context = block_context(folder)
     box = context.box(number)
     pixels = context.image.read(box)
     statistics = Statistics(None)
+    glass = context.glass
+    if glass is not None:  # the models are trained on tissue
+        pixels = pixels[(pixels != glass).any(axis=-1)]
+    largest = pixels.max() if pixels.size else -np.inf
     statistics.add_part(pixels, [part.start for part in box], context.shape)
-    return {**statistics.to_arrays(), "largest": np.array(pixels.max(), np.float64)}
+    return {**statistics.to_arrays(), "largest": np.array(largest, np.float64)}
 
 
 def predict_maps(folder: Path, number: int) -> Record:
