@@ -195,7 +195,7 @@ def write_slide_results(pair: Pair, target: Path, labels: Path, table: Path | No
     columns = instance_table(item)
     stored = pd.read_csv(table).set_index("label")
     intensities = stored.filter(like="intensity_").reindex(columns["label"])
-    columns = columns.assign(**{name: intensities[name].to_numpy() for name in intensities})
+    columns = columns.assign(**{str(k): intensities[k].to_numpy() for k in intensities})
     write_csv(target.with_name(f"{target.stem}_stats.csv"), columns)
 
 
