@@ -14,7 +14,7 @@ SOURCE = Path(singula.__file__).parent
 # A package imports only packages before it in this list.
 PACKAGES = (  # noqa: SIM905
     "errors util io models representations config data training prediction labels measure metrics "
-    "blocks runs zoo report dataset autoconfig synthetic pipeline inference tuning exports "
+    "blocks runs zoo report exports dataset autoconfig synthetic pipeline inference tuning "
     "commands notebook gui cli __main__"
 ).split()
 FILES = sorted(SOURCE.rglob("*.py"))
