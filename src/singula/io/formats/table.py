@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from singula.io.formats.czi import czi_series, open_czi
 from singula.io.formats.hdf5 import open_hdf5
+from singula.io.formats.lif import lif_series, open_lif
 from singula.io.formats.n5 import open_n5
+from singula.io.formats.nd2 import nd2_series, open_nd2
 from singula.io.formats.nifti import nifti_header, nifti_pixels
+from singula.io.formats.oif import open_oif
 from singula.io.formats.slide import open_slide
 from singula.io.formats.tiff import tiff_header, tiff_mapped, tiff_pixels, tiff_series
 from singula.io.formats.tiff_tiles import open_tiff
@@ -287,6 +291,10 @@ _ZARR = _container("Zarr", open_zarr, zarr_series, folder=True)
 _HDF5 = _container("HDF5", open_hdf5)
 _N5 = _container("N5", open_n5, folder=True)
 _SLIDE = replace(_container("whole slide", open_slide), container=False, lossy=True, slide=True)
+_CZI = replace(_container("CZI", open_czi, czi_series), container=False, lossy=True)
+_LIF = replace(_container("LIF", open_lif, lif_series), container=False)
+_ND2 = replace(_container("ND2", open_nd2, nd2_series), container=False, lossy=True)
+_OIF = replace(_container("OIF", open_oif), container=False)
 _NIFTI = _single("NIfTI", nifti_header, nifti_pixels, affine=True)
 
 # Suffixes are in lower case.
@@ -310,6 +318,11 @@ FORMATS: dict[str, Format] = {
     ".mrxs": _SLIDE,
     ".scn": _SLIDE,
     ".bif": _SLIDE,
+    ".czi": _CZI,
+    ".lif": _LIF,
+    ".nd2": _ND2,
+    ".oif": _OIF,
+    ".oib": _OIF,
 }
 _LONGEST_FIRST = sorted(FORMATS, key=len, reverse=True)
 
