@@ -16,6 +16,7 @@ import torch
 
 from singula.commands.original_inputs import find_model
 from singula.commands.reproduce import Reproduction, reproduce
+from singula.config import Config
 from singula.errors import UserError
 from singula.io.records.results import ModelFile
 from singula.pipeline import provenance
@@ -250,3 +251,23 @@ def test_the_commit_of_a_checkout_is_recorded(tmp_path, monkeypatch) -> None:
     (tmp_path / "src" / "singula").mkdir(parents=True)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert provenance.source_commit(tmp_path) == ""  # git fails
+
+
+def test_all_folders_of_the_data_are_recorded() -> None:
+    switches = (
+        "TRAIN.ENABLE",
+        "TEST.ENABLE",
+        "DATA.TEST.LOAD_GT",
+        "DATA.PREPROCESS.TRAIN",
+        "DATA.PREPROCESS.MATCH_HISTOGRAM.ENABLE",
+        "TEST.POST_PROCESSING.APPLY_MASK",
+    )
+    config = Config().replaced({**dict.fromkeys(switches, True), "DATA.VAL.FROM_TRAIN": False})
+    folders = {
+        name
+        for name in config.dotted()
+        if name.startswith("DATA.")
+        and name.endswith(("PATH", "_MASKS"))
+        and "INPUT_ZARR" not in name
+    }
+    assert set(provenance.data_keys(config)) == folders
