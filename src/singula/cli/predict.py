@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,24 +23,28 @@ from singula.errors import ExitCode, UserError
 from singula.util.format import counted
 from singula.util.streams import print_line
 
+if TYPE_CHECKING:
+    from singula.inference import Model
+
 
 @app.command(cls=ModelCommand)
 def predict(
     images: Annotated[
         list[Path], path_argument("images", kind="any", help="Images or folders of images.")
     ],
-    model: Annotated[
-        list[Path],
-        path_option(
-            *MODEL_NAMES,
-            kind="any",
-            help="Folder of a run, or checkpoint; of several models, the mean is used.",
-        ),
-    ],
     output: Annotated[
         Path,
         path_option("--output", "-o", kind="output folder", help="Folder for the label images."),
     ],
+    model: Annotated[
+        list[Path] | None,
+        path_option(
+            *MODEL_NAMES,
+            kind="any",
+            help="Built-in model, folder of a run, or checkpoint; of several models, the mean is "
+            "used [the built-in model for the image: nuclei, nuclei_he or nuclei_3d].",
+        ),
+    ] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
     augment: Annotated[
         bool | None,
@@ -115,11 +120,14 @@ def predict(
     ] = False,
     external_files: ExternalFilesOption = False,
 ) -> None:
-    """Predict the instances of images with a trained model, without a configuration file.
+    """Predict the instances of images with a built-in or a trained model.
 
-    Images that do not fit into memory are predicted in blocks and written as OME-Zarr.
+    Writes label images, measurements, and pictures of the outlines. Images that do not fit into
+    memory are predicted in blocks and written as OME-Zarr.
 
-    Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
+    Find nuclei with a built-in model: singula predict images/ -o instances
+
+    Use your own model: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
 
     Average several models: singula predict new/*.tif --model RUN_1 RUN_2 RUN_3 -o instances
 
@@ -134,15 +142,14 @@ def predict(
     with importing():
         from singula.exports import sizes_from_text
         from singula.inference import (
+            check_targets,
             gather_images,
-            load,
             parse_frames,
             plan_predictions,
             predict_files,
             scale_from_text,
         )
         from singula.io.run_lock import hold, output_locks
-        from singula.training.device import choose_for_model
 
     sizes = None if spacing is None else sizes_from_text(spacing)
     time_points = parse_frames(frames)
@@ -151,37 +158,46 @@ def predict(
 
         check_dask_option(dask)
     files = gather_images(images)
+    selection: dict[str, Any] = {
+        "series": series,
+        "array": array or "",
+        "channel": channel or "",
+        "external_files": external_files,
+    }
     with hold(output_locks(output), "predict"):
-        loaded = load(model, device=choose_for_model(gpu).torch)
-        for line in loaded.notices:
-            print_line(line)
-        tasks = plan_predictions(
-            loaded,
-            files,
-            output,
-            series=series,
-            array=array or "",
-            frames=time_points,
-            channel=channel or "",
-            tables=tables,
-            overlays=overlay,
-            overwrite=overwrite or resume,
-            external_files=external_files,
-        )
-        failed = predict_files(
-            loaded,
-            tasks,
-            output,
-            augment=augment,
-            tables=tables,
-            overlays=overlay,
-            resume=resume,
-            dask=dask,
-            spacing=sizes,
-            unit=unit,
-            scale=scale_from_text(scale),
-            glass=glass,
-        )
+        groups = [(model, files)] if model else _built_in_models(files, selection)
+        targets: dict[str, Any] = {
+            "tables": tables,
+            "overlays": overlay,
+            "overwrite": overwrite or resume,
+        }
+        plans = [
+            (
+                loaded,
+                plan_predictions(
+                    loaded, chosen, output, frames=time_points, **selection, **targets
+                ),
+            )
+            for loaded, chosen in ((_loaded(names, gpu), chosen) for names, chosen in groups)
+        ]
+        tasks = [task for _, planned in plans for task in planned]
+        check_targets(tasks, files, output, **targets)
+        failed: dict[str, str] = {}
+        for loaded, planned in plans:
+            failed |= predict_files(
+                loaded,
+                planned,
+                output,
+                augment=augment,
+                tables=tables,
+                overlays=overlay,
+                resume=resume,
+                dask=dask,
+                spacing=sizes,
+                unit=unit,
+                scale=scale_from_text(scale),
+                glass=glass,
+            )
     print_line(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
     if len(failed) == len(tasks):
         raise UserError(
@@ -191,3 +207,26 @@ def predict(
         )
     if failed:
         raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _built_in_models(
+    files: Sequence[Path], selection: Mapping[str, Any]
+) -> list[tuple[Sequence[Path | str], Sequence[Path]]]:
+    """Return the built-in models for files, and print the choice."""
+    from singula.inference import choose_models
+
+    choices = choose_models(files, **selection)
+    for choice in choices:
+        print_line(choice.reason)
+    return [([choice.model], choice.files) for choice in choices]
+
+
+def _loaded(names: Sequence[Path | str], gpu: str | None) -> Model:
+    """Load a model, and print its notices."""
+    from singula.inference import load
+    from singula.training.device import choose_for_model
+
+    model = load(names, device=choose_for_model(gpu).torch)
+    for line in model.notices:
+        print_line(line)
+    return model

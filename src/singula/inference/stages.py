@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.inference.gray import is_color, read_gray
 from singula.inference.model import Model
 from singula.inference.overlay import write_outlines, write_outlines_of_files
 from singula.inference.scale import Factors, scaled_shape
@@ -189,7 +190,12 @@ class PredictionStages:
         if task.in_blocks:
             return None
         channels, gray = model.config.in_channels, model.reader.gray
-        image = read_image(pair.image, model.ndim, channels, allow_gray=gray, arrays=pair.arrays)
+        if _is_in_color(model, pair):
+            image = read_gray(pair.image, model.ndim, pair.arrays)
+        else:
+            image = read_image(
+                pair.image, model.ndim, channels, allow_gray=gray, arrays=pair.arrays
+            )
         for line in constant_image_notices(pair.image, image.array):
             _log.warning(line)
         return image
@@ -341,6 +347,13 @@ def _write_instances(
     return count_instances(labels)
 
 
+def _is_in_color(model: Model, pair: Pair) -> bool:
+    """Return True if a picture in color is given to a model for gray images."""
+    if model.ndim != 2 or model.config.in_channels != 1:
+        return False
+    return is_color(read_header(pair.image, pair.arrays))
+
+
 def _check(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
     """Verify that an image matches the model, and return the notes on its file.
 
@@ -352,7 +365,8 @@ def _check(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
     path, channels, gray = pair.image, model.config.in_channels, model.reader.gray
     header = read_header(path, pair.arrays)
     try:
-        layout = image_layout(path, header, model.ndim, channels, allow_gray=gray)
+        expected = None if _is_in_color(model, pair) else channels
+        layout = image_layout(path, header, model.ndim, expected, allow_gray=gray)
     except UserError as error:
         if error.code == TIME_POINTS:
             raise

@@ -147,8 +147,7 @@ def plan_predictions(
         channel=channel or configured.channel,
     )
     tasks = [task for path in files for task in _tasks(path, place, series, frames)]
-    ends = ("_stats.csv",) * tables + ("_overlay.png",) * overlays
-    _check_targets(tasks, files, output, ends, overwrite=overwrite)
+    check_targets(tasks, files, output, tables=tables, overlays=overlays, overwrite=overwrite)
     return tasks
 
 
@@ -189,15 +188,30 @@ def _frame_tasks(pair: Pair, place: ArrayPlace, frames: Frames) -> list[Pair]:
     ]
 
 
-def _check_targets(
+def check_targets(
     tasks: Sequence[Pair],
     files: Sequence[Path],
     output: Path,
-    ends: Sequence[str],
     *,
-    overwrite: bool,
+    tables: bool = False,
+    overlays: bool = False,
+    overwrite: bool = True,
 ) -> None:
-    """Raise an error if results would replace each other, an input, or an existing file."""
+    """Raise an error if results would replace each other, an input, or an existing file.
+
+    Parameters
+    ----------
+    tasks : sequence of Pair
+        Images to predict.
+    files, output, tables, overlays, overwrite
+        As for `plan_predictions`.
+
+    Raises
+    ------
+    UserError
+        ``predict.same_name``, ``predict.overwrites_input``, ``predict.exists``.
+    """
+    ends = ("_stats.csv",) * tables + ("_overlay.png",) * overlays
     names: dict[str, Path] = {}
     for task in tasks:
         if task.name in names:

@@ -1,0 +1,73 @@
+"""Gray images that were saved in color."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.io.image import ArrayPlace, Header, Image
+from singula.io.label_values import shades
+from singula.io.read import read_image
+
+_MAX_PIXELS = 64_000_000  # larger images are not read to compare their colors
+
+
+def is_color(header: Header) -> bool:
+    """Return True if the header describes a picture in color: red, green, blue.
+
+    Parameters
+    ----------
+    header : Header
+        Header of the image. Without axes, a last axis of 3 or 4 bytes is read as colors.
+    """
+    if header.palette is not None:
+        return shades(header.palette).ndim > 1
+    if header.axes is None:
+        has_three = sum(size > 1 for size in header.shape) == 3
+        return has_three and header.shape[-1] in (3, 4) and header.dtype == np.uint8
+    samples = dict(zip(header.axes, header.shape, strict=True)).get("S", 1)
+    return samples - header.alpha >= 3
+
+
+def is_gray(path: Path, header: Header, place: ArrayPlace | None) -> bool:
+    """Return True if red, green and blue of a picture in color are equal at each pixel."""
+    if prod(header.shape) > _MAX_PIXELS:
+        return False
+    try:
+        array = read_image(path, 2, arrays=place).array
+    except UserError:
+        return False
+    return bool((array == array[..., :1]).all())
+
+
+def read_gray(path: Path, ndim: int, place: ArrayPlace | None) -> Image:
+    """Read the first of the equal colors of a picture.
+
+    Parameters
+    ----------
+    path : Path
+        Image file of a picture in color.
+    ndim : {2, 3}
+        Number of spatial axes.
+    place : ArrayPlace, optional
+        Selection of one of several arrays, images or time points.
+
+    Raises
+    ------
+    UserError
+        ``predict.image_shape``: the colors differ; the codes of `read_image`.
+    """
+    image = read_image(path, ndim, arrays=place)
+    first = image.array[..., :1]
+    if not (image.array == first).all():
+        raise UserError(
+            f"{path}: is a picture in color, expected a gray image for this model",
+            "use a model for stained images (--model nuclei_he), or convert the image: in Fiji, "
+            "Image > Type > 8-bit",
+            "predict.image_shape",
+        )
+    return replace(image, array=np.ascontiguousarray(first))

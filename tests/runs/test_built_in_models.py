@@ -1,0 +1,108 @@
+"""Choice of a built-in model for an image, and the prediction with it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from singula.errors import UserError
+from singula.inference import choose, choose_models
+from singula.io.image import Header
+from singula.io.read import read_labels
+from singula.synthetic.fluorescence import make_image
+from singula.zoo.models import built_in_models
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "kind"),
+    [
+        ((60, 50), None, "plane"),
+        ((60, 50), "YX", "plane"),
+        ((1, 60, 50, 1), None, "plane"),
+        ((4, 1, 60, 50), "TCYX", "plane"),
+        ((60, 50, 3), "YXS", "colors"),
+        ((60, 50, 3), None, "colors"),
+        ((20, 60, 50), None, "volume"),
+        ((20, 60, 50), "ZYX", "volume"),
+        ((20, 60, 50), "QYX", "volume"),
+        ((20, 1, 60, 50), "ZCYX", "volume"),
+    ],
+)
+def test_the_kind_of_an_image_follows_from_its_axes(shape, axes, kind) -> None:
+    header = Header(shape, np.dtype(np.uint8), axes, source="a test")
+    assert choose.image_kind(Path("a.tif"), header) == kind
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((3, 60, 50), "CYX"), ((2, 60, 50), None), ((20, 2, 60, 50), "ZCYX")]
+)
+def test_channels_without_colors_need_a_selection(shape, axes) -> None:
+    header = Header(shape, np.dtype(np.uint16), axes, source="a test")
+    with pytest.raises(UserError) as refused:
+        choose.image_kind(Path("a.tif"), header)
+    assert refused.value.code == "predict.several_channels"
+
+
+@pytest.fixture
+def images(tmp_path) -> dict[str, Path]:
+    """Write a gray image in several files, a stained image and a volume."""
+    gray = make_image((128, 128), np.random.default_rng(5)).image
+    folder = tmp_path / "in"
+    folder.mkdir()
+    files = {name: folder / name for name in ("gray.png", "rgb.png", "rgba.png", "two.tif")}
+    Image.fromarray(gray).save(files["gray.png"])
+    Image.fromarray(np.stack([gray] * 3, -1)).save(files["rgb.png"])
+    opaque = np.full_like(gray, 255)
+    Image.fromarray(np.stack([gray, gray, gray, opaque], -1)).save(files["rgba.png"])
+    tifffile.imwrite(files["two.tif"], np.stack([opaque, gray]), metadata={"axes": "CYX"}, ome=True)
+    for name in ("stained.png", "volume.tif", "damaged.tif"):
+        files[name] = tmp_path / name
+    Image.fromarray(np.stack([gray, gray // 2, opaque], -1)).save(files["stained.png"])
+    tifffile.imwrite(files["volume.tif"], np.stack([gray] * 8), metadata={"axes": "ZYX"}, ome=True)
+    files["damaged.tif"].write_bytes(b"II*\0")
+    return files
+
+
+def test_each_kind_has_its_model(images, monkeypatch) -> None:
+    names = dict.fromkeys(("nuclei", "nuclei_he", "nuclei_3d"))
+    monkeypatch.setattr(choose, "built_in_models", lambda: names)
+    files = [path for name, path in images.items() if name != "two.tif"]
+    chosen = {c.model: {path.name for path in c.files} for c in choose_models(files)}
+    assert chosen == {
+        "nuclei": {"gray.png", "rgb.png", "rgba.png", "damaged.tif"},
+        "nuclei_he": {"stained.png"},
+        "nuclei_3d": {"volume.tif"},
+    }
+    assert choose_models([images["two.tif"]], channel="1")[0].model == "nuclei"
+    monkeypatch.setattr(choose, "built_in_models", lambda: {"nuclei": None})
+    with pytest.raises(UserError) as refused:
+        choose_models([images["gray.png"], images["stained.png"]])
+    assert refused.value.code == "zoo.no_model"
+
+
+def test_a_gray_image_has_the_same_instances_in_any_file(command, images, tmp_path) -> None:
+    names, out = ("gray.png", "rgb.png", "rgba.png"), tmp_path / "out"
+    files = [images[name] for name in names]
+    assert command("predict", *files, images["damaged.tif"], "-o", out) == 1, command.err
+    assert built_in_models()["nuclei"].card.license in command.out
+    first, *others = (read_labels(out / f"{Path(n).stem}.tif", 2).array for n in names)
+    assert len(np.unique(first)) > 5
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+    assert command("predict", images["two.tif"], "--channel", "1", "-o", out) == 0, command.err
+    np.testing.assert_array_equal(read_labels(out / "two.tif", 2).array, first)
+    assert command("predict", images["stained.png"], "--model", "nuclei", "-o", out) != 0
+    assert "nuclei_he" in command.out
+
+
+def test_results_of_files_with_different_models_do_not_replace_each_other(
+    command, images, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setitem(choose._MODELS, "volume", "nuclei")
+    gray = images["volume.tif"].with_name("volume.png")
+    images["gray.png"].rename(gray)
+    assert command("predict", images["volume.tif"], gray, "-o", tmp_path / "out") == 2
+    assert "volume.tif" in command.err
+    assert not list((tmp_path / "out").glob("*.tif"))
