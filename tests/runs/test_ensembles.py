@@ -1,9 +1,11 @@
 """Several models as one: the mean of their maps."""
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from singula.cli.models import repeat_option
 from singula.errors import UserError
 from singula.inference import files
 from singula.io.read import read_image, read_labels
-from singula.training.checkpoint import read_checkpoint, write_checkpoint
+from singula.training.checkpoint import load_checkpoint, read_checkpoint, write_checkpoint
 
 BEST = "checkpoints/job_1-checkpoint-best.pth"
 
@@ -157,3 +159,71 @@ def test_words_after_the_option_are_models_or_images(tmp_path) -> None:
         "modelB",
     ]
     assert repeat_option(["-m", "a", "--", "b"], ["-m"], lambda w: True) == ["-m", "a", "--", "b"]
+
+
+@pytest.fixture
+def folds(make_once, command, write_config, data_2d, tmp_path) -> list[Path]:
+    """Return the runs of a cross-validation of three images."""
+    keys = {"FROM_TRAIN": True, "CROSS_VAL": True, "CROSS_VAL_NFOLD": 3}
+    changes = {f"DATA.VAL.{name}": value for name, value in keys.items()}
+    config = write_config(data_2d, **changes, **{"TRAIN.EPOCHS": 8, "TEST.ENABLE": False})
+
+    def train(folder: Path) -> None:
+        for fold in (1, 2, 3):
+            line = ("run", "--config", config, "--result_dir", folder, "--name", "job")
+            more = ("--run_id", fold, "--set", f"DATA.VAL.CROSS_VAL_FOLD={fold}")
+            assert command(*line, *more) == 0, command.err
+
+    out = shutil.copytree(make_once("run_folds", train), tmp_path / "out")
+    return [out / "job" / "results" / f"job_{fold}" for fold in (1, 2, 3)]
+
+
+def test_folds_are_tuned_on_images_they_were_not_trained_on(
+    folds, command, data_2d, tmp_path
+) -> None:
+    assert command("tune", *folds) == 0, command.err
+    maps = [sorted((run / "tuning" / "maps").glob("*.tif")) for run in folds]
+    assert [len(files) for files in maps] == [1, 1, 1]  # each image by one model
+    assert len({files[0].name for files in maps}) == 3
+    table = pd.read_csv(folds[0] / "tuning" / "ensemble" / "tuning.csv")
+    scores = table[table["setting"] == "after"].set_index("image")["panoptic_quality"]
+    # The thresholds are used for this ensemble, in any order, and for no other.
+    ensemble = singula.load(folds)
+    stored = load_checkpoint(ensemble.checkpoint).description
+    (tuned,) = stored["ensembles"].values()
+    assert stored.get("tuned") is None
+    expected = {name for name in tuned["thresholds"] if name != "TH_TYPE"}
+    _, decoded = ensemble.instances(ensemble.predict_maps(np.zeros((32, 32), np.uint8)))
+    for name in expected & set(decoded.thresholds):
+        assert decoded.thresholds[name] == tuned["thresholds"][name]
+    assert singula.load(folds[::-1]).config == ensemble.config
+    assert singula.load(folds[:2]).config != ensemble.config
+    # The scores are those of the model of each image.
+    for run, (map_file,) in zip(folds, maps, strict=True):
+        name = map_file.name
+        image = read_image(data_2d / "train" / "x" / name, 2, 1).array
+        labels = singula.load(run).predict(image, thresholds=tuned["thresholds"])
+        truth = read_labels(data_2d / "train" / "y" / name, 2).array[..., 0]
+        score = singula.match(truth, labels, (0.5,))[0].panoptic_quality
+        assert score == pytest.approx(scores[map_file.stem])
+    before = {p: p.read_bytes() for p in folds[0].parents[1].rglob("*.pth")}
+    again = singula.tune(folds[::-1])
+    assert {p: p.read_bytes() for p in before} == before
+    assert again.thresholds == tuned["thresholds"]
+
+
+def test_models_with_the_same_validation_images_share_their_mean(
+    run_once, write_config, data_2d, tmp_path
+) -> None:
+    config = write_config(data_2d, **{"TRAIN.EPOCHS": 12})
+    first = run_once("plain_12", config, tmp_path / "a") / "job"
+    second = shutil.copytree(first, tmp_path / "b" / "job")
+    changed_copy(first / BEST, second / BEST, 4)
+    runs = [folder / "results" / "job_1" for folder in (first, second)]
+    result = singula.tune(runs, save=False)
+    assert result.saved is None
+    image = read_image(data_2d / "val" / "x" / "image_000.tif", 2, 1).array
+    truth = read_labels(data_2d / "val" / "y" / "image_000.tif", 2).array[..., 0]
+    labels = singula.load(runs).predict(image, thresholds=result.thresholds)
+    score = singula.match(truth, labels, (0.5,))[0]
+    assert score.panoptic_quality == pytest.approx(result.after.score.panoptic_quality)

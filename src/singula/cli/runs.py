@@ -24,6 +24,7 @@ from singula.cli.app import (
     run_app,
 )
 from singula.errors import ExitCode
+from singula.util.format import counted
 from singula.util.streams import print_line
 
 
@@ -121,9 +122,13 @@ def run(
 
 @app.command()
 def tune(
-    run_folder: Annotated[
-        Path,
-        path_argument("RUN", kind="any", help="Folder of a run, RESULT_DIR/NAME/results/NAME_1."),
+    run_folders: Annotated[
+        list[Path],
+        path_argument(
+            "RUN",
+            kind="any",
+            help="Folder of a run, RESULT_DIR/NAME/results/NAME_1; several for an ensemble.",
+        ),
     ],
     metric: Annotated[
         str,
@@ -147,6 +152,8 @@ def tune(
     Each image is predicted once. All settings are then decoded from the stored predictions.
 
     Example: singula tune results/cells/results/cells_1
+
+    Thresholds of an ensemble: singula tune results/cells/results/cells_*
     """
     begin_command(REPEAT_HINT)
     from singula.util.process import prepare_process
@@ -158,7 +165,7 @@ def tune(
 
     device = choose_for_model(gpu).torch
     result = tune_thresholds(
-        run_folder,
+        run_folders,
         metric=metric,
         iou=iou,
         save=save,
@@ -168,7 +175,10 @@ def tune(
         print_line(line)
     for title, path in result.files.items():
         print_line(f"{title}: {path}")
-    if result.saved is not None:
+    if result.saved is not None and run_folders[1:]:
+        print_line(f"saved in {counted(len(run_folders), 'checkpoint')}: `singula predict` uses")
+        print_line("  these thresholds if --model names exactly these models")
+    elif result.saved is not None:
         print_line(
             f"saved in {result.saved}: `singula predict` uses these thresholds; `singula run`"
         )

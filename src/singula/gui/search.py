@@ -171,7 +171,7 @@ def _check_paths(run: Run, guard: Guard) -> None:
     config = run.valid_config()
     values = config.dotted()
     guard.check_below(run.tree.locations())
-    from singula.tuning.validation import image_keys
+    from singula.tuning.images import image_keys
 
     keys = [*image_keys(config), "PATHS.CHECKPOINT_FILE"]
     # Relative paths may refer to the first root, or to the folder in which the run was started.

@@ -16,12 +16,10 @@ from singula.pipeline import from_config
 from singula.pipeline.object_size import MAX_SPACING_RATIO, TrainedObjects
 from singula.pipeline.thresholds import apply_tuned, configured
 from singula.representations.thresholds import AUTOMATIC
-from singula.training.checkpoint import Checkpoint
+from singula.training.checkpoint import ENSEMBLES, Checkpoint
 from singula.util.format import counted
 
 _log = logging.getLogger(__name__)
-ENSEMBLES = "ensembles"
-"""Key of the thresholds of ensembles in the description of a checkpoint."""
 # Keys that must be equal, because maps of other pixels, channels or units have no mean, and because
 # only one configuration decodes the mean
 _EQUAL = (
@@ -129,11 +127,9 @@ def ensemble_key(members: Sequence[Member]) -> str:
 
 
 def ensemble_config(members: Sequence[Member]) -> tuple[Config, list[str]]:
-    """Return the configuration of the first model, with the thresholds of the ensemble.
+    """Return the configuration with the thresholds that were tuned for the models together.
 
-    Thresholds that were tuned for these models together are used. Otherwise each threshold is the
-    mean over the models that set it: if the maps of a model are larger than those of the others,
-    its best threshold is larger by the same amount, and so are the means of both.
+    Without tuned thresholds, return `common_config`.
 
     Parameters
     ----------
@@ -147,11 +143,33 @@ def ensemble_config(members: Sequence[Member]) -> tuple[Config, list[str]]:
     notices : list of str
         Lines for the user.
     """
-    config, key = members[0].config, ensemble_key(members)
+    key = ensemble_key(members)
     for member in members:
         tuned = (member.checkpoint.description.get(ENSEMBLES) or {}).get(key)
         if tuned:
-            return apply_tuned(config, {"tuned": tuned}, always=True)
+            return apply_tuned(members[0].config, {"tuned": tuned}, always=True)
+    return common_config(members)
+
+
+def common_config(members: Sequence[Member]) -> tuple[Config, list[str]]:
+    """Return the configuration of the first model, with the mean of the thresholds of all models.
+
+    If the maps of a model are larger than those of the others, its best threshold is larger by the
+    same amount, and so are the means of both.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        Result of `ensemble_members`.
+
+    Returns
+    -------
+    config : Config
+        Configuration for decoding and post-processing.
+    notices : list of str
+        Lines for the user.
+    """
+    config = members[0].config
     means = mean_thresholds([configured(member.config) for member in members])
     if not means:
         return config, []

@@ -26,6 +26,8 @@ FORMAT = CheckpointInfo.newest
 KEY = "singula"
 PREFIX = "network."
 """Start of the names of the weights in a checkpoint."""
+ENSEMBLES = "ensembles"
+"""Key of the thresholds of ensembles in the description of a checkpoint."""
 _DIGEST = "digest"
 _REMEDY = "use an intact copy of the file, or train again"
 
@@ -261,7 +263,7 @@ def load_checkpoint(path: Path, *, report: bool = False) -> Checkpoint:
     return Checkpoint(path, contents["epoch"], weights, contents[KEY])
 
 
-def save_tuned(path: Path, tuned: Mapping[str, Any]) -> None:
+def save_tuned(path: Path, tuned: Mapping[str, Any], *, ensemble: str = "") -> None:
     """Write tuned thresholds to a checkpoint, without changing its other contents.
 
     Parameters
@@ -271,6 +273,8 @@ def save_tuned(path: Path, tuned: Mapping[str, Any]) -> None:
     tuned : mapping
         ``thresholds`` by key without prefix, and the metric that they were tuned for, in plain
         types.
+    ensemble : str
+        Hash of the models that they were tuned for together; empty for this model alone.
 
     Raises
     ------
@@ -278,7 +282,11 @@ def save_tuned(path: Path, tuned: Mapping[str, Any]) -> None:
         As for `read_checkpoint`; or the file cannot be written.
     """
     contents = read_checkpoint(path)
-    contents[KEY] = {**contents[KEY], "tuned": dict(tuned)}
+    stored = contents[KEY]
+    if ensemble:
+        contents[KEY] = {**stored, ENSEMBLES: {**stored.get(ENSEMBLES, {}), ensemble: dict(tuned)}}
+    else:
+        contents[KEY] = {**stored, "tuned": dict(tuned)}
     write_checkpoint(contents, path)
 
 

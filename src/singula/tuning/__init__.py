@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from singula.tuning.run import (
-    TuneResult,
-    open_tuner,
-    result_lines,
-    save_thresholds,
-    tune,
-    write_configuration,
-)
+from singula.tuning.results import TuneResult, result_lines
+from singula.tuning.run import open_tuner, save_thresholds, tune, write_configuration
 from singula.tuning.tuner import Example, Steps, Trial, Tuner
 from singula.tuning.validation import Run, find_run
 

@@ -16,24 +16,25 @@ import numpy.typing as npt
 
 from singula.config import Config
 from singula.data.preprocess import Reference
-from singula.data.samples import Sample
 from singula.errors import UserError
 from singula.io.image import Image
-from singula.io.pairing import Pair
 from singula.io.run_folder import ResultsTree
 from singula.pipeline import from_config
 from singula.pipeline.checkpoints import find_checkpoint, predictor_from
-from singula.pipeline.load_data import find_pairs, validation_pairs
 from singula.pipeline.map_cache import StoredMaps
 from singula.pipeline.normalization import with_statistics
 from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings
 from singula.pipeline.predict_image import predict_maps
-from singula.pipeline.readers import Reader, reader_for
-from singula.pipeline.split import hold_out, split_pairs
+from singula.pipeline.readers import reader_for
 from singula.runs.run import open_run
 from singula.training.checkpoint import Checkpoint, load_checkpoint
+from singula.tuning.images import (
+    FOLDER_KEYS,
+    LabeledImage,
+    training_images,
+    validation_images,
+)
 from singula.tuning.tuner import Example
-from singula.util.boxes import evenly_spaced
 from singula.util.format import counted
 from singula.util.messages import captured_messages
 from singula.util.paths import user_path
@@ -43,10 +44,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-_TRAIN = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
-_VAL = ("DATA.VAL.PATH", "DATA.VAL.GT_PATH")
 _ENOUGH_OBJECTS = 100  # validation objects for which training images are not needed
-_MAX_TRAINING = 20  # training images
 _VARIANCE = 0.25  # maximum variance of the score of an object
 _BIAS = 0.1  # typical excess of the scores of training images
 
@@ -97,100 +95,13 @@ def find_run(folder: Path | str) -> Run:
 def _resolve_folders(config: Config, bases: Sequence[Path]) -> Config:
     """Resolve missing relative folders of images against the folders in which the run started."""
     values, moved = config.dotted(), dict[str, str]()
-    for key in (*_TRAIN, *_VAL):
+    for key in FOLDER_KEYS:
         path = Path(values[key])
         if not path.is_absolute() and not path.exists():
             existing = [base / path for base in bases if (base / path).exists()]
             if existing:
                 moved[key] = str(existing[0])
     return config.replaced(moved) if moved else config
-
-
-def validation_keys(config: Config) -> tuple[str, str]:
-    """Return the keys of the folders with the validation images and labels."""
-    return _TRAIN if config.DATA.VAL.FROM_TRAIN else _VAL
-
-
-def image_keys(config: Config) -> tuple[str, ...]:
-    """Return the keys of all folders that a tuning may read."""
-    return (*_TRAIN, *(key for key in validation_keys(config) if key not in _TRAIN))
-
-
-@dataclass(frozen=True)
-class LabeledImage:
-    """Image, or part of an image, with ground truth.
-
-    Parameters
-    ----------
-    name : str
-        Name of the stored maps.
-    source : Path
-        File of the image.
-    read : callable
-        Function that returns the image and its labels.
-    training : bool
-        The network was trained on it.
-    """
-
-    name: str
-    source: Path
-    read: Callable[[], tuple[Image, Array]]
-    training: bool = False
-
-
-def validation_images(config: Config, reader: Reader) -> list[LabeledImage]:
-    """Return the validation images of a training, to be read like test images.
-
-    Parameters
-    ----------
-    config : Config
-        Configuration of the run.
-    reader : Reader
-        Reader of test images.
-
-    Raises
-    ------
-    UserError
-        ``tuning.images_missing``: a folder does not exist; or images lack labels.
-    """
-    for key in validation_keys(config):
-        folder = Path(str(config.dotted()[key]))
-        if not folder.exists():
-            raise UserError(
-                f"{key}: {folder} does not exist, expected the validation images of the run",
-                "restore the folder, or create a link to it: thresholds are tuned on these images",
-                "tuning.images_missing",
-            )
-    cut = False
-    if config.DATA.VAL.FROM_TRAIN:
-        pairs = find_pairs(config, "TRAIN")
-        parts = split_pairs(config, pairs)
-        cut, pairs = parts is None, pairs if parts is None else parts[1]
-    else:
-        pairs, _ = validation_pairs(config)
-    return [_labeled_image(pair, reader, config if cut else None) for pair in pairs]
-
-
-def training_images(config: Config, reader: Reader) -> list[LabeledImage]:
-    """Return up to 20 images that the network was trained on, without validation images.
-
-    If a folder does not exist, return no images, with a notice.
-
-    Parameters
-    ----------
-    config, reader
-        As for `validation_images`.
-    """
-    for key in _TRAIN:
-        if not Path(str(config.dotted()[key])).exists():
-            _log.warning(f"{key}: the folder does not exist; training images are not used")
-            return []
-    pairs, cut = find_pairs(config, "TRAIN"), None
-    if config.DATA.VAL.FROM_TRAIN:
-        parts = split_pairs(config, pairs)
-        pairs, cut = (pairs, config) if parts is None else (parts[0], None)
-    selected = [pairs[number] for number in evenly_spaced(len(pairs), _MAX_TRAINING)]
-    return [_labeled_image(pair, reader, cut, training=True) for pair in selected]
 
 
 def training_weight(validation: int, training: int) -> float:
@@ -224,10 +135,25 @@ def _count_objects(image: LabeledImage) -> int:
     return int(np.count_nonzero(np.unique(labels)))
 
 
-def _add_training(
-    config: Config, reader: Reader, images: Sequence[LabeledImage]
+def add_training(
+    images: Sequence[LabeledImage], candidates: Callable[[], Sequence[LabeledImage]]
 ) -> tuple[list[LabeledImage], float]:
-    """Add training images if validation objects are few; return all images and the added weight."""
+    """Add training images if validation objects are few.
+
+    Parameters
+    ----------
+    images : sequence of LabeledImage
+        Validation images.
+    candidates : callable
+        Function that returns training images.
+
+    Returns
+    -------
+    images : list of LabeledImage
+        All images.
+    weight : float
+        Total weight of the added images.
+    """
     validation = 0
     for image in images:
         validation += _count_objects(image)
@@ -235,7 +161,7 @@ def _add_training(
             return list(images), 0.0
     added: list[LabeledImage] = []
     objects = 0
-    for image in training_images(config, reader):
+    for image in candidates():
         if objects >= _ENOUGH_OBJECTS:
             break
         added.append(image)
@@ -251,30 +177,20 @@ def _add_training(
     return list(images), 0.0
 
 
-def _labeled_image(
-    pair: Pair, reader: Reader, cut: Config | None, *, training: bool = False
-) -> LabeledImage:
-    if pair.label is None:
-        raise UserError(
-            f"{pair.image}: has no label image", "add the label image", "tuning.label_missing"
-        )
-    label = pair.label
+def image_weights(images: Sequence[LabeledImage], added: float) -> dict[bool, float]:
+    """Return the weight of a validation image (False) and of a training image (True).
 
-    def read() -> tuple[Image, Array]:
-        image = reader.image(pair.image, pair.arrays)
-        labels = reader.labels(label, pair.label_arrays)
-        if cut is None:
-            return image, labels[..., 0]
-        sample = Sample(pair.name, image.array, labels)
-        data = cut.DATA
-        reflect = data.REFLECT_TO_COMPLETE_SHAPE
-        parts = hold_out([sample], data.VAL.SPLIT_TRAIN, cut.patch, None, reflect=reflect)
-        part = parts[0 if training else 1][0].opened()
-        array = np.ascontiguousarray(part.image)
-        return replace(image, array=array), np.ascontiguousarray(part.labels[..., 0])
-
-    name = f"{pair.name}_training" if training else pair.name
-    return LabeledImage(name, pair.image, read, training)
+    Parameters
+    ----------
+    images : sequence of LabeledImage
+        All images.
+    added : float
+        Total weight of the training images.
+    """
+    return {
+        training: total / max(1, sum(image.training is training for image in images))
+        for training, total in ((True, added), (False, 1 - added))
+    }
 
 
 def stored_examples(run: Run, device: torch.device) -> tuple[list[Example], PostSettings]:
@@ -301,15 +217,12 @@ def stored_examples(run: Run, device: torch.device) -> tuple[list[Example], Post
     stored = run.checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(stored) if stored else None)
     validation = validation_images(config, reader)
-    images, added_weight = _add_training(config, reader, validation)
-    weights = {
-        training: total / max(1, sum(image.training is training for image in images))
-        for training, total in ((True, added_weight), (False, 1 - added_weight))
-    }
+    images, added_weight = add_training(validation, lambda: training_images(config, reader))
+    weights = image_weights(images, added_weight)
     maps = StoredMaps(config, run.tree, run.checkpoint.fingerprint, run.tree.tuning / "maps")
     # The configured masks are masks of test images.
     post = replace(post_settings(config), masks=None, measure=False)
-    shapes = _predict_missing(run, images, maps, device)
+    shapes = predict_missing(run, images, maps, device)
     sizes = from_config.spacing(config, "TEST")
 
     def example(labeled: LabeledImage) -> Example:
@@ -332,7 +245,7 @@ def stored_examples(run: Run, device: torch.device) -> tuple[list[Example], Post
     return [example(labeled) for labeled in images], post
 
 
-def _predict_missing(
+def predict_missing(
     run: Run,
     images: Sequence[LabeledImage],
     maps: StoredMaps,

@@ -152,6 +152,8 @@ class CheckpointInfo(StoredRecord):
         5th and 95th percentile of the median diameters of the training images, along x.
     voxel_size : VoxelSizeRecord, optional
         Voxel size of the images that the network sees.
+    ensembles : dict of str to TunedRecord
+        Thresholds of ensembles with this model, by `singula.pipeline.ensemble.ensemble_key`.
     """
 
     digest: Digest | None = None
@@ -166,6 +168,7 @@ class CheckpointInfo(StoredRecord):
     object_range: Ignorable[list[PositiveNumber] | None] = None
     voxel_size: Ignorable[VoxelSizeRecord | None] = None
     tuned: Ignorable[TunedRecord | None] = None
+    ensembles: Ignorable[dict[str, TunedRecord]] = Field(default_factory=dict)
     training: TrainingState | None = None
 
 
