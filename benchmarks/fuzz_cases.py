@@ -23,6 +23,7 @@ import hypothesis
 import numpy as np
 import yaml
 from hypothesis import strategies as st
+from microscope_files import write_czi, write_lif, write_nd2, write_oib, write_oif
 
 from singula.config.keys import key_table
 from singula.io.formats.table import FORMATS
@@ -203,6 +204,11 @@ def image_writers() -> Iterator[tuple[str, Callable[[Path, np.ndarray], object]]
         "N5": (n5, multiscale_n5),
         "NIfTI": (nifti,),
         "whole slide": (slide,),
+        "CZI": (czi,),
+        "LIF": (lif,),
+        "ND2": (nd2,),
+        "OIF": (oif,),
+        "OIB": (oib,),
     }
     for suffix, kind in FORMATS.items():
         if kind.name not in writers:
@@ -404,6 +410,26 @@ def slide(path: Path, array: np.ndarray) -> None:
     color = np.stack([_plane(array).astype(np.uint8)] * 3, -1)
     text = "Aperio Image Library v12.0.15 \r\n|AppMag = 40|MPP = 0.25"
     tifffile.imwrite(path, color, tile=(16, 16), photometric="rgb", description=text, metadata=None)
+
+
+def czi(path: Path, array: np.ndarray) -> None:
+    write_czi(path, array, "ZYX"[-array.ndim :], ["DAPI"], scale_x=1e-7, scale_y=1e-7)
+
+
+def lif(path: Path, array: np.ndarray) -> None:
+    write_lif(path, {"cells": (array, "ZYX"[-array.ndim :])}, 1e-7)
+
+
+def nd2(path: Path, array: np.ndarray) -> None:
+    write_nd2(path, array[..., None, :, :], "ZCYX"[-array.ndim - 1 :], ["DAPI"], 0.1, 0.5)
+
+
+def oif(path: Path, array: np.ndarray) -> None:
+    write_oif(path, array[None], "CZYX"[: array.ndim - 1] + "YX", ["DAPI"], 0.1, 0.5)
+
+
+def oib(path: Path, array: np.ndarray) -> None:
+    write_oib(path, array[None], "CZYX"[: array.ndim - 1] + "YX", ["DAPI"], 0.1, 0.5)
 
 
 def _write_dataset(folder: Path, rng: np.random.Generator) -> None:

@@ -1,7 +1,7 @@
 """Files of microscopes: axes, voxel size, channels, series and time points as written.
 
-ND2 and OIF files are written by hand (`microscopes.py`): files of NIS-Elements and FluoView were
-not available. The LIF files are real.
+ND2 and OIF files are written by hand (`benchmarks/microscope_files.py`): files of NIS-Elements and
+FluoView were not available. Some of the LIF files are real.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ import re
 import struct
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.io.microscopes import write_czi, write_nd2, write_oib, write_oif
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from microscope_files import write_czi, write_lif, write_nd2, write_oib, write_oif
 
 from singula.errors import UserError
 from singula.io.formats.table import FORMATS
@@ -233,6 +237,41 @@ def test_endless_lists_of_sectors(chain: str, tmp_path: Path) -> None:
     assert error_code(lambda: read_header(path)) == "io.unreadable"
 
 
+def test_large_oib(tmp_path: Path) -> None:
+    """The table of more than 7 MB of sectors does not fit into the header of the file."""
+    pytest.importorskip("oiffile")
+    array = np.random.default_rng(3).integers(0, 999, (2, 1400, 1400), np.uint16)
+    path = write_oib(tmp_path / "a.oib", array, "CYX", NAMES[:2], PIXEL, STEP, small=True)
+    assert path.stat().st_size > 109 * 128 * 512
+    np.testing.assert_array_equal(read_image(path, 2).array, np.moveaxis(array, 0, -1))
+
+
+@every_format
+def test_only_the_planes_of_a_box_are_read(write: Write, tmp_path: Path, monkeypatch) -> None:
+    path = write(tmp_path)
+    module, name = {
+        ".czi": ("pylibCZIrw.czi", "CziReader.read"),
+        ".nd2": ("nd2", "ND2File.read_frame"),
+        ".oif": ("oiffile", "OifFile.asarray"),
+        ".oib": ("oiffile", "OifFile.asarray"),
+    }[path.suffix]
+    kind, method = name.split(".")
+    owner = getattr(import_module(module), kind)
+    original, calls = getattr(owner, method), []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append((arguments[1:], options))
+        return original(*arguments, **options)
+
+    lazy = open_image(path, 3, 1, arrays=ArrayPlace(frame=1, channel="1"))
+    monkeypatch.setattr(owner, method, counted)
+    part = lazy.read((slice(2, 4), slice(5, 9), slice(0, 7)))
+    np.testing.assert_array_equal(part[..., 0], ARRAY[1, 1, 2:4, 5:9, :7])
+    assert len(calls) == 2
+    if path.suffix == ".czi":
+        assert {options["roi"] for _, options in calls} == {(0, 5, 7, 4)}
+
+
 def test_a_plane_missing_in_the_folder(tmp_path: Path) -> None:
     path = oif(tmp_path)
     (tmp_path / "a.oif.files" / "s_T002C003Z004.tif").unlink()
@@ -242,6 +281,26 @@ def test_a_plane_missing_in_the_folder(tmp_path: Path) -> None:
         file.unlink()
     (tmp_path / "a.oif.files").rmdir()
     assert error_code(lambda: read_header(path)) == "io.unreadable"
+
+
+def test_images_of_lif(tmp_path: Path) -> None:
+    pytest.importorskip("liffile")
+    array = np.ascontiguousarray(np.moveaxis(ARRAY, 1, 2))  # t, z, c, y, x
+    plane = np.ascontiguousarray(ARRAY[0, 0, 0])
+    images = {"movie": (array, "TZCYX"), "plane": (plane, "YX"), "tiles": (array, "MZCYX")}
+    path = write_lif(tmp_path / "a.lif", images, 2e-7)
+    assert [series.name for series in list_series(path)] == ["0", "1", "2"]
+    header = read_header(path, ArrayPlace(series=0))
+    assert header.spacing == pytest.approx((0.2, 0.2, 0.2))
+    assert header.channel_names == ("C0", "C1", "C2")
+    assert read_header(path).left_out == ("1 plane", "2 tiles")
+    for frame in range(2):
+        image = read_image(path, 3, arrays=ArrayPlace(series=0, frame=frame))
+        np.testing.assert_array_equal(image.array, np.moveaxis(ARRAY[frame], 0, -1))
+    one = read_image(path, 2, 1, arrays=ArrayPlace(series=1))
+    np.testing.assert_array_equal(one.array[..., 0], plane)
+    tiles = ArrayPlace(series=2)
+    assert error_code(lambda: read_image(path, 3, arrays=tiles)) == "io.surplus_axis"
 
 
 def lif(name: str) -> Path:

@@ -295,6 +295,7 @@ _CZI = replace(_container("CZI", open_czi, czi_series), container=False, lossy=T
 _LIF = replace(_container("LIF", open_lif, lif_series), container=False)
 _ND2 = replace(_container("ND2", open_nd2, nd2_series), container=False, lossy=True)
 _OIF = replace(_container("OIF", open_oif), container=False)
+_OIB = replace(_container("OIB", open_oif), container=False)
 _NIFTI = _single("NIfTI", nifti_header, nifti_pixels, affine=True)
 
 # Suffixes are in lower case.
@@ -322,7 +323,7 @@ FORMATS: dict[str, Format] = {
     ".lif": _LIF,
     ".nd2": _ND2,
     ".oif": _OIF,
-    ".oib": _OIF,
+    ".oib": _OIB,
 }
 _LONGEST_FIRST = sorted(FORMATS, key=len, reverse=True)
 

@@ -1,7 +1,7 @@
-"""Small files of microscopes: CZI by the library of Zeiss, ND2, OIF and OIB by hand.
+"""Small files of microscopes: CZI by the library of Zeiss, LIF, ND2, OIF and OIB by hand.
 
-The parts of ND2 and OIF that the readers need are written; ND2 as version 2.1, whose metadata are
-XML. OIB is a compound file (OLE) of the files of an OIF.
+Only the parts that the readers need are written; ND2 as version 2.1, whose metadata are XML.
+OIB is a compound file (OLE) of the files of an OIF.
 """
 
 from __future__ import annotations
@@ -32,6 +32,49 @@ def write_czi(
             pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., ::-1]
             file.write(pixels, plane=dict(zip(lead, position, strict=True)))
         file.write_metadata("test", dict(enumerate(names)), **sizes)
+    return path
+
+
+def write_lif(path: Path, images: dict[str, tuple[Pixels, str]], step: float) -> Path:
+    """Write images by name, each with its axes; `step` is the distance of pixels in m.
+
+    The last axis is stored without gaps. Channels have color tables of the names C0, C1, ….
+    """
+    numbers = {"X": 1, "Y": 2, "Z": 3, "T": 4, "λ": 5, "M": 10}
+    elements, blocks = "", b""
+    for number, (name, (array, axes)) in enumerate(images.items()):
+        increments = dict(zip(axes, array.strides, strict=True))
+        sizes = dict(zip(axes, array.shape, strict=True))
+        channels = "".join(
+            f'<ChannelDescription DataType="0" ChannelTag="0" Resolution="{8 * array.itemsize}" '
+            f'NameOfMeasuredQuantity="" Min="0" Max="1" Unit="" LUTName="C{channel}" '
+            f'IsLUTInverted="0" BytesInc="{channel * increments.get("C", 0)}" BitInc="0"/>'
+            for channel in range(sizes.get("C", 1))
+        )
+        dimensions = "".join(
+            f'<DimensionDescription DimID="{numbers[axis]}" NumberOfElements="{sizes[axis]}" '
+            f'Origin="0" Length="{(sizes[axis] - 1) * step}" Unit="m" BitInc="0" '
+            f'BytesInc="{increments[axis]}"/>'
+            for axis in axes[::-1]
+            if axis != "C"
+        )
+        block = f"MemBlock_{number}"
+        elements += (
+            f'<Element Name="{name}"><Data><Image><ImageDescription>'
+            f"<Channels>{channels}</Channels><Dimensions>{dimensions}</Dimensions>"
+            f"</ImageDescription></Image></Data>"
+            f'<Memory Size="{array.nbytes}" MemoryBlockID="{block}"/></Element>'
+        )
+        text = block.encode("utf-16-le")
+        head = (0x70, 14 + len(text), 0x2A, array.nbytes, 0x2A, len(block))
+        blocks += struct.pack("<IIBQBI", *head) + text + array.tobytes()
+    xml = (
+        '<LMSDataContainerHeader Version="2"><Element Name="test"><Children>'
+        f"{elements}</Children></Element></LMSDataContainerHeader>"
+    )
+    text = xml.encode("utf-16-le")
+    head = struct.pack("<IIBI", 0x70, len(text) + 5, 0x2A, len(xml))
+    path.write_bytes(head + text + blocks)
     return path
 
 
@@ -163,9 +206,10 @@ def write_oif(
 
 
 def write_oib(
-    path: Path, array: Pixels, axes: str, dyes: Sequence[str], pixel: float, z_step: float
-) -> Path:
-    """Write the files of an OIF as streams of a compound file."""
+    path: Path, array: Pixels, axes: str, dyes: Sequence[str], pixel: float, z_step: float,
+    *, small: bool = False,
+) -> Path:  # fmt: skip
+    """Write the files of an OIF as streams of a compound file; see `compound_file`."""
     name = f"{path.stem}.oif"
     files = _oif_files(name, array, axes, dyes, pixel, z_step, "XY")
     main = files.pop(name)
@@ -177,12 +221,15 @@ def write_oib(
         streams[f"Stream{number:05d}"] = data
     text = "\r\n".join(info) + "\r\n"
     streams["OibInfo.txt"] = b"\xff\xfe" + text.encode("utf-16-le")
-    path.write_bytes(compound_file(streams))
+    path.write_bytes(compound_file(streams, small=small))
     return path
 
 
-def compound_file(streams: dict[str, bytes]) -> bytes:
-    """Return a compound file (OLE, version 3) with these streams in its root."""
+def compound_file(streams: dict[str, bytes], *, small: bool = False) -> bytes:
+    """Return a compound file (OLE, version 3) with these streams in its root.
+
+    With `small`, it also has a list of sectors for small streams.
+    """
     size, end, free = 512, 0xFFFFFFFE, 0xFFFFFFFF
     table: list[int] = []
     body = io.BytesIO()
@@ -200,16 +247,32 @@ def compound_file(streams: dict[str, bytes]) -> bytes:
         for n, ((name, data), start) in enumerate(zip(streams.items(), starts, strict=True))
     ]
     directory = store(b"".join([root, *entries]))
-    n_tables = -(-(len(table) + 200) // (size // 4))
+    mini, n_mini = end, 0
+    if small:  # a list of sectors for small streams, which no stream uses
+        mini, n_mini = store(struct.pack("<128I", end, *[free] * 127)), 1
+    per_sector = size // 4
+    n_tables = -(-(len(table) + 200) * 65 // (64 * per_sector))  # with room for their own sectors
     own = list(range(len(table), len(table) + n_tables))
     table += [0xFFFFFFFD] * n_tables
-    table += [free] * (n_tables * size // 4 - len(table))
-    body.write(struct.pack(f"<{len(table)}I", *table))
+    # The header lists 109 sectors of the table; further sectors list the others.
+    listed, others = own[:109] + [free] * max(0, 109 - n_tables), own[109:]
+    lists, extra = b"", end
+    n_extra = -(-len(others) // (per_sector - 1))
+    if others:
+        extra = len(table)
+        for number in range(n_extra):
+            part = others[number * (per_sector - 1) :][: per_sector - 1]
+            after = extra + number + 1 if number + 1 < n_extra else end
+            part = [*part, *[free] * (per_sector - 1 - len(part)), after]
+            lists += struct.pack(f"<{per_sector}I", *part)
+        table += [0xFFFFFFFC] * n_extra
+    table += [free] * (n_tables * per_sector - len(table))
+    body.write(struct.pack(f"<{len(table)}I", *table) + lists)
     header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 16
     header += struct.pack("<HHHHH6x", 0x3E, 3, 0xFFFE, 9, 6)
-    # Without a mini stream: even small streams are stored in sectors.
-    header += struct.pack("<9I", 0, n_tables, directory, 0, 0, end, 0, end, 0)
-    header += struct.pack("<109I", *own, *[free] * (109 - n_tables))
+    # Even small streams are stored in sectors: the limit of 0 bytes excludes none.
+    header += struct.pack("<9I", 0, n_tables, directory, 0, 0, mini, n_mini, extra, n_extra)
+    header += struct.pack("<109I", *listed)
     return header + body.getvalue()
 
 
