@@ -117,6 +117,13 @@ def make_slide(
     return canvas.truth()
 
 
+def slide_truth(
+    shape: tuple[int, int], rng: np.random.Generator, *, pieces: int = 6, tissue: float = 0.12
+) -> SlideTruth:
+    """Return the nuclei of the slide that `make_slide` draws with the same arguments."""
+    return _Canvas.of(shape, rng, pieces, tissue).truth()
+
+
 @dataclass(frozen=True, eq=False)
 class _Canvas:
     """Slide that is drawn in boxes.
