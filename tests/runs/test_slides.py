@@ -155,6 +155,7 @@ def test_instances_of_a_slide(command, drawn, model, tmp_path) -> None:
     assert (tmp_path / "again" / "a.geojson").read_bytes() == (out / "a.geojson").read_bytes()
 
 
+@pytest.mark.slow
 def test_glass_is_not_read_and_changes_nothing(command, drawn, model, tmp_path, monkeypatch):
     read, pixels = Slide.read, []
 
@@ -185,12 +186,22 @@ def test_glass_is_not_read_and_changes_nothing(command, drawn, model, tmp_path, 
     assert pairs.shape[1] == int(whole.max()) + 1 == int(blocks.max()) + 1
 
 
-def test_a_slide_without_a_pixel_size(command, model, tmp_path) -> None:
-    path = tmp_path / "b.svs"
-    make_slide(path, (608, 608), np.random.default_rng(5), pieces=1, tissue=0.3, pixel_size=None)
-    line = ("predict", path, "--model", model)
+@pytest.fixture(scope="session")
+def unsized(make_once) -> Path:
+    pytest.importorskip("openslide", reason="no slides: the extra slides is not installed")
+    rng, options = np.random.default_rng(5), {"pieces": 1, "tissue": 0.3, "pixel_size": None}
+    return make_once("unsized", lambda f: make_slide(f / "b.svs", (608, 608), rng, **options))
+
+
+def test_a_slide_without_a_pixel_size_is_refused(command, unsized, model, tmp_path) -> None:
+    line = ("predict", unsized / "b.svs", "--model", model)
     assert command(*line, "-o", tmp_path / "none") == ExitCode.USER_ERROR
     assert "--spacing" in command.out + command.err
+
+
+@pytest.mark.slow
+def test_a_pixel_size_or_a_factor_is_given(command, unsized, model, tmp_path) -> None:
+    line = ("predict", unsized / "b.svs", "--model", model)
     assert command(*line, "-o", tmp_path / "size", "--spacing", "0.25,0.25") == 0, command.err
     assert command(*line, "-o", tmp_path / "scale", "--scale", "0.66667") == 0, command.err
     sizes, scale = (polygons(tmp_path / name / "b.geojson") for name in ("size", "scale"))
