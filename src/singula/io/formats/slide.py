@@ -16,7 +16,7 @@ from singula.io.formats.containers import library
 from singula.io.image import AnyArray, ArrayPlace, Header, StoredArray
 from singula.io.selection import choose_series
 from singula.io.units import round_significant
-from singula.util.boxes import Box
+from singula.util.boxes import Box, boxes
 
 _CHUNK = 512
 _STRIP = 1 << 24  # pixels of a level that are read at once
@@ -174,17 +174,17 @@ def open_slide(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
         rows, columns, samples = (
             range(*part.indices(size)) for part, size in zip(box, (*shape, 3), strict=True)
         )
-        kept = None
-        if place.tissue_only:
-            tissue = find_tissue(path, place.downsample)
-            kept = tissue.within(rows, columns, shape)
-            if not kept.any():  # nothing is read
-                glass = tissue.glass[samples.start : samples.stop]
-                return np.broadcast_to(glass, (*kept.shape, len(samples))).copy()
-        pixels = slide.read(rows, columns, shape)
-        if kept is not None:
-            pixels[~kept] = tissue.glass
-        return pixels[..., samples.start : samples.stop]
+        if not place.tissue_only:
+            return slide.read(rows, columns, shape)[..., samples.start : samples.stop]
+        tissue = find_tissue(path, place.downsample)
+        result = np.empty((len(rows), len(columns), 3), np.uint8)
+        result[:] = tissue.glass
+        for part in boxes((len(rows), len(columns)), (_CHUNK, _CHUNK)):
+            y, x = rows[part[0]], columns[part[1]]
+            kept = tissue.within(y, x, shape)
+            if kept.any():  # glass is not read
+                result[part][kept] = slide.read(y, x, shape)[kept]
+        return result[..., samples.start : samples.stop]
 
     return StoredArray(
         _header(slide, shape), (min(_CHUNK, shape[0]), min(_CHUNK, shape[1]), 3), read
