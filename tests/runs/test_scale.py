@@ -153,3 +153,49 @@ def test_scales_that_a_model_or_an_image_does_not_allow(
     failed = predict_files(model, pairs, tmp_path, **options)  # type: ignore[arg-type]
     assert "not resampled" in failed[str(path)]
     assert not list(tmp_path.glob("*.tif"))
+
+
+@pytest.fixture
+def movie(data_2d, tmp_path) -> Path:
+    """Two time points: objects of four times the size, and an empty image."""
+    image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array[..., 0]
+    large = np.kron(image, np.ones((4, 4), image.dtype))
+    path = tmp_path / "movie.tif"
+    frames = np.stack([large, np.full_like(large, large.min())])
+    tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"})
+    return path
+
+
+def test_an_automatic_scale_is_printed_and_shared_by_the_time_points(
+    run, movie, command, tmp_path
+) -> None:
+    frames = tifffile.imread(movie)
+    line = ("predict", movie, "--model", run, "--frames", "all")
+    assert command(*line, "-o", tmp_path / "auto", "--scale", "auto") == 0, command.err
+    model = singula.load(run)
+    estimate = model.estimate_scale(frames[0])
+    assert estimate.factor < 0.6
+    assert command.out.count(f"scale {estimate.factor:.3g}: objects of about") == 1
+    for number in range(2):
+        found = read_labels(tmp_path / "auto" / f"movie_t00{number}.tif", 2).array[..., 0]
+        expected = model.predict(frames[number], scale=estimate.factor)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(
+        model.predict(frames[0], scale="auto"), model.predict(frames[0], scale=estimate.factor)
+    )
+
+    # The other time points do not depend on which results exist.
+    done = tmp_path / "auto" / "movie_t001.tif"
+    expected = done.read_bytes()
+    done.unlink()
+    assert command(*line, "-o", tmp_path / "auto", "--scale", "auto", "--resume") == 0, command.err
+    assert done.read_bytes() == expected
+
+
+def test_an_automatic_scale_needs_the_size_of_the_training_objects(run, data_2d, tmp_path) -> None:
+    model = replace(singula.load(run), objects=TrainedObjects())
+    pairs = plan_predictions(model, [data_2d / "test" / "x" / "image_000.tif"], tmp_path)
+    options = {"augment": None, "tables": False, "resume": False, "scale": "auto"}
+    with pytest.raises(UserError) as error:
+        predict_files(model, pairs, tmp_path, **options)  # type: ignore[arg-type]
+    assert error.value.code == "predict.scale_unknown"

@@ -109,10 +109,10 @@ def predict(
         str | None,
         typer.Option(
             "--scale",
-            metavar="FACTOR",
+            metavar="auto|FACTOR",
             help="Enlarge images by this factor before prediction, such as 0.5, or 1,0.5,0.5 for "
-            "z, y and x; label images have the size of the input "
-            "[--spacing divided by the voxel size of the training images].",
+            "z, y and x; auto: estimate it from the objects. Label images have the size of the "
+            "input [--spacing divided by the voxel size of the training images].",
         ),
     ] = None,
     glass: Annotated[

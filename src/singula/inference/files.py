@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.inference.auto_scale import trained_sizes
 from singula.inference.model import Model
 from singula.inference.scale import Factors, Scale, factors_from_spacing
 from singula.inference.stages import (
@@ -81,9 +82,10 @@ def predict_files(
         files.
     unit : str, optional
         Unit of `spacing`.
-    scale : float or sequence of float, optional
+    scale : float, sequence of float or "auto", optional
         Factor by which images are enlarged before prediction, for all axes or for each axis, z
-        first. Default: the ratio of `spacing` to the voxel size of the training images, if both
+        first. "auto": estimated for each image; all time points of a file have the same factor.
+        Default: the ratio of `spacing` to the voxel size of the training images, if both
         are known and differ by more than 25 %. Instances are returned at the size of the image.
     glass : bool
         Predict the glass of whole slides, too.
@@ -98,7 +100,8 @@ def predict_files(
     TypeError, UserError
         An argument is wrong; `spacing` does not have one number for each axis of the model;
         ``predict.unit_alone``: `unit` without `spacing`; ``predict.scale``,
-        ``predict.scale_resize``: `scale` is not valid; ``predict.scale_dask``: `scale` with
+        ``predict.scale_resize``, ``predict.scale_unknown``: `scale` is not valid;
+        ``predict.scale_dask``: `scale` with
         `dask`; ``run.locked``: another process writes to the folder.
     """
     model = instance(model, "model", Model)
@@ -122,12 +125,12 @@ def predict_files(
     factors = _factors(model, scale, spacing, unit)
     if factors is not None and dask is not None:
         raise UserError(
-            f"--dask: got {dask!r} for images that are resampled by {show(factors)}, expected "
-            "images in memory",
-            "omit --dask, or set --scale 1",
+            f"--dask: got {dask!r} with --scale {show(factors)}, expected images that are not "
+            "resampled",
+            "omit --dask, or give --scale 1",
             "predict.scale_dask",
         )
-    sizes = VoxelSizes(spacing, unit, resampled=factors is not None)
+    sizes = VoxelSizes(spacing, unit, resampled=isinstance(factors, tuple))
     locks = hold(output_locks(output), "predict")
     with locks, messages_once(), _workers(model, dask) as runner:
         options = PredictOptions(
@@ -138,7 +141,7 @@ def predict_files(
 
 def _factors(
     model: Model, scale: Scale, spacing: tuple[float, ...] | None, unit: str | None
-) -> Factors | None:
+) -> Factors | Literal["auto"] | None:
     """Return the factors of `scale`, or else of the voxel sizes; None without resampling."""
     if scale is None and spacing is not None:
         scale = factors_from_spacing(spacing, unit, model.objects)
@@ -147,7 +150,10 @@ def _factors(
                 f"--spacing: images are resampled by {show(scale)} to the voxel size of the "
                 "training images; --scale 1 prevents this"
             )
-    return model.factors(scale)
+    factors = model.factors(scale)
+    if factors == "auto":
+        trained_sizes(model.objects)
+    return factors
 
 
 def _predict_all(prediction: PredictionStages, images: Sequence[Pair]) -> dict[str, str]:

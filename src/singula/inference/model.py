@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from singula.config import Config
 from singula.data.preprocess import preprocess, resample, resize_labels
 from singula.errors import UserError
+from singula.inference.auto_scale import AutoScale, estimate_scale
 from singula.inference.scale import Factors, Scale, check_scale, scaled_shape
 from singula.io.image import Spacing, check_spacing, resized_spacing
 from singula.io.label_values import native
@@ -119,9 +120,9 @@ class Model:
             Image with the data type and range of the training images.
         augment : bool, optional
             Average over mirrored and rotated views; as configured by default.
-        scale : float or sequence of float, optional
+        scale : float, sequence of float or "auto", optional
             Factor by which the image is enlarged before prediction, for all axes or for each axis,
-            z first; see `singula.data.preprocess.resample`.
+            z first; see `singula.data.preprocess.resample`. "auto": see `estimate_scale`.
 
         Returns
         -------
@@ -134,13 +135,16 @@ class Model:
             `array` is not an array of numbers; ``model.shape``: dimensions or channels differ from
             the training images; ``model.not_finite``: it contains NaN or infinite values;
             ``predict.scale``: `scale` is not valid; ``predict.scale_resize``: the images of the
-            model are resized to a fixed shape.
+            model are resized to a fixed shape; ``predict.scale_unknown``: `scale` is "auto", and
+            the sizes of the training objects are not known.
         """
         if augment is not None:
             augment = flag(augment, "augment")
         image = self._image(array)
         factors = self.factors(scale)
-        if factors is not None:
+        if factors == "auto":
+            factors = self.factors(self.estimate_scale(image).factor)
+        if isinstance(factors, tuple):
             image = resample(image, scaled_shape(image.shape[:-1], factors))
         if self.others:
             members = (self, *self.others)
@@ -189,7 +193,7 @@ class Model:
             Size of a pixel by axis, z first; as configured by default.
         augment : bool, optional
             As for `predict_maps`.
-        scale : float or sequence of float, optional
+        scale : float, sequence of float or "auto", optional
             As for `predict_maps`. All steps in pixels refer to the enlarged image; the label image
             has the shape of `array`.
 
@@ -212,12 +216,32 @@ class Model:
         labels, _ = self.instances(maps, thresholds=thresholds, spacing=spacing)
         return self.restore(labels, shape)
 
-    def factors(self, scale: Scale) -> Factors | None:
+    def estimate_scale(self, array: Array) -> AutoScale:
+        """Estimate the factor that gives the objects of an image the size of the training objects.
+
+        Parameters
+        ----------
+        array : ndarray, (y, x[, c]) or (z, y, x[, c])
+            As for `predict_maps`.
+
+        Raises
+        ------
+        TypeError, UserError
+            As for `predict_maps`.
+        """
+
+        def predict(crop: Array, zoom: float) -> Array:
+            labels, _ = self.instances(self.predict_maps(crop, augment=False, scale=zoom))
+            return labels
+
+        return estimate_scale(self._image(array), self.objects, predict)
+
+    def factors(self, scale: Scale) -> Factors | Literal["auto"] | None:
         """Return the factor of each axis by which images are enlarged; None without resampling.
 
         Parameters
         ----------
-        scale : float or sequence of float, optional
+        scale : float, sequence of float or "auto", optional
             As for `predict_maps`.
 
         Raises

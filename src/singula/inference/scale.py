@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from singula.util.arguments import as_array
 from singula.util.format import show
 
 Factors = tuple[float, ...]
-Scale = float | Sequence[float] | None
-"""Factor for all axes or for each axis, z first; None: not resampled."""
+Scale = float | Sequence[float] | Literal["auto"] | None
+"""Factor for all axes or for each axis, z first; "auto": from the objects; None: not resampled."""
 MAX_FACTOR = 32.0
 
 
@@ -24,7 +25,7 @@ def scale_from_text(text: str | None) -> Scale:
     Parameters
     ----------
     text : str, optional
-        A factor, or a factor for each axis separated by commas.
+        ``auto``, a factor, or a factor for each axis separated by commas.
 
     Raises
     ------
@@ -33,24 +34,26 @@ def scale_from_text(text: str | None) -> Scale:
 
     Examples
     --------
-    >>> scale_from_text("0.5"), scale_from_text("1,0.5,0.5")
-    ((0.5,), (1.0, 0.5, 0.5))
+    >>> scale_from_text("auto"), scale_from_text("0.5"), scale_from_text("1,0.5,0.5")
+    ('auto', (0.5,), (1.0, 0.5, 0.5))
     """
     if text is None:
         return None
+    if text.strip().lower() == "auto":
+        return "auto"
     try:
         return tuple(float(part) for part in text.strip("()[] ").split(","))
     except ValueError as error:
         raise _invalid(text) from error
 
 
-def check_scale(scale: Scale, ndim: int) -> Factors | None:
+def check_scale(scale: Scale, ndim: int) -> Factors | Literal["auto"] | None:
     """Validate a scale, and expand it to one factor per axis.
 
     Parameters
     ----------
-    scale : float or sequence of float, optional
-        Factor for all axes, or for each axis, z first.
+    scale : float, sequence of float or "auto", optional
+        See `Scale`.
     ndim : int
         Number of spatial axes.
 
@@ -61,8 +64,8 @@ def check_scale(scale: Scale, ndim: int) -> Factors | None:
     UserError
         ``predict.scale``: not a factor or one factor per axis, from 1/32 to 32.
     """
-    if scale is None:
-        return None
+    if scale is None or (isinstance(scale, str) and scale == "auto"):
+        return scale
     values = as_array(scale, "scale", kinds="iuf").astype(np.float64)
     if values.size == 1 and values.ndim <= 1:
         values = np.repeat(values, ndim)
@@ -75,7 +78,7 @@ def check_scale(scale: Scale, ndim: int) -> Factors | None:
 def _invalid(scale: object, ndim: int | None = None) -> UserError:
     axes = "one for each axis" if ndim is None else f"{ndim}, one for each axis"
     return UserError(
-        f"--scale: got {show(scale)}, expected a factor from 1/{MAX_FACTOR:g} to "
+        f"--scale: got {show(scale)}, expected auto, or a factor from 1/{MAX_FACTOR:g} to "
         f"{MAX_FACTOR:g} (or {axes}, z first)",
         "give the factor by which the image is enlarged to show objects as large as in the "
         "training images, such as 0.5 if they are twice as large",

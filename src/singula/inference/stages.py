@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.inference.gray import is_color, read_gray
+from singula.inference.image_scales import ImageScales, is_in_color, read_for, too_large
 from singula.inference.model import Model
 from singula.inference.overlay import write_outlines, write_outlines_of_files
-from singula.inference.scale import Factors, scaled_shape
+from singula.inference.scale import Factors
 from singula.inference.slides import (
     BLOCK,
     describe_slide,
@@ -34,14 +34,13 @@ from singula.io.image import Image, resized_spacing
 from singula.io.lazy import open_labels
 from singula.io.lazy_array import constant_image_notices
 from singula.io.pairing import Pair
-from singula.io.read import file_notes, image_layout, read_header, read_image
+from singula.io.read import file_notes, image_layout, read_header
 from singula.io.selection import count_channels, list_channels
 from singula.io.units import replaced_size
 from singula.io.write import write_csv, write_tiff
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import overlap, winning_classes
 from singula.pipeline.ensemble import Member
-from singula.pipeline.memory import ensemble_bytes, needed_memory
 from singula.pipeline.normalization import with_statistics
 from singula.pipeline.results import with_classes
 from singula.pipeline.score import AXES
@@ -71,7 +70,7 @@ class PredictOptions:
         Workers of ``--dask``.
     sizes : VoxelSizes
         Voxel size of ``--spacing`` and ``--unit``.
-    factors : tuple of float, optional
+    factors : tuple of float or "auto", optional
         Factor of each axis by which images are enlarged before prediction.
     glass : bool
         Predict the glass of whole slides, too.
@@ -84,7 +83,7 @@ class PredictOptions:
     dask: str | None
     runner: Runner | None
     sizes: VoxelSizes
-    factors: Factors | None = None
+    factors: Factors | Literal["auto"] | None = None
     glass: bool = False
 
 
@@ -149,6 +148,10 @@ class PredictionStages:
     count: int
     options: PredictOptions
 
+    @cached_property
+    def _scales(self) -> ImageScales:
+        return ImageScales(self.model, self.options.factors)
+
     def task(self, number: int, pair: Pair, memory: int) -> PredictTask:
         """Return the task of an image, of which the header is read."""
         title = pair.image.name
@@ -160,13 +163,7 @@ class PredictionStages:
             # An error is raised again, and reported, when the image is read.
             with suppress(UserError):
                 pair = self._resolved(pair)
-                needed = needed_memory(
-                    self.model.config, self.model.reader, pair, self.options.factors
-                )
-                if self.model.others:
-                    shape = self.model.reader.shape(pair.image, pair.arrays)
-                    shape = scaled_shape(shape, self.options.factors or (1,) * len(shape))
-                    needed += ensemble_bytes(self.model.config, shape)
+                needed = self._scales.needed_memory(pair, memory)
         in_blocks = self.options.dask is not None or needed > memory or is_slide(pair.image)
         return PredictTask(pair, number, self.count, title, needed, in_blocks, is_finished)
 
@@ -177,25 +174,16 @@ class PredictionStages:
             return None
         if is_slide(pair.image):
             pair = self._resolved(pair)
+        elif task.in_blocks and isinstance(self.options.factors, tuple):
+            raise too_large(pair, task.needed)
         elif task.in_blocks and self.options.factors is not None:
-            raise UserError(
-                f"{pair.image}: needs about {task.needed / 1e9:.1f} GB when it is resampled, more "
-                "than the available memory, and images in blocks are not resampled",
-                "resample the image with another program, divide it into parts, or omit --scale",
-                "predict.scale_blocks",
-            )
+            _log.warning(f"{task.step}: scale 1, because images in blocks are not resampled")
         for note in _check(model, pair, self._sizes(pair)):
             if is_new(note):
                 _log.warning(f"{task.step}: {note}")
         if task.in_blocks:
             return None
-        channels, gray = model.config.in_channels, model.reader.gray
-        if _is_in_color(model, pair):
-            image = read_gray(pair.image, model.ndim, pair.arrays)
-        else:
-            image = read_image(
-                pair.image, model.ndim, channels, allow_gray=gray, arrays=pair.arrays
-            )
+        image = read_for(model, pair)
         for line in constant_image_notices(pair.image, image.array):
             _log.warning(line)
         return image
@@ -204,11 +192,9 @@ class PredictionStages:
         """Predict the maps of an image, or its instances in blocks."""
         image = read()
         if image is not None:
-            options = self.options
-            maps = self.model.predict_maps(
-                image.array, augment=options.augment, scale=options.factors
-            )
-            return image, maps
+            factors = self._scales.of(task.pair, image, task.step)
+            augment = self.options.augment
+            return image, self.model.predict_maps(image.array, augment=augment, scale=factors)
         if task.is_finished:
             return None
         target = self._large(task.pair)
@@ -316,13 +302,15 @@ def _write_instances(
     model: Model, image: Image, maps: dict[str, Array], target: Path, options: PredictOptions
 ) -> int:
     """Decode maps, write the instances and their measurements, and return their number."""
-    given = options.sizes.of(model, image.spatial_shape)
+    map_shape = next(iter(maps.values())).shape
+    resampled = options.factors is not None and map_shape != image.spatial_shape
+    sizes = replace(options.sizes, resampled=resampled)
+    given = sizes.of(model, image.spatial_shape)
     if given is not None:
         image = image.with_spacing(given, options.sizes.unit)
     of_maps = image.spacing
     if of_maps is not None:
-        shape = next(iter(maps.values())).shape
-        of_maps = resized_spacing(of_maps, image.spatial_shape, shape)
+        of_maps = resized_spacing(of_maps, image.spatial_shape, map_shape)
     # Morphology is in pixels unless the user gave the voxel size.
     labels, _ = model.instances(maps, spacing=None if given is None else of_maps, of_file=of_maps)
     labels = model.restore(labels, image.spatial_shape)
@@ -347,13 +335,6 @@ def _write_instances(
     return count_instances(labels)
 
 
-def _is_in_color(model: Model, pair: Pair) -> bool:
-    """Return True if a picture in color is given to a model for gray images."""
-    if model.ndim != 2 or model.config.in_channels != 1:
-        return False
-    return is_color(read_header(pair.image, pair.arrays))
-
-
 def _check(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
     """Verify that an image matches the model, and return the notes on its file.
 
@@ -365,7 +346,7 @@ def _check(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
     path, channels, gray = pair.image, model.config.in_channels, model.reader.gray
     header = read_header(path, pair.arrays)
     try:
-        expected = None if _is_in_color(model, pair) else channels
+        expected = None if is_in_color(model, pair) else channels
         layout = image_layout(path, header, model.ndim, expected, allow_gray=gray)
     except UserError as error:
         if error.code == TIME_POINTS:
