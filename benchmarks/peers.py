@@ -97,7 +97,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("peers_work"), help="folder for files")
     parser.add_argument("--train", type=float, metavar="MINUTES", help="CPU minutes per program")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
-    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument(
         "--configurations", nargs="+", choices=CONFIGURATIONS, default=["init"], help="of Singula"
     )

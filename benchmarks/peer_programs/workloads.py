@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,9 @@ def write_workload(name: str, folder: Path, *, count: int, side: int | None = No
         pairs = [_large(side) if name == "large" else _volume(side)]
         folder = folder / str(side or "")
     for kind in ("raw", "label"):
-        (folder / name / kind).mkdir(parents=True, exist_ok=True)
+        # Some programs predict the whole folder, so it must not contain images of an earlier call.
+        shutil.rmtree(folder / name / kind, ignore_errors=True)
+        (folder / name / kind).mkdir(parents=True)
     files: dict[str, list[Path]] = {"raw": [], "label": []}
     for number, pair in enumerate(pairs):
         for kind, image in zip(files, pair, strict=True):
