@@ -33,6 +33,11 @@ check() {
     "$venv/bin/singula" --help > /dev/null
     "$venv/bin/biapy" --help > /dev/null
     "$venv/bin/singula" demo --quick --output demo
+    # A built-in model of the installed package
+    image=$(find demo -path '*/test/x/*' -name '*.tif' | sort | head -n 1)
+    "$venv/bin/singula" models
+    "$venv/bin/singula" predict "$image" --output predicted
+    test -n "$(find predicted -name '*_overlay.png')"
 }
 
 command=${1:-}

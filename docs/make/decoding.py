@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from models import model_table
 from singula.config.thresholds import KEYS
 from singula.representations.table import DECODERS
 from singula.representations.thresholds import THRESHOLDS
@@ -12,7 +13,12 @@ from singula.representations.watershed import Term, Watershed
 
 def with_tables(markdown: str) -> str:
     """Replace the markers ``<!-- table: NAME -->`` of a page by the tables."""
-    for name, table in (("thresholds", threshold_table), ("configurations", configuration_table)):
+    tables = {
+        "thresholds": threshold_table,
+        "configurations": configuration_table,
+        "models": model_table,
+    }
+    for name, table in tables.items():
         marker = f"<!-- table: {name} -->"
         if marker in markdown:
             markdown = markdown.replace(marker, table())

@@ -97,6 +97,28 @@ def test_a_gray_image_has_the_same_instances_in_any_file(command, images, tmp_pa
     assert "nuclei_he" in command.out
 
 
+def test_models_lists_the_package_and_the_runs_of_a_folder(
+    command, run_once, write_config, data_2d, tmp_path
+) -> None:
+    assert command("models") == 0, command.err
+    for model in built_in_models().values():
+        assert f"{model.name}: {model.card.title}" in command.out
+        assert model.card.license in command.out
+    config = write_config(data_2d, **{"TRAIN.EPOCHS": 12})
+    out = run_once("plain_12", config, tmp_path / "trained")
+    assert command("models", out) == 0, command.err
+    run = out / "job" / "results" / "job_1"
+    assert str(run) in command.out
+    assert str(data_2d / "train" / "x") in command.out
+    assert "mean over 2 test images" in command.out
+    (run / "run.json").write_text("{")
+    assert command("models", out) == 0, command.err
+    assert f"{run}: is skipped" in command.out
+    (run / "run.json").unlink()
+    assert command("models", out) == 0, command.err
+    assert f"no finished run in {out}" in command.out
+
+
 def test_results_of_files_with_different_models_do_not_replace_each_other(
     command, images, tmp_path, monkeypatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Command for trained models: predict."""
+"""Commands for trained models: predict, models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from singula.cli.app import (
     MODEL_GPU,
+    REPEAT_HINT,
     RESUME_HINT,
     ChannelOption,
     ExternalFilesOption,
@@ -230,3 +231,20 @@ def _loaded(names: Sequence[Path | str], gpu: str | None) -> Model:
     for line in model.notices:
         print_line(line)
     return model
+
+
+@app.command()
+def models(
+    folder: Annotated[
+        Path | None, path_argument("[FOLDER]", kind="any", help="Folder with runs.")
+    ] = None,
+) -> None:
+    """List the built-in models and the runs below a folder.
+
+    Shows training data, object size, scores and license. Example: singula models results/
+    """
+    begin_command(REPEAT_HINT)
+    from singula.commands.models import model_lines
+
+    for line in model_lines(folder):
+        print_line(line)
