@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from singula.autoconfig.rules import Measure, Proposal
+from singula.autoconfig.start import FindStart
 from singula.autoconfig.training import step_text
 from singula.autoconfig.write import check_output, write_proposal
 from singula.dataset.facts import Survey, find_folders, survey_dataset
@@ -26,6 +27,7 @@ def init_dataset(
     measure: Measure | None = None,
     external_files: bool = False,
     channel: str = "",
+    find_start: FindStart | None = None,
 ) -> Proposal:
     """Write the configuration of a data set and report the reasons.
 
@@ -43,6 +45,8 @@ def init_dataset(
         Allow image files that refer to other files.
     channel : str
         Name or number of the channel of images; empty for all.
+    find_start : callable, optional
+        As for `write_proposal`.
 
     Raises
     ------
@@ -52,7 +56,9 @@ def init_dataset(
     dataset = user_path(dataset, "dataset")
     output = check_output(output)
     survey = _survey(dataset, external_files=external_files, channel=channel)
-    proposal, notes = write_proposal(survey, output, minutes=minutes, measure=measure)
+    proposal, notes = write_proposal(
+        survey, output, minutes=minutes, measure=measure, find_start=find_start
+    )
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
         print_line(line)
     if proposal.speed is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from singula.autoconfig import augmentation, folders, images, network, objects, training
@@ -23,7 +23,7 @@ from singula.util.paths import user_path
 MINUTES = 30.0  # default duration of a training
 _CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
 _CLASSES = "MODEL.N_CLASSES"
-_SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST")
+_SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST", "PATHS")
 _DATA_ORDER = (
     "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
     "W_FOREGROUND", "W_BACKGROUND", "CHANNEL", "EXTERNAL_FILES", "FORCE_RGB", "NORMALIZATION",
@@ -63,6 +63,11 @@ class Proposal:
             if choice.key == key:
                 return choice.value
         raise KeyError(key)
+
+    def replaced(self, choices: Sequence[Choice]) -> Proposal:
+        """Return a copy in which choices replace those of the same keys, or are added."""
+        chosen = {choice.key: choice for choice in (*self.choices, *choices)}
+        return replace(self, choices=tuple(_ordered(list(chosen.values()))))
 
     @property
     def yaml(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from singula.autoconfig.rules import MINUTES, Measure, Proposal, propose
+from singula.autoconfig.start import FindStart
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
@@ -24,6 +25,7 @@ def write_proposal(
     channels: str | None = None,
     classes: int | None = None,
     measure: Measure | None = None,
+    find_start: FindStart | None = None,
 ) -> tuple[Proposal, list[str]]:
     """Write the configuration of a data set.
 
@@ -41,6 +43,8 @@ def write_proposal(
         Maximum duration of the training in minutes.
     channels, classes, measure : optional
         As for `propose`.
+    find_start : callable, optional
+        Choose a model from which the training starts.
 
     Returns
     -------
@@ -58,14 +62,17 @@ def write_proposal(
     survey = instance(survey, "survey", Survey)
     output = check_output(output)
     arranged, notes = _with_separate_folders(survey, output.with_name(f"{output.stem}_data"))
+    start = None if find_start is None else find_start(survey)
     proposal = propose(
         arranged,
         minutes=minutes,
         stored=output.with_name(f"{output.stem}_channels"),
-        channels=channels,
+        channels=channels if start is None else start.channels or channels,
         classes=classes,
         measure=measure,
     )
+    if start is not None:
+        proposal = proposal.replaced(start.choices)
     for part, arranged_part in zip(survey.parts, arranged.parts, strict=True):
         if part is not arranged_part:
             _link(part, arranged_part)

@@ -36,6 +36,15 @@ def init(
         float,
         typer.Option("--minutes", help="Time limit of the training on this machine, in minutes."),
     ] = 30.0,
+    start: Annotated[
+        Path | None,
+        path_option(
+            "--from",
+            kind="any",
+            help="Start the training from a run, checkpoint or built-in model, such as nuclei, if "
+            "it finds the objects.",
+        ),
+    ] = None,
     channel: ChannelOption = None,
     external_files: ExternalFilesOption = False,
 ) -> None:
@@ -46,6 +55,8 @@ def init(
     cell1_mask.tif.
 
     Example: singula init cells -o cells.yaml
+
+    Fine-tune a model on a few images: singula init cells --from nuclei -o cells.yaml
     """
     begin_command(REPEAT_HINT)
     from singula.util.process import prepare_process
@@ -54,11 +65,19 @@ def init(
     from singula.autoconfig.report import init_dataset
     from singula.pipeline.timing import measure_proposal
 
+    find_start = None
+    if start is not None:
+        from functools import partial
+
+        from singula.commands.start_model import find_start as find_start_of_model
+
+        find_start = partial(find_start_of_model, path=start)
     init_dataset(
         dataset,
         output,
         minutes=minutes,
         measure=measure_proposal,
+        find_start=find_start,
         external_files=external_files,
         channel=channel or "",
     )
