@@ -17,6 +17,7 @@ from singula.util.format import counted, install_command
 from singula.util.messages import print_messages
 from singula.util.paths import user_name, user_path
 from singula.util.process import prepare_process
+from singula.util.sparse_labels import without_unannotated
 
 if TYPE_CHECKING:
     from singula.dataset.facts import Folders
@@ -350,7 +351,8 @@ def _preview(part: Folders, ndim: int) -> None:
     pair = part.pairs()[0]
     image, labels = read_image(pair.image, ndim).array, []
     if pair.label is not None:
-        labels = [read_labels(pair.label, ndim, arrays=pair.label_arrays).array[..., 0]]
+        ids = read_labels(pair.label, ndim, arrays=pair.label_arrays).array[..., 0]
+        labels = [without_unannotated(ids)]
     print(f"{pair.name}: image | labels" + (" (slice with most objects)" if ndim == 3 else ""))
     _picture(encode_png(side_by_side(pair_panels(image, *labels)), _MAX_SIDE))
 

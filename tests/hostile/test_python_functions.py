@@ -284,6 +284,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "settings": Argument(EncodeSettings(("Dv2",)), OBJECT),
         "labels": labels(kind=EXACT),
         "furthest": Argument(5.0, NUMBER.or_none()),
+        "planar": Argument(None, FLAG.or_none()),
     },
     "singula.representations.channels.find_contour": lambda _: {
         "labels": labels(),
@@ -884,6 +885,11 @@ TABLE |= {
         "command": Argument("run", WORD),
         "like": Argument("", TEXT),
         "external_files": Argument(False, FLAG),
+        "downsample": Argument(1.0, NUMBER.with_values(zero=0)),
+        "tissue_only": Argument(False, FLAG),
+        "channel": Argument("", TEXT),
+        "ignore": Argument("", TEXT),
+        "sparse": Argument(False, FLAG),
     },
     "singula.io.block_array.BlockArray": lambda folder: {
         "path": Argument(stored_blocks(folder), PATH),

@@ -50,7 +50,7 @@ WRONG_AXES = {
     "6-d": np.zeros((1, 1, 1, 1, 1, 1), np.uint8),
 }
 WRONG_IDS = {
-    "negative": np.full((6, 8), -1),
+    "negative": np.full((6, 8), -2),
     "floats": np.ones((6, 8)),
     "nan": np.full((6, 8), np.nan),
     "half": np.ones((6, 8), np.float16),

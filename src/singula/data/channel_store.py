@@ -24,8 +24,9 @@ from singula.io.read import read_image
 from singula.io.records.results import ChannelFile
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
+from singula.representations.channels.encode import encode_with
 from singula.representations.channels.source import EncodeSettings
-from singula.representations.channels.table import CHANNELS, ChannelArray, encode_with
+from singula.representations.channels.table import CHANNELS, ChannelArray
 from singula.util.arguments import instance, text
 
 __all__ = ["ChannelStore"]
@@ -111,6 +112,7 @@ class ChannelStore:
         image_path: Path,
         read_label: Callable[[], NDArray[Any]],
         label_path: Path,
+        mask_path: Path | None = None,
     ) -> Path:
         """Store the channels of an image if they are missing or outdated.
 
@@ -124,6 +126,8 @@ class ChannelStore:
             Returns the ids, (y, x) or (z, y, x); called only if the label file may have changed.
         label_path : Path
             Label file.
+        mask_path : Path, optional
+            Mask of the pixels of the labels that are not annotated.
 
         Returns
         -------
@@ -137,7 +141,7 @@ class ChannelStore:
             ``storage.forbidden``: no folder can be written; ``channels.no_image``.
         """
         self._place_image(Path(image_path))
-        file, origin = f"{name}.tif", identity(Path(label_path))
+        file, origin = f"{name}.tif", _identity_of(Path(label_path), mask_path)
 
         def unread(entry: ChannelFile) -> bool:
             return origin is not None and entry.origin == origin and self._is_current(entry)
@@ -256,6 +260,12 @@ class ChannelStore:
         self._images.put(image.name, ChannelFile(), is_equal, lambda path: _link(image, path))
 
 
+def _identity_of(label: Path, mask: Path | None) -> list[str | int] | None:
+    """Return data that identify an unchanged label file and its mask, or None."""
+    parts = [identity(path) for path in (label, mask) if path is not None]
+    return None if None in parts else [value for part in parts for value in part or ()]
+
+
 def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, ChannelArray]:
     """Read the channels of a stored file.
 
@@ -279,10 +289,16 @@ def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, Chan
         ``io.unreadable``: the file is damaged; ``io.channel_count``.
     """
     planes = np.moveaxis(read_image(path, ndim, channels=len(codes)).array, -1, 0)
-    return {
-        code: plane.astype(np.float32 if CHANNELS[code].kind == "distance" else np.uint8)
-        for code, plane in zip(codes, planes, strict=True)
-    }
+    return {code: _as_channel(code, plane) for code, plane in zip(codes, planes, strict=True)}
+
+
+def _as_channel(code: str, plane: NDArray[Any]) -> ChannelArray:
+    """Return a stored channel with its type; pixels without a target are negative."""
+    if CHANNELS[code].kind == "distance":
+        return plane.astype(np.float32)
+    if plane.dtype.kind != "u" and (plane < 0).any():
+        return plane.astype(np.int8)
+    return plane.astype(np.uint8)
 
 
 def _link(source: Path, target: Path) -> None:

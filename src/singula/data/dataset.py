@@ -26,6 +26,7 @@ from singula.data.augment import (
 from singula.data.normalize import Normalizer, Scaling, extremes, warn_if_far_from_unit_range
 from singula.data.patches import read_patch, training_starts
 from singula.data.random_patches import (
+    background_rows,
     foreground_rows,
     foreground_share,
     random_start,
@@ -43,6 +44,7 @@ from singula.representations.channels import (
     measure_extent,
     needs_extent,
 )
+from singula.util.sparse_labels import annotated_mask, is_sparse
 
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
 
@@ -117,7 +119,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     places : list of (int, tuple of int)
         Sample and start of each patch; an empty start is random.
     left_out : int
-        Number of patches with too little foreground.
+        Number of patches with too little foreground, or without annotated pixels.
+    sparse : list of bool
+        True for each sample with pixels that are not annotated.
     notices : list of str
         Messages about images without contrast.
 
@@ -130,7 +134,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     An item contains ``image`` (C, ...) float32, ``target`` (channels, ...) float32, ``foreground``
     (1, ...) bool, and ``counts`` () bool, which is False for the repetition of a validation patch.
-    If the labels have a second channel, it also contains ``classes`` (...) int64.
+    If the labels have a second channel, it also contains ``classes`` (...) int64. If pixels of the
+    samples are not annotated, it also contains ``known`` (channels, ...) bool, the pixels with a
+    target; with classes, its last channel has the annotated pixels.
     """
 
     def __init__(
@@ -150,6 +156,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.scalings: list[Scaling] = []
         self.rows: list[npt.NDArray[np.int64]] = []
+        self.background: dict[int, npt.NDArray[np.int64]] = {}
+        self.sparse: list[bool] = []
         self.places: list[tuple[int, tuple[int, ...]]] = []
         self.left_out = 0
         self.extents: dict[int, Extent] = {}
@@ -165,21 +173,28 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             self.notices += constant_image_notices(sample.name, image)
             if normalizer.kind == "div" and image.dtype.kind == "f":
                 bounds += [value / float(scale[0]) for value in extremes(image)]
+            ids = sample.opened().labels[..., 0]
+            self.sparse.append(ids.dtype.kind == "i" and is_sparse(ids))
             if patches.weights is not None:
-                self.rows.append(foreground_rows(sample.opened().labels[..., 0]))
-            if needs_extent(encoding) and (augment or sample.opened().targets is None):
+                self.rows.append(foreground_rows(ids))
+                if self.sparse[-1]:
+                    self.background[number] = background_rows(ids)
+            if (needs_extent(encoding) or self.sparse[-1]) and (
+                augment or sample.opened().targets is None
+            ):
                 self._extent(number, sample.opened())
-            self.places.extend((number, start) for start in self._places(sample))
+            starts = self._places(sample, sparse=self.sparse[-1])
+            self.places.extend((number, start) for start in starts)
         if bounds:
             self.notices += warn_if_far_from_unit_range(min(bounds), max(bounds))
 
-    def _places(self, sample: AnySample) -> list[tuple[int, ...]]:
-        """Return the starts of the patches of an image that have enough foreground."""
-        patches, minimum = self.patches, self.patches.min_foreground
+    def _places(self, sample: AnySample, *, sparse: bool) -> list[tuple[int, ...]]:
+        """Return the starts of the patches with annotated pixels and enough foreground."""
+        patches, minimum = self.patches, max(0.0, self.patches.min_foreground)
         starts: list[tuple[int, ...]] = [()]
         if not patches.random:
             starts = training_starts(sample.shape, patches.shape, patches.overlap, patches.padding)
-        if minimum <= 0:
+        if minimum <= 0 and not sparse:
             return starts
         ids = sample.opened().labels[..., 0]
         if patches.random:
@@ -251,7 +266,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             extent = self._extent(number, sample)
             margin = margin_of(extent, _IDENTITY, shape)
             window = window_in_image(sample.shape, start, shape, margin)
-            maps = encode_with(self.encoding, sample.labels[..., 0][window], extent.furthest)
+            labels = sample.labels[..., 0][window]
+            maps = encode_with(self.encoding, labels, extent.furthest, extent.planar)
             begin = tuple(s - w.start for s, w in zip(start, window, strict=True))
         return {name: read_patch(maps[name], begin, shape) for name in self.encoding.channels}
 
@@ -265,7 +281,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         furthest = extent.furthest
         if furthest is not None:
             furthest *= moved.geometry.enlargement
-        maps = encode_with(self.encoding, moved.mirror.undo(labels[..., 0]), furthest)
+        ids = moved.mirror.undo(labels[..., 0])
+        maps = encode_with(self.encoding, ids, furthest, extent.planar)
         shape = self.patches.shape
         cut = tuple(slice(b, b + n) for (b, _), n in zip(moved.sides, shape, strict=True))
         return {name: target[cut] for name, target in maps.items()}
@@ -315,11 +332,12 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         def draw() -> tuple[int, ...]:
             if weights is None:
                 return random_start(sample.shape, shape, rng)
-            return weighted_start(ids, self.rows[number], weights, shape, rng)
+            rows, background = self.rows[number], self.background.get(number)
+            return weighted_start(ids, rows, weights, shape, rng, background)
 
-        if patches.min_foreground <= 0:
+        if patches.min_foreground <= 0 and not self.sparse[number]:
             return draw()
-        return start_with_foreground(ids, draw, shape, patches.min_foreground, rng)
+        return start_with_foreground(ids, draw, shape, max(0.0, patches.min_foreground), rng)
 
     def _tensors(
         self, image: npt.NDArray[np.float32], labels: npt.NDArray[Any], targets: Maps
@@ -335,6 +353,12 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         }
         if labels.shape[-1] > 1:
             item["classes"] = torch.from_numpy(labels[..., 1].astype(np.int64))
+        if any(self.sparse):
+            known = stacked >= 0
+            item["target"] = torch.from_numpy(np.where(known, stacked, np.float32(0)))
+            if "classes" in item:
+                known = np.concatenate([known, annotated_mask(labels[None, ..., 0])])
+            item["known"] = torch.from_numpy(known)
         return item
 
 

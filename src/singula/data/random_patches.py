@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from singula.data.patches import read_patch
 from singula.io.lazy_array import Pixels, iter_blocks
+from singula.util.sparse_labels import annotated_mask
 
 Array = npt.NDArray[Any]
 Start = tuple[int, ...]
@@ -31,9 +32,18 @@ def foreground_rows(labels: Pixels) -> npt.NDArray[np.int64]:
     With these eight bytes per line and one line of the labels (y, x) or (z, y, x), any foreground
     pixel can be found by its number.
     """
+    return _cumulative_rows(labels, lambda part: part > 0)
+
+
+def background_rows(labels: Pixels) -> npt.NDArray[np.int64]:
+    """Return the cumulative number of annotated background pixels; see `foreground_rows`."""
+    return _cumulative_rows(labels, lambda part: part == 0)
+
+
+def _cumulative_rows(labels: Pixels, select: Callable[[Array], Array]) -> npt.NDArray[np.int64]:
     rows = np.zeros(labels.shape[:-1], np.int64)
     for box, part in iter_blocks(labels):
-        rows[box[:-1]] += np.count_nonzero(part > 0, axis=-1)
+        rows[box[:-1]] += np.count_nonzero(select(part), axis=-1)
     return np.cumsum(rows.ravel(), dtype=np.int64)
 
 
@@ -43,6 +53,7 @@ def weighted_start(
     weights: tuple[float, float],
     patch: Sequence[int],
     rng: np.random.Generator,
+    background: npt.NDArray[np.int64] | None = None,
 ) -> Start:
     """Draw a patch around a foreground or background pixel with the given weights.
 
@@ -58,20 +69,26 @@ def weighted_start(
         Shape of the patch, which is moved into the image if the pixel is near the edge.
     rng : Generator
         Source of random numbers.
+    background : ndarray, optional
+        Cumulative counts from `background_rows`, if some pixels are not annotated.
     """
     shape = labels.shape
     total = int(rows[-1])
+    known = labels.size if background is None else total + int(background[-1])
     share = weights[0] / sum(weights)
     inside = bool(rng.random() < share)
-    if total in (0, labels.size):
+    if total in (0, known):
         inside = total > 0
-    number = int(rng.integers(0, total if inside else labels.size - total))
+    number = int(rng.integers(0, total if inside else known - total))
     width = shape[-1]
-    ends = rows if inside else width * np.arange(1, len(rows) + 1) - rows
+    ends = rows
+    if not inside:
+        ends = width * np.arange(1, len(rows) + 1) - rows if background is None else background
     row = int(np.searchsorted(ends, number, side="right"))
     before = int(ends[row - 1]) if row else 0
     line = np.unravel_index(row, shape[:-1])
-    x = int(np.flatnonzero((labels[line] > 0) == inside)[number - before])
+    pixels = labels[line]
+    x = int(np.flatnonzero(pixels > 0 if inside else pixels == 0)[number - before])
     start = []
     centers = [*(int(c) for c in line), x]
     for center, size, length in zip(centers, shape, patch, strict=True):
@@ -81,12 +98,18 @@ def weighted_start(
 
 
 def foreground_share(labels: Pixels, start: Sequence[int], patch: Sequence[int]) -> float:
-    """Return the fraction of foreground in a patch."""
-    return float(np.count_nonzero(read_patch(labels, start, patch))) / prod(patch)
+    """Return the fraction of foreground in the annotated pixels of a patch; -1 without any."""
+    part = read_patch(labels, start, patch)
+    if part.dtype.kind != "i":
+        return float(np.count_nonzero(part)) / prod(patch)
+    count = int(np.count_nonzero(part >= 0))
+    return float(np.count_nonzero(part > 0)) / count if count else -1.0
 
 
 def starts_with_foreground(labels: Pixels, patch: Sequence[int], min_fraction: float) -> Array:
     """Return all starts inside the image whose patch has at least this fraction of foreground.
+
+    Patches without annotated pixels are left out.
 
     Returns
     -------
@@ -100,14 +123,23 @@ def starts_with_foreground(labels: Pixels, patch: Sequence[int], min_fraction: f
         shift = [-((f - s) // 2) for f, s in zip(fitted, shape, strict=True)]
         starts = starts_with_foreground(read_patch(labels, shift, fitted), patch, min_fraction)
         return np.asarray(starts + shift)
-    # Sums over all boxes, computed per axis from differences of cumulative sums
-    counts = (np.asarray(labels) > 0).astype(np.int64)
+    ids = np.asarray(labels)
+    counts = _box_sums(ids > 0, patch)
+    if ids.dtype.kind != "i":
+        return np.argwhere(counts >= min_fraction * prod(patch))
+    known = _box_sums(ids >= 0, patch)
+    return np.argwhere((counts >= min_fraction * known) & (known > 0))
+
+
+def _box_sums(mask: npt.NDArray[np.bool_], patch: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return the numbers of pixels of a mask in all boxes, from differences of cumulative sums."""
+    counts = mask.astype(np.int64)
     for axis, length in enumerate(patch):
         sums = np.cumsum(counts, axis=axis)
         sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis)
         size = sums.shape[axis]
         counts = sums.take(range(length, size), axis) - sums.take(range(size - length), axis)
-    return np.argwhere(counts >= min_fraction * prod(patch))
+    return counts
 
 
 def start_with_foreground(
@@ -131,10 +163,13 @@ def start_with_foreground(
 
 def probability_map(labels: Pixels, weights: tuple[float, float]) -> npt.NDArray[np.float32]:
     """Return the probability of each pixel to be the center of a patch; the sum is 1."""
-    mask = np.asarray(labels) > 0
-    count = int(np.count_nonzero(mask))
+    ids = np.asarray(labels)
+    mask, known = ids > 0, annotated_mask(ids)
+    count, size = int(np.count_nonzero(mask)), int(np.count_nonzero(known))
     share = weights[0] / sum(weights)
-    if count in (0, mask.size):
-        return np.full(labels.shape, 1 / labels.size, np.float32)
-    inside, outside = share / count, (1 - share) / (mask.size - count)
-    return np.where(mask, np.float32(inside), np.float32(outside))
+    if count in (0, size):
+        inside = outside = 1 / max(1, size)
+    else:
+        inside, outside = share / count, (1 - share) / (size - count)
+    weight = np.where(mask, np.float32(inside), np.float32(outside))
+    return np.where(known, weight, np.float32(0))

@@ -17,7 +17,7 @@ from singula.errors import UserError
 from singula.io.axes import Layout
 from singula.io.geometry import geometry
 from singula.io.image import ArrayPlace, Header
-from singula.io.lazy import open_image, open_labels
+from singula.io.lazy import find_unannotated, open_image, open_labels
 from singula.io.lazy_array import LazyArray, Pixels
 from singula.io.pairing import Pair, shape_mismatch
 from singula.io.read import image_layout, label_layout, read_header, read_image, read_labels
@@ -100,6 +100,7 @@ class Scan:
         path, ndim, arrays, channels = self.path, self.ndim, self.arrays, self.layout.channels
         if prod(self.shape) > (MAX_PIXELS if max_pixels is None else max_pixels):
             if self.is_label:
+                arrays = find_unannotated(path, ndim, arrays)
                 return LazyArray.of(open_labels(path, ndim, channels == 2, arrays=arrays))
             return LazyArray.of(open_image(path, ndim, channels, arrays=arrays))
         if self.is_label:

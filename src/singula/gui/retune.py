@@ -22,7 +22,7 @@ from singula.gui.guard import Guard
 from singula.gui.results import Results
 from singula.io.read import read_image
 from singula.io.write import write_text
-from singula.metrics import Score, match
+from singula.metrics import Score, match_overlap, overlap
 from singula.pipeline import from_config
 from singula.pipeline.postprocess import filter_maps, post_settings, process_instances, seed_filter
 from singula.pipeline.thresholds import configured, used_names
@@ -140,7 +140,7 @@ class Retune:
         self.config = self.results.run.valid_config()
         self.maps = self._read_maps(path)
         truth = self.results.images.truth(self.name, self.stage, self._shape)
-        self.truth = None if truth is None else truth.labels
+        self.truth = None if truth is None else truth.sparse_labels
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -221,7 +221,8 @@ class Retune:
             labels = labels if changed is None else changed
         scores: list[Score] = []
         if self.truth is not None:
-            scores = list(match(self.truth, labels, self.config.TEST.MATCHING_STATS_THS))
+            table = overlap(self.truth, labels)
+            scores = list(match_overlap(table, self.config.TEST.MATCHING_STATS_THS))
         return Outcome(labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])), scores)
 
 

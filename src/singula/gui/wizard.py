@@ -18,6 +18,7 @@ from singula.gui.guard import Guard
 from singula.gui.pictures import thumbnail
 from singula.io.read import read_image, read_labels
 from singula.util.format import counted, shape_text
+from singula.util.sparse_labels import without_unannotated
 
 AUTO = "auto"
 FIND = {AUTO: "Let the data decide (recommended)"} | {
@@ -182,6 +183,7 @@ def samples(part: Folders, ndim: int | None, count: int = 4) -> list[Sample]:
                 labels = None
                 if pair.label is not None:
                     labels = read_labels(pair.label, axes, arrays=pair.label_arrays).array[..., 0]
+                    labels = without_unannotated(labels)
                     labels = labels if labels.shape == image.shape[:-1] else None
             except UserError as error:
                 sample = Sample(pair.name, None, error.message)

@@ -156,6 +156,10 @@ class ArrayPlace:
     channel : str
         Name or number, from 0, of the channel to read; a name takes precedence over a number.
         Empty: all channels.
+    ignore : str
+        File of a mask whose nonzero pixels are not annotated in a label file; empty for none.
+    sparse : bool
+        The value -1 in a label file that is read in boxes means "not annotated".
 
     Raises
     ------
@@ -173,6 +177,8 @@ class ArrayPlace:
     downsample: float = 1.0
     tissue_only: bool = False
     channel: str = ""
+    ignore: str = ""
+    sparse: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values of other types."""
@@ -188,6 +194,8 @@ class ArrayPlace:
         number(self.downsample, "downsample", above=0)
         flag(self.tissue_only, "tissue_only")
         text(self.channel, "channel")
+        text(self.ignore, "ignore")
+        flag(self.sparse, "sparse")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from singula.errors import UserError
 from singula.io.image import AnyArray, Header
 from singula.util.format import counted
+from singula.util.sparse_labels import UNANNOTATED, without_annotation
 
 _MAX_ID = 2**32 - 1
 
@@ -55,15 +57,22 @@ def check_finite(path: Path, array: AnyArray, *, whole: bool = True) -> None:
     )
 
 
-def to_ids(path: Path, array: AnyArray) -> AnyArray:
+def to_ids(path: Path, array: AnyArray, is_sparse: Callable[[], bool] = lambda: False) -> AnyArray:
     """Return label ids with the smallest unsigned integer type that holds them.
 
     Parameters
     ----------
     path : Path
         File of the labels, for the message.
-    array : ndarray
-        Label ids of any real type and any shape.
+    array : ndarray, shape (…, c)
+        Label ids and, with classes, the class in a second channel, of any real type.
+    is_sparse : callable
+        Return True if the id -1 means that a pixel is not annotated; called only if it occurs.
+
+    Returns
+    -------
+    ndarray
+        Same shape; of the smallest signed type if there are pixels that are not annotated.
 
     Raises
     ------
@@ -82,9 +91,14 @@ def to_ids(path: Path, array: AnyArray) -> AnyArray:
                 "labels.fraction",
             )
     lowest, highest = int(array.min()), int(array.max())
+    if lowest == UNANNOTATED and is_sparse():
+        excluded = array[..., 0] == UNANNOTATED
+        ids = to_ids(path, np.where(excluded[..., None], 0, array))
+        return without_annotation(ids, excluded)
     if lowest == -1:
         raise UserError(
-            f"{path}: got the label id -1, expected 0 (background) or positive ids",
+            f"{path}: got the label id -1, expected 0 (background) or positive ids; -1 means not "
+            "annotated only if these label images contain 0, too",
             "let `singula check DATASET --fix FOLDER` write labels with the background 0",
             "labels.minus_one",
         )

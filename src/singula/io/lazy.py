@@ -12,7 +12,7 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.io.axes import Layout
-from singula.io.files import guarded, open_stored
+from singula.io.files import guarded, open_stored, read_header
 from singula.io.formats.table import stem_of
 from singula.io.geometry import geometry
 from singula.io.image import AnyArray, ArrayPlace, Header, StoredArray
@@ -23,11 +23,14 @@ from singula.io.read import (
     image_layout,
     label_layout,
 )
+from singula.io.unannotated import check_mask_shape, is_sparse_set, mask_place, sparse_type
 from singula.io.units import infer_unit
 from singula.util.boxes import Box, boxes, clipped
+from singula.util.sparse_labels import UNANNOTATED, without_annotation
 
 __all__ = ["ArrayPlace", "Box", "LazyImage", "boxes", "open_image", "open_labels"]
 
+_SCAN_PIXELS = 1 << 22  # pixels of a box that is searched for -1
 _LABEL_TYPES = {1: np.uint8, 2: np.uint16}
 
 
@@ -48,7 +51,7 @@ class LazyImage:
         Length of the last axis.
     dtype : dtype
         Type of the boxes. Images: the stored type in native byte order. Labels: the unsigned type
-        of the stored size, at most 32 bits.
+        of the stored size, at most 32 bits; a signed type if pixels may not be annotated.
     spacing : tuple of float, optional
         Voxel size along each spatial axis, z first, in `unit`.
     unit : str, optional
@@ -72,6 +75,7 @@ class LazyImage:
     _layout: Layout
     _place: ArrayPlace | None
     _labels: bool
+    _excluded: LazyImage | None = None
     _open: tuple[int, StoredArray] | None = field(default=None, repr=False)
 
     @property
@@ -125,7 +129,7 @@ class LazyImage:
         array = layout.apply(native(self._with_palette(array)))
         check_finite(self.path, array, whole=False)
         if self._labels:
-            return self._ids(array)
+            return self._without_excluded(self._ids(array), bounds)
         if array.shape[-1] < self.channels:
             array = np.repeat(array, self.channels, axis=-1)
         return array
@@ -141,7 +145,15 @@ class LazyImage:
         array = array[..., : self.channels]
         if not array.size:
             return array.astype(self.dtype)
-        return np.ascontiguousarray(to_ids(self.path, array).astype(self.dtype, copy=False))
+        ids = to_ids(self.path, array, lambda: self._place is not None and self._place.sparse)
+        return np.ascontiguousarray(ids.astype(self.dtype, copy=False))
+
+    def _without_excluded(self, ids: AnyArray, bounds: Box) -> AnyArray:
+        """Set pixels in the mask of a label file to "not annotated"."""
+        if self._excluded is None:
+            return ids
+        excluded = self._excluded.read(bounds)[..., 0] != 0
+        return without_annotation(ids, excluded).astype(self.dtype, copy=False)
 
     def _stored(self) -> StoredArray:
         """Return the open file; open it again in a forked process."""
@@ -224,7 +236,53 @@ def open_labels(
     stored_dtype = stored.header.dtype
     size = 4 if stored_dtype.kind == "f" else stored_dtype.itemsize
     dtype = np.dtype(_LABEL_TYPES.get(size, np.uint32))
-    return _lazy(path, stored, layout, arrays, 1 + classes, dtype, labels=True)
+    if arrays is not None and (arrays.sparse or arrays.ignore):
+        dtype = sparse_type(stored_dtype)
+    opened = _lazy(path, stored, layout, arrays, 1 + classes, dtype, labels=True)
+    if arrays is not None and arrays.ignore:
+        opened._excluded = open_image(arrays.ignore, ndim, 1, arrays=mask_place(arrays))
+        check_mask_shape(arrays, path, opened._excluded.spatial_shape, opened.spatial_shape)
+    return opened
+
+
+def find_unannotated(path: Path, ndim: int, arrays: ArrayPlace | None = None) -> ArrayPlace | None:
+    """Return the selection for `open_labels` of a label file that may contain -1.
+
+    Only files of a signed or float type are read, until -1 and 0 are found.
+
+    Parameters
+    ----------
+    path, ndim, arrays
+        As for `open_labels`.
+
+    Returns
+    -------
+    ArrayPlace, optional
+        `arrays`, with `sparse` if the file has pixels that are not annotated.
+    """
+    place = arrays or ArrayPlace()
+    if read_header(path, arrays, labels=True).dtype.kind not in "if":
+        return arrays
+    sparse, has_zero = replace(place, sparse=True), False
+    opened = open_labels(path, ndim, arrays=replace(sparse, ignore=""))
+    found = np.zeros((1,) * (ndim + 1), opened.dtype)
+    for box in boxes(opened.spatial_shape, _scan_shape(opened)):
+        block = opened.read(box)
+        has_zero |= bool((block == 0).any())
+        if int(block.min()) == UNANNOTATED:
+            found[:] = UNANNOTATED
+        if found.any() and has_zero:
+            return sparse
+    return sparse if found.any() and is_sparse_set(path, found, arrays) else arrays
+
+
+def _scan_shape(image: LazyImage) -> list[int]:
+    """Return the shape of the boxes in which an image is read once: whole chunks."""
+    size = list(image.chunks)
+    for axis in reversed(range(len(size))):
+        factor = max(1, _SCAN_PIXELS // int(np.prod(size)))
+        size[axis] = min(image.spatial_shape[axis], size[axis] * factor)
+    return size
 
 
 def _lazy(

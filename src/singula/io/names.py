@@ -10,6 +10,13 @@ _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TOKEN = re.compile(r"[0-9]+|[^\W\d_]+")
 Token = int | str
 
+LABEL_WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
+NAME_PREFIX, NAME_SUFFIX = r"^{}[_\-. ]+", r"[_\-. ]+{}$"
+LABEL_PATTERNS = [
+    re.compile(side.format(LABEL_WORDS), re.IGNORECASE) for side in (NAME_PREFIX, NAME_SUFFIX)
+]
+"""Words for labels at the start and at the end of a name, such as ``cell1_mask``."""
+
 
 def composed(name: str) -> str:
     """Return the composed Unicode form (NFC) of a name, in which "ü" is one character."""

@@ -37,6 +37,12 @@ class Pair:
             place = oriented(self.label_arrays, self.label, self.image)
             object.__setattr__(self, "label_arrays", place)
 
+    @property
+    def mask(self) -> Path | None:
+        """Mask of the pixels of the labels that are not annotated."""
+        place = self.label_arrays
+        return Path(place.ignore) if place is not None and place.ignore else None
+
 
 def oriented(place: ArrayPlace | None, path: Path, image: Path) -> ArrayPlace | None:
     """Return the place of a label or mask, read with the axes of its image.

@@ -15,7 +15,13 @@ from singula.io.files import is_container
 from singula.io.formats.table import stem_of
 from singula.io.image import ArrayPlaces
 from singula.io.list_images import list_images
-from singula.io.names import agree_in_order, last_number
+from singula.io.names import (
+    LABEL_PATTERNS,
+    NAME_PREFIX,
+    NAME_SUFFIX,
+    agree_in_order,
+    last_number,
+)
 from singula.io.pair import Pair as Pair
 from singula.io.pair import oriented as oriented
 from singula.io.read import (
@@ -30,15 +36,10 @@ from singula.util.format import counted
 _log = logging.getLogger(__name__)
 
 _MAX_LISTED = 20
-LABEL_WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
-_PREFIX, _SUFFIX = r"^{}[_\-. ]+", r"[_\-. ]+{}$"
-_LABEL_PATTERNS = [
-    re.compile(side.format(LABEL_WORDS), re.IGNORECASE) for side in (_PREFIX, _SUFFIX)
-]
 _IMAGE_PATTERNS = [
-    re.compile(_PREFIX.format(r"(?:images?|img|raw)"), re.IGNORECASE),
+    re.compile(NAME_PREFIX.format(r"(?:images?|img|raw)"), re.IGNORECASE),
     # _0000 is the first channel in the names of nnU-Net.
-    re.compile(_SUFFIX.format(r"(?:images?|img|raw|0000)"), re.IGNORECASE),
+    re.compile(NAME_SUFFIX.format(r"(?:images?|img|raw|0000)"), re.IGNORECASE),
 ]
 
 
@@ -151,7 +152,7 @@ def _pair(
 
 def label_cores(path: Path) -> tuple[str, ...]:
     """Return the name without suffix, and without "mask" etc. at its end, its start, and both."""
-    return _cores(stem_of(path), _LABEL_PATTERNS)
+    return _cores(stem_of(path), LABEL_PATTERNS)
 
 
 def image_cores(path: Path) -> tuple[str, ...]:
@@ -166,7 +167,7 @@ def _cores(stem: str, patterns: Sequence[re.Pattern[str]]) -> tuple[str, ...]:
 
 def has_label_word(path: Path) -> bool:
     """Return True if the name contains a word for labels, such as ``cell1_mask.tif``."""
-    return any(pattern.search(stem_of(path)) for pattern in _LABEL_PATTERNS)
+    return any(pattern.search(stem_of(path)) for pattern in LABEL_PATTERNS)
 
 
 def match_files(

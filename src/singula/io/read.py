@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.io.advice import advice_for
@@ -24,8 +25,10 @@ from singula.io.label_values import (
     to_ids,
 )
 from singula.io.selection import count_channels
+from singula.io.unannotated import check_mask_shape, is_sparse_set, mask_place
 from singula.util.arguments import flag, instance, integer
 from singula.util.format import counted
+from singula.util.sparse_labels import without_annotation
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -123,7 +126,8 @@ def read_labels(
     -------
     Image
         Array of shape (y, x, c) or (z, y, x, c), of the smallest unsigned type that holds its
-        values. The channels are the ids and, with `classes`, the classes.
+        values. The channels are the ids and, with `classes`, the classes. If pixels are not
+        annotated, their id is -1, their class is 0, and the type is signed.
 
     Raises
     ------
@@ -147,7 +151,9 @@ def read_labels(
         array = array[..., :1]
     if layout.channels == 2 and not classes:
         array = array[..., :1]
-    labels = to_ids(path, array)
+    labels = to_ids(path, array, lambda: is_sparse_set(path, array, arrays))
+    if arrays is not None and arrays.ignore:
+        labels = without_annotation(labels, _excluded(path, arrays, labels.shape[:-1]))
     if n_classes is not None and classes:
         check_classes(path, labels[..., 1], n_classes)
     return _image(path, header, layout, labels)
@@ -214,6 +220,8 @@ def map_labels(
     path = check_label_arguments(path, ndim, classes, arrays=arrays)
     mapped_file = read_mapped(path, arrays)
     if mapped_file is None or mapped_file[0].dtype.kind != "u":
+        return None
+    if arrays is not None and arrays.ignore:
         return None
     mapped, header = mapped_file
     layout = label_layout(path, header, ndim, classes)
@@ -359,6 +367,14 @@ def check_label_arguments(
     """Validate the arguments of a function that reads labels; see `check_image_arguments`."""
     flag(classes, "classes")
     return check_image_arguments(path, ndim, arrays=arrays)
+
+
+def _excluded(path: Path, place: ArrayPlace, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Read the mask of the pixels of a label file that are not annotated."""
+    stored = read_image(place.ignore, len(shape), 1, arrays=mask_place(place)).array[..., 0]
+    check_mask_shape(place, path, stored.shape, shape)
+    excluded: NDArray[np.bool_] = stored != 0
+    return excluded
 
 
 def _image(path: Path, header: Header, layout: Layout, array: AnyArray) -> Image:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from singula.labels.pair_counts import Pairs
-from singula.util.arguments import items, label_image, of_class, same_shape
+from singula.util.arguments import as_array, items, label_image, of_class, same_shape
+from singula.util.sparse_labels import UNANNOTATED
 
 _PIECE = 1 << 16  # pixels that fit into the processor's cache
 
@@ -21,7 +22,8 @@ class Overlap:
     Parameters
     ----------
     true, pred : ndarray of unsigned int, shape (pairs,)
-        Ids, sorted by the true and then the predicted one; each pair occurs once.
+        Ids, sorted by the true and then the predicted one; each pair occurs once. If pixels are not
+        annotated, `true` is signed and ends with -1.
     pixels : ndarray of int64, shape (pairs,)
         Number of pixels that have both ids.
     """
@@ -42,11 +44,12 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
     ----------
     truth, pred : ndarray of int
         Label images of the same shape, any number of axes and any integer dtype, 0 the background;
-        ids need not be consecutive.
+        ids need not be consecutive. Pixels with -1 in `truth` are not annotated.
 
     Returns
     -------
     Overlap
+        Pixels that are not annotated have the true id -1; see `annotated_part`.
 
     Raises
     ------
@@ -57,7 +60,10 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
     -----
     Only the runs of equal pixels are counted, in one piece of the image after the other.
     """
-    truth, pred = label_image(truth, "truth", ndim=None), label_image(pred, "pred", ndim=None)
+    truth = as_array(truth, "truth")
+    if truth.dtype.kind != "i" or truth.min(initial=0) != UNANNOTATED:
+        truth = label_image(truth, "truth", ndim=None)
+    pred = label_image(pred, "pred", ndim=None)
     same_shape(truth, pred, "truth and pred")
     true_ids, pred_ids = truth.ravel(), pred.ravel()
     pairs = Pairs()
@@ -67,6 +73,28 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
         starts = _run_starts(true, pred)
         pairs.add(true[starts], pred[starts], np.diff(starts, append=len(true)))
     return _table(pairs, truth.dtype, pred.dtype)
+
+
+def annotated_part(table: Overlap) -> Overlap:
+    """Return the overlap within the annotated pixels.
+
+    Predicted objects of which at least half of the pixels are not annotated become background,
+    because it is not known whether they are correct.
+
+    Parameters
+    ----------
+    table : Overlap
+        Overlap of the whole image; returned unchanged if all pixels are annotated.
+    """
+    hidden = table.true < 0
+    if not hidden.any():
+        return table
+    ids, row = np.unique(table.pred, return_inverse=True)
+    pixels = np.bincount(row, table.pixels, len(ids))
+    unknown = np.bincount(row, table.pixels * hidden, len(ids))
+    pred = np.where((2 * unknown >= pixels)[row], 0, table.pred)[~hidden]
+    true = table.true[~hidden].astype(f"u{table.true.dtype.itemsize}")
+    return sum_overlaps([Overlap(true, pred, table.pixels[~hidden])])
 
 
 def sum_overlaps(parts: Iterable[Overlap]) -> Overlap:
@@ -85,8 +113,15 @@ def sum_overlaps(parts: Iterable[Overlap]) -> Overlap:
     blocks, pairs = items(parts, "parts", of_class(Overlap)), Pairs()
     for block in blocks:
         pairs.add(block.true, block.pred, block.pixels)
-    types = [[getattr(b, side).dtype for b in blocks] or [np.uint8] for side in ("true", "pred")]
-    return _table(pairs, *(np.result_type(*each) for each in types))
+    types = [_common_type([getattr(b, side).dtype for b in blocks]) for side in ("true", "pred")]
+    return _table(pairs, *types)
+
+
+def _common_type(types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    """Return the type of the ids of all blocks; it is signed if a block is annotated in part."""
+    if any(dtype.kind == "i" for dtype in types):
+        types = [np.dtype(f"i{dtype.itemsize}") for dtype in types]
+    return np.result_type(*types) if types else np.dtype(np.uint8)
 
 
 def _run_starts(first: np.ndarray, second: np.ndarray) -> np.ndarray:

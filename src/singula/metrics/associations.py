@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from singula.metrics.matching import Match
-from singula.util.arguments import instance, label_image, same_shape
+from singula.util.arguments import as_array, instance, label_image, same_shape
 from singula.util.process import compiled
+from singula.util.sparse_labels import without_unannotated
 
 _DENSE_LOOKUP = 1 << 24
 
@@ -85,7 +86,8 @@ def color_associations(truth: np.ndarray, pred: np.ndarray, match: Match) -> np.
     TypeError, UserError
         Not label images of the same shape, or not a match.
     """
-    truth, pred = label_image(truth, "truth"), label_image(pred, "pred")
+    truth, pred = without_unannotated(as_array(truth, "truth")), label_image(pred, "pred")
+    truth = label_image(truth, "truth")
     same_shape(truth, pred, "truth and pred")
     match = instance(match, "match", Match)
     true_rows, red = _color_table(truth, {0: match.missed})

@@ -44,6 +44,8 @@ def winning_classes(votes: Overlap) -> tuple[np.ndarray, np.ndarray]:
 def overlap_among(table: Overlap, true_ids: np.ndarray, pred_ids: np.ndarray) -> Overlap:
     """Return the overlap of the given objects; all others become background.
 
+    Pixels that are not annotated stay so.
+
     Parameters
     ----------
     table : Overlap
@@ -59,6 +61,6 @@ def overlap_among(table: Overlap, true_ids: np.ndarray, pred_ids: np.ndarray) ->
     table = instance(table, "table", Overlap)
     true_ids = as_array(true_ids, "true_ids", ndim=1, kinds="iu", axes="(n,)")
     pred_ids = as_array(pred_ids, "pred_ids", ndim=1, kinds="iu", axes="(n,)")
-    true = np.where(np.isin(table.true, true_ids), table.true, 0)
+    true = np.where(np.isin(table.true, true_ids) | (table.true < 0), table.true, 0)
     pred = np.where(np.isin(table.pred, pred_ids), table.pred, 0)
     return sum_overlaps([Overlap(true, pred, table.pixels)])

@@ -17,7 +17,7 @@ from typing import overload
 import numpy as np
 
 from singula.errors import UserError
-from singula.labels.overlap import Overlap, overlap
+from singula.labels.overlap import Overlap, annotated_part, overlap
 from singula.util.arguments import (
     flag,
     instance,
@@ -27,6 +27,7 @@ from singula.util.arguments import (
     of_class,
     same_shape,
 )
+from singula.util.sparse_labels import sparse_label_image
 
 RATES = (
     "precision",
@@ -117,7 +118,9 @@ def match(
     ----------
     y_true, y_pred : ndarray of int
         Ground truth and prediction: label images of the same shape, any number of axes, 0 the
-        background; ids need not be consecutive.
+        background; ids need not be consecutive. Pixels with -1 in `y_true` are not annotated, if 0
+        occurs too: they are excluded, and so are predicted objects of which at least half of the
+        pixels are excluded.
     thresholds : float or sequence of float
         Minimum IoU of a matched pair, in (0, 1].
 
@@ -148,7 +151,7 @@ def match(
     >>> [round(each.f1, 2) for each in singula.match(y_true, y_pred, (0.3, 0.5, 0.75))]
     [1.0, 0.5, 0.5]
     """
-    y_true = label_image(y_true, "y_true", ndim=None)
+    y_true = sparse_label_image(y_true, "y_true", ndim=None)
     y_pred = label_image(y_pred, "y_pred", ndim=None)
     same_shape(y_true, y_pred, "y_true and y_pred")
     single = isinstance(thresholds, Real) or getattr(thresholds, "shape", None) == ()
@@ -163,7 +166,7 @@ def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)
     Parameters
     ----------
     table : Overlap
-        Overlap of the true and the predicted objects.
+        Overlap of the true and the predicted objects; only its `annotated_part` is matched.
     thresholds : sequence of float
         Minimum IoU of a matched pair, in (0, 1].
 
@@ -172,7 +175,7 @@ def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)
     TypeError, UserError
         Not an overlap, or not thresholds.
     """
-    table, thresholds = instance(table, "table", Overlap), _thresholds(thresholds)
+    table, thresholds = annotated_part(instance(table, "table", Overlap)), _thresholds(thresholds)
     all_true, true = np.unique(table.true, return_inverse=True)
     all_pred, pred = np.unique(table.pred, return_inverse=True)
     true_size = np.bincount(true, table.pixels, len(all_true))

@@ -36,6 +36,7 @@ def _folders(config: Config, part: str, *, labels: bool) -> Folders:
         Path(keys.GT_PATH) if labels else None,
         places,
         config.DATA.PAIR_BY_SORTED_ORDER,
+        keys.IGNORE_PATH if labels else "",
     )
 
 

@@ -12,6 +12,7 @@ from singula.labels.components import count_components
 from singula.labels.index import index_labels
 from singula.util.arguments import label_image
 from singula.util.format import counted
+from singula.util.sparse_labels import is_sparse
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class LabelIssues:
         ids : ndarray of int, (y, x) or (z, y, x)
             Instance ids.
         """
+        if is_sparse(ids):  # an object can continue where pixels are not annotated
+            return
         reason = suspicion(ids)
         if reason is not None:
             self.suspicious[name] = reason

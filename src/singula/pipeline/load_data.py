@@ -17,9 +17,12 @@ from singula.data.channel_store import ChannelStore
 from singula.data.patches import check_patch_fits
 from singula.data.preprocess import Reference
 from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
+from singula.dataset.annotated import complete_objects
 from singula.errors import UserError
+from singula.io.image import ArrayPlace
 from singula.io.pairing import Pair, check_pairs, pair_files, pairing_rule
 from singula.io.read import read_header
+from singula.io.unannotated import with_masks
 from singula.pipeline.from_config import channel_names, encode_settings
 from singula.pipeline.label_issues import LabelIssues
 from singula.pipeline.object_size import ObjectSizes
@@ -35,6 +38,7 @@ from singula.pipeline.readers import (
 from singula.pipeline.split import hold_out, share_of, split_pairs
 from singula.util.format import counted
 from singula.util.messages import captured_messages, is_new
+from singula.util.sparse_labels import annotated_mask, is_sparse
 
 if TYPE_CHECKING:
     from singula.io.image import Image
@@ -88,7 +92,7 @@ def _list_pairs(config: Config, part: str, *, labels: bool) -> list[Pair]:
     image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
     label_dir = Path(keys.GT_PATH) if labels else None
     places = replace(places, together=places.together and labels)
-    return pair_files(
+    pairs = pair_files(
         Path(keys.PATH),
         label_dir,
         image_key,
@@ -96,6 +100,7 @@ def _list_pairs(config: Config, part: str, *, labels: bool) -> list[Pair]:
         places,
         by_order=config.DATA.PAIR_BY_SORTED_ORDER,
     )
+    return with_masks(pairs, keys.IGNORE_PATH if labels else "", f"DATA.{part}.IGNORE_PATH")
 
 
 def _log_pairing(part: str, pairs: Sequence[Pair]) -> None:
@@ -274,7 +279,7 @@ def load_samples(
     in_memory = getattr(config.DATA, part).IN_MEMORY
     check = config.DATA.TRAIN.CHECK_DATA
     samples: list[AnySample] = []
-    objects, label_issues = 0, LabelIssues()
+    objects, label_issues, shares = 0, LabelIssues(), list[float]()
     variant = reader.label_variant
     with channel_store(config, folders or part, channels, variant=variant) as store:
         for number, pair in enumerate(pairs, 1):
@@ -286,16 +291,24 @@ def load_samples(
             )
             labels = reader.labels(pair.label, pair.label_arrays)
             ids = labels[..., 0]
-            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, pair.label)  # type: ignore[misc]
-            objects += len(np.unique(ids)) - int((ids == 0).any())
+            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, pair.label, pair.mask)  # type: ignore[misc]
+            objects += int((np.unique(ids) > 0).sum())
+            annotated = annotated_mask(ids).mean() if is_sparse(ids) else 1.0
+            shares.append(float(annotated))
             if check:
                 label_issues.add(pair.name, ids)
             if sizes is not None:
-                sizes.add(ids, *reader.voxel_size(pair.image, pair.arrays))
+                sizes.add(
+                    complete_objects(ids, sections=False) if annotated < 1 else ids,
+                    *reader.voxel_size(pair.image, pair.arrays),
+                )
             if in_memory:
                 image = reader.image(pair.image, pair.arrays).array
                 samples.append(Sample(pair.name, image, labels, store.load(pair.name, ids)))
                 continue
+            if annotated < 1:
+                place = replace(pair.label_arrays or ArrayPlace(), sparse=True)
+                pair = replace(pair, label_arrays=place)
             stored = StoredPair(reader, pair, path, channel_names(config), store.stamp(pair.name))
             if read_header(pair.image, pair.arrays).dtype.kind == "f":
                 stored.check_values()
@@ -303,6 +316,12 @@ def load_samples(
     where = "" if in_memory else ", read when they are needed"
     contents = f"{counted(len(samples), 'image')} with {counted(objects, 'instance')}"
     _log.info(f"{part.lower()}: {contents}{where}")
+    if min(shares, default=1.0) < 1:
+        _log.info(
+            f"  {part.lower()}: {sum(share < 1 for share in shares)} of "
+            f"{counted(len(shares), 'label image')} annotated in part: {np.mean(shares):.1%} of "
+            "the pixels"
+        )
     label_issues.report(part.lower())
     return samples
 

@@ -19,9 +19,10 @@ from singula.data.patches import Tile, TilePlan, patches_of
 from singula.io.pairing import Pair
 from singula.pipeline import from_config
 from singula.pipeline.progress import file_stamp
-from singula.pipeline.score import class_map_scores, map_scores, mean_scores
+from singula.pipeline.score import map_scores, mean_scores
 from singula.pipeline.whole_image import Truth
 from singula.prediction import AlignedTiles
+from singula.util.sparse_labels import annotated_mask
 
 
 def scored_patches(config: Config, shape: Sequence[int]) -> list[Tile]:
@@ -109,9 +110,11 @@ class PatchScores:
         scores = map_scores(true, maps, foreground)
         if not foreground.any():
             scores.pop("mae_D", None)  # without objects, the error is not defined
-        if self.n_classes and self.truth.classes is not None:
+        if self.n_classes:
             classes = values[len(self.names) :].argmax(0)[inner]
-            scores |= class_map_scores(self.truth.classes[outer], classes, self.n_classes)
+            scores |= self.truth.class_scores(classes, self.n_classes, outer)
+        if not annotated_mask(self.truth.labels[outer]).any():
+            scores = {}
         self._rows[tile.start] = scores
 
     def mean(self) -> dict[str, float]:
@@ -123,7 +126,7 @@ def truth_stamp(config: Config, pair: Pair) -> str:
     """Return a hash of everything that the encoded ground truth of an image depends on."""
     encoding = astuple(from_config.encode_settings(config, "TEST"))
     parts: Sequence[Any] = (
-        file_stamp(pair.label),
+        file_stamp(pair.label, pair.mask),
         pair.label_arrays,
         encoding,
         from_config.n_classes(config),

@@ -149,11 +149,15 @@ def data_keys(config: Config) -> Iterator[str]:
         yield f"DATA.{part}.PATH"
         if not getattr(data, part).INPUT_ZARR_MULTIPLE_DATA:
             yield f"DATA.{part}.GT_PATH"
+        if getattr(data, part).IGNORE_PATH:
+            yield f"DATA.{part}.IGNORE_PATH"
     if test.ENABLE and not data.TEST.USE_VAL_AS_TEST:
         yield "DATA.TEST.PATH"
         has_truth = data.TEST.LOAD_GT and test.EVALUATE
         if has_truth and not test.BY_CHUNKS.INPUT_ZARR_MULTIPLE_DATA:
             yield "DATA.TEST.GT_PATH"
+        if has_truth and data.TEST.IGNORE_PATH:
+            yield "DATA.TEST.IGNORE_PATH"
     if test.ENABLE and test.POST_PROCESSING.APPLY_MASK:
         yield "DATA.TEST.BINARY_MASKS"
     steps = data.PREPROCESS

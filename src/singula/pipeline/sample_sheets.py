@@ -65,6 +65,8 @@ def write_samples(
         for name, source in (("before", plain), ("after", shown)):
             image, labels, _ = source.draw(0, index)
             ids = np.ascontiguousarray(labels[..., 0])
+            if ids.dtype == np.int64:  # not a type of TIFF files
+                ids = ids.astype(np.int32)
             write_tiff(tree.aug / f"{number:02d}_x_{name}.tif", image, axes + "C")
             write_tiff(tree.aug / f"{number:02d}_y_{name}.tif", ids, axes)
             panels += pair_panels(image, ids)

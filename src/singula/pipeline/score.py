@@ -35,7 +35,8 @@ def map_scores(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> di
     Parameters
     ----------
     truth, maps : mapping of str to ndarray
-        Encoded ground truth and predicted maps by name, all of the same shape.
+        Encoded ground truth and predicted maps by name, all of the same shape. Pixels with a ground
+        truth below 0 are not compared.
     foreground : ndarray of bool
         Pixels of instances. `D` is compared only there, because it is only trained there.
 
@@ -52,10 +53,15 @@ def map_sums(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict
     """Return the numerators and denominators of `map_scores`, to be summed over blocks."""
     sums = {}
     for name, true in truth.items():
+        predicted, mask = maps[name], foreground if name == "D" else None
+        if true.dtype.kind != "u" and true.min(initial=0) < 0:  # some pixels have no target
+            known = true >= 0
+            true, predicted = true[known], predicted[known]
+            mask = None if mask is None else mask[known]
         if CHANNELS[name].kind == "binary":
-            sums[f"iou_{name}"] = iou_sums(true, maps[name])
+            sums[f"iou_{name}"] = iou_sums(true, predicted)
         else:
-            sums[f"mae_{name}"] = mae_sums(true, maps[name], foreground if name == "D" else None)
+            sums[f"mae_{name}"] = mae_sums(true, predicted, mask)
     return sums
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from singula.config import Config
 from singula.data.samples import AnySample
@@ -12,6 +13,7 @@ from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.pipeline.readers import pair_shapes
 from singula.util.format import counted
+from singula.util.sparse_labels import annotated_mask, is_sparse
 
 
 def split_pairs(
@@ -152,6 +154,9 @@ def _cut(
     shape = sample.shape
     min_shape = (1,) * len(shape) if reflect else patch
     cut = _place_of_cut(shape, fraction, patch, min_shape)
+    ids = sample.opened().labels[..., 0] if cut is not None else np.zeros(1, np.uint8)
+    if ids.dtype.kind == "i" and is_sparse(ids):
+        cut = _cut_of_annotated(annotated_mask(np.asarray(ids)), fraction, min_shape, cut)
     if cut is None:
         raise UserError(
             f"DATA.VAL.SPLIT_TRAIN: {sample.name} {shape} is too small to hold out a part for "
@@ -185,3 +190,42 @@ def _place_of_cut(
         return None
     held = min(max(round(size * fraction), min_shape[axis]), size - min_shape[axis])
     return axis, size - held
+
+
+def _cut_of_annotated(
+    known: npt.NDArray[np.bool_],
+    fraction: float,
+    min_shape: Sequence[int],
+    usual: tuple[int, int] | None,
+) -> tuple[int, int] | None:
+    """Return the axis and position at which an image that is annotated in part is divided.
+
+    Parameters
+    ----------
+    known : ndarray of bool, (y, x) or (z, y, x)
+        Annotated pixels.
+    fraction : float
+        Fraction of the annotated pixels to hold out, in (0, 1).
+    min_shape : sequence of int
+        Minimum length of a part along each axis.
+    usual : (int, int), optional
+        Result of `_place_of_cut`, whose axis is preferred.
+
+    Returns
+    -------
+    (int, int) or None
+        None if no division has annotated pixels in both parts.
+    """
+    axes = sorted(range(known.ndim), key=lambda axis: -known.shape[axis])
+    if usual is not None:
+        axes.sort(key=lambda axis: axis != usual[0])
+    for axis in axes:
+        others = tuple(other for other in range(known.ndim) if other != axis)
+        before = np.cumsum(known.sum(axis=others))  # annotated pixels before the next position
+        held = 1 - before / max(1, before[-1])
+        positions = np.arange(min_shape[axis], known.shape[axis] - min_shape[axis] + 1)
+        positions = positions[(held[positions - 1] > 0) & (held[positions - 1] < 1)]
+        if len(positions):
+            nearest = np.abs(held[positions - 1] - fraction).argmin()
+            return axis, int(positions[nearest])
+    return None

@@ -69,7 +69,7 @@ class TestInputs:
 
     def stamp(self, pair: Pair) -> str:
         """Return a stamp of the files of an image, which changes if a file changes."""
-        return file_stamp(pair.image, pair.label, self.masks.get(pair.name))
+        return file_stamp(pair.image, pair.label, pair.mask, self.masks.get(pair.name))
 
     def read(self, pair: Pair) -> Loaded:
         """Read the image, the ground truth and the mask of a pair."""
@@ -82,7 +82,7 @@ class TestInputs:
                 if config.DATA.TEST.CHECK_DATA:
                     self.label_issues.add(name, ids)
                 store = self._channels()
-                store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)))
+                store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)), pair.mask)
                 channels = store.load(name, ids)
             else:
                 channels = encode_with(from_config.encode_settings(config, "TEST"), ids)

@@ -157,6 +157,7 @@ def _prepare(
     for line in dict.fromkeys((*train_set.notices, *val_set.notices)):
         _log.warning(line)
     _check_foreground(config, train_set)
+    _check_annotated(val_set, "validation")
     torch.manual_seed(seed)
     network = build_model(model)
     start = _load_start(config, network, origin, tree, resume=resume)
@@ -314,6 +315,13 @@ def _check_foreground(config: Config, dataset: PatchDataset) -> None:
     total = len(dataset.places) + dataset.left_out
     noun = ("image", "images") if dataset.patches.random else ("patch", "patches")
     training = counted(total, f"training {noun[0]}", f"training {noun[1]}")
+    if minimum <= 0:
+        _check_annotated(dataset, "training")
+        if dataset.left_out:
+            _log.info(
+                f"{dataset.left_out} of {training} skipped: none of their pixels is annotated"
+            )
+        return
     if not dataset.places:
         raise UserError(
             f"{key}: got {minimum:g}, which no patch of {training} reaches",
@@ -323,6 +331,23 @@ def _check_foreground(config: Config, dataset: PatchDataset) -> None:
     if dataset.left_out:
         _log.info(
             f"{dataset.left_out} of {training} skipped: less than {minimum:g} of foreground ({key})"
+        )
+
+
+def _check_annotated(dataset: PatchDataset, part: str) -> None:
+    """Refuse a set of labels without any annotated pixel.
+
+    Raises
+    ------
+    UserError
+        ``data.not_annotated``
+    """
+    if dataset.left_out and not dataset.places:
+        raise UserError(
+            f"{part} labels: got no annotated pixel in "
+            f"{counted(dataset.left_out, 'patch', 'patches')}, expected ids of 0 or more",
+            "annotate a part of these images, or remove the images without annotation",
+            "data.not_annotated",
         )
 
 

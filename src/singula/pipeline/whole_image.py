@@ -23,6 +23,7 @@ from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestRes
 from singula.pipeline.score import AXES, class_map_scores, map_scores
 from singula.report.overlay import write_overlay
 from singula.representations.decoders import Decoded, decode
+from singula.util.sparse_labels import annotated_mask, is_sparse, without_unannotated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ class Truth:
     Parameters
     ----------
     labels : ndarray of int, (y, x) or (z, y, x)
-        Instance ids; 0 is background.
+        Instance ids; 0 is background, -1 is not annotated.
     classes : ndarray of int, optional
         Class of each pixel, with the shape of `labels`.
     maps : mapping of str to ndarray
@@ -54,6 +55,28 @@ class Truth:
         mask: npt.NDArray[np.bool_] = self.labels > 0
         return mask
 
+    def class_scores(
+        self, predicted: Array, n_classes: int, box: tuple[slice, ...] = ()
+    ) -> dict[str, float]:
+        """Return the scores of a predicted class map, or of a box of it.
+
+        Parameters
+        ----------
+        predicted : ndarray of int
+            Predicted class of each pixel.
+        n_classes : int
+            Number of classes with the background.
+        box : tuple of slice
+            Box of the image that `predicted` shows. Default: the whole image.
+        """
+        if self.classes is None:
+            return {}
+        labels, classes = self.labels[box], self.classes[box]
+        if is_sparse(labels):
+            known = annotated_mask(labels)
+            classes, predicted = classes[known], predicted[known]
+        return class_map_scores(classes, predicted, n_classes)
+
     def score(self, maps: Mapping[str, Array], n_classes: int) -> dict[str, float]:
         """Return the scores of predicted maps, and of the class map if there is one.
 
@@ -65,8 +88,8 @@ class Truth:
             Number of classes with the background.
         """
         scores = map_scores(self.maps, maps, self.foreground)
-        if self.classes is not None and "class" in maps:
-            scores |= class_map_scores(self.classes, maps["class"], n_classes)
+        if "class" in maps:
+            scores |= self.class_scores(maps["class"], n_classes)
         return scores
 
 
@@ -130,7 +153,7 @@ class WholeImage:
                 results.tree.overlay(self.name, self.view),
                 self.image.array,
                 final,
-                self.truth.labels if self.truth is not None else None,
+                without_unannotated(self.truth.labels) if self.truth is not None else None,
             ),
             map_scores=self._map_scores(maps),
             stages=stages,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.labels import count_instances
+from singula.labels.overlap import annotated_part
 from singula.measure import measure_instances
 from singula.metrics import overlap, splits
 from singula.runs.images import RunImages
@@ -133,7 +134,7 @@ def _facts_from_tables(run: Run, stage: Stage, name: str) -> ImageFacts:
 def _count(truth: Instances | None, pred: Instances) -> ImageFacts:
     if truth is None:
         return ImageFacts(count_instances(pred.labels))
-    table = overlap(truth.labels, pred.labels)
+    table = annotated_part(overlap(truth.sparse_labels, pred.labels))
     cut = splits(table)
     return ImageFacts(
         n_pred=len(np.unique(table.pred[table.pred > 0])),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from singula.io.atomic import atomic_path
 from singula.util.arguments import label_image
 from singula.util.boxes import DISPLAY_SIDE
+from singula.util.sparse_labels import without_unannotated
 
 Rgb = npt.NDArray[np.uint8]
 _GOLDEN = 0.618033988749895
@@ -175,6 +176,7 @@ def pair_panels(image: npt.NDArray[Any], *labels: npt.NDArray[Any]) -> list[Rgb]
     *labels : ndarray of int, (y, x) or (z, y, x)
         Label images; 0 is background.
     """
+    labels = tuple(without_unannotated(each) for each in labels)
     if image.ndim == 4:
         index = middle_plane(*labels) if labels else len(image) // 2
         image, labels = image[index], tuple(volume[index] for volume in labels)

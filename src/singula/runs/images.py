@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -18,6 +18,7 @@ from singula.io.image import ArrayPlaces
 from singula.io.lazy import open_image, open_labels
 from singula.io.pairing import Pair, pair_files
 from singula.io.read import read_image
+from singula.io.unannotated import with_masks
 from singula.runs.instances import Instances, LabelSource
 from singula.runs.run import Run, Stage
 from singula.util.boxes import Box, center_box
@@ -95,7 +96,16 @@ class RunImages:
             self._note_shape(name, "ground truth", labels.shape, shape)
             return None
         classes = [truth.class_image for truth in truths if truth.class_image is not None]
-        return replace(truths[0], labels=labels, class_image=_joined(classes, stage))
+        annotated = None
+        if any(truth.annotated is not None for truth in truths):
+            masks = [
+                np.ones(truth.labels.shape, bool) if truth.annotated is None else truth.annotated
+                for truth in truths
+            ]
+            annotated = _joined(masks, stage)
+        return replace(
+            truths[0], labels=labels, class_image=_joined(classes, stage), annotated=annotated
+        )
 
     def _pairs(self, name: str, stage: Stage) -> list[Pair]:
         """Return the files of an image, or of all images for a stack."""
@@ -126,6 +136,7 @@ class RunImages:
             truth,
             labels=self._resized(truth.labels),
             class_image=None if classes is None else self._resized(classes),
+            annotated=None if truth.annotated is None else self._resized(truth.annotated),
         )
 
     def _resized(self, array: Array) -> Array:
@@ -189,15 +200,15 @@ def open_images(run: Run, *, external_files: bool = False) -> RunImages:
         return images
     data = run.config.DATA
     if data.TEST.USE_VAL_AS_TEST:
-        part = data.TRAIN if data.VAL.FROM_TRAIN else data.VAL
-        places = _places(run, part, external_files=external_files)
-        images.pairs = {
-            name: Pair(
-                Path(image), Path(label) if label else None, name, places.image, places.labels
-            )
-            for name, (image, label) in run.test.files.items()
+        name = "TRAIN" if data.VAL.FROM_TRAIN else "VAL"
+        places = _places(run, getattr(data, name), external_files=external_files)
+        used = [
+            Pair(Path(image), Path(label) if label else None, stem, places.image, places.labels)
+            for stem, (image, label) in run.test.files.items()
             if image
-        }
+        ]
+        used = _with_masks(run, used, f"DATA.{name}", images)
+        images.pairs = {pair.name: pair for pair in used}
         return images
     places = _places(run, run.config.TEST.BY_CHUNKS, external_files=external_files)
     folders = {IMAGE_KEY: _find_folder(run, IMAGE_KEY)}
@@ -219,8 +230,21 @@ def open_images(run: Run, *, external_files: bool = False) -> RunImages:
     except UserError as error:
         images.note(error.message)
         return images
-    images.pairs = {pair.name: pair for pair in pairs}
+    images.pairs = {pair.name: pair for pair in _with_masks(run, pairs, "DATA.TEST", images)}
     return images
+
+
+def _with_masks(run: Run, pairs: Iterable[Pair], part: str, images: RunImages) -> list[Pair]:
+    """Return pairs with the masks of pixels that are not annotated, if their folder exists."""
+    key, pairs = f"{part}.IGNORE_PATH", list(pairs)
+    folder = _find_folder(run, key)
+    if folder is None:
+        return pairs
+    try:
+        return with_masks(pairs, str(folder), key)
+    except UserError as error:
+        images.note(error.message)
+        return pairs
 
 
 def _places(run: Run, keys: Any, *, external_files: bool) -> ArrayPlaces:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.io.image import ArrayPlace, Image, Spacing, check_spacing
-from singula.io.lazy import open_labels
+from singula.io.lazy import find_unannotated, open_labels
 from singula.io.lazy_array import LazyArray
 from singula.io.read import read_labels
 from singula.io.records.slides import SlideNote
@@ -22,6 +22,12 @@ from singula.metrics import overlap
 from singula.metrics.classes import winning_classes
 from singula.util.boxes import Box
 from singula.util.format import counted
+from singula.util.sparse_labels import (
+    annotated_mask,
+    is_sparse,
+    without_annotation,
+    without_unannotated,
+)
 
 Labels = npt.NDArray[Any]
 # Maximum mean number of connected components per id, in label images and for a single id of 255
@@ -54,6 +60,8 @@ class Instances:
         Raw image, (y, x, c) or (z, y, x, c), for the measurement of intensities.
     slide : SlideNote, optional
         Slide of the label image; None for other images.
+    annotated : ndarray of bool, optional
+        Annotated pixels of a ground truth; the others are background. None: all.
     """
 
     name: str
@@ -65,11 +73,19 @@ class Instances:
     size_notice: str = ""
     image: npt.NDArray[Any] | None = None
     slide: SlideNote | None = None
+    annotated: npt.NDArray[np.bool_] | None = None
 
     @property
     def ndim(self) -> int:
         """Number of spatial axes, 2 or 3."""
         return self.labels.ndim
+
+    @property
+    def sparse_labels(self) -> Labels:
+        """Labels in which pixels that are not annotated are -1."""
+        if self.annotated is None:
+            return self.labels
+        return without_annotation(self.labels[..., None], ~self.annotated)[..., 0]
 
     @cached_property
     def classes(self) -> dict[int, int] | None:
@@ -135,9 +151,11 @@ class LabelSource:
         if box is None:
             image = read_labels(self.path, self.ndim, self.classes, arrays=self.arrays)
         else:
-            lazy = open_labels(self.path, self.ndim, self.classes, arrays=self.arrays)
+            place = find_unannotated(self.path, self.ndim, self.arrays)
+            lazy = open_labels(self.path, self.ndim, self.classes, arrays=place)
             image = Image(lazy.read(box), lazy.spacing, lazy.unit)
-        labels = image.array[..., 0]
+        ids = image.array[..., 0]
+        labels = without_unannotated(ids)
         if self.foreign:
             check_ids(str(self.path), labels)
         notice = None
@@ -153,6 +171,7 @@ class LabelSource:
             self.unit or image.unit,
             self.file_name or self.path.name,
             notice or "",
+            annotated=annotated_mask(ids) if is_sparse(ids) else None,
         )
 
     def _of_slide(self, slide: SlideNote) -> Instances:

@@ -34,6 +34,7 @@ LOSSES = {
     "FOCAL": Method("focal loss", (_FOCAL,)),
 }
 """Losses of binary channels by ``LOSS.TYPE``: name in a text, and citations."""
+_NO_CLASS = -100  # pixels of this class do not count in the cross entropy
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class BinaryLoss:
     alpha: float | None = None
     balance: str | tuple[float, float] = "none"
 
-    def __call__(self, logits: Tensor, truth: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, truth: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the scalar loss of a channel.
 
         Parameters
@@ -106,20 +107,33 @@ class BinaryLoss:
             Output of the network.
         truth : Tensor
             Ground truth of the same shape, 0 or 1.
+        known : Tensor of bool, optional
+            Pixels with a ground truth; the others have no influence. Default: all.
         """
+        if known is not None:
+            # A selection waits for a GPU, and a product with 0 keeps infinite values.
+            logits, truth = (torch.where(known, values, 0) for values in (logits, truth))
         total = logits.new_zeros(())
         if self.cross_entropy:
-            weights = pixel_weights(truth, self.balance)
-            entropy = F.binary_cross_entropy_with_logits(logits, truth, weights)
+            weights = pixel_weights(truth, self.balance, known)
+            if known is None:
+                entropy = F.binary_cross_entropy_with_logits(logits, truth, weights)
+            else:
+                values = F.binary_cross_entropy_with_logits(
+                    logits, truth, weights, reduction="none"
+                )
+                entropy = _masked_mean(values, known)
             total = total + self.cross_entropy * entropy
         if self.dice:
-            total = total + self.dice * soft_dice_loss(logits, truth, self.smooth)
+            total = total + self.dice * soft_dice_loss(logits, truth, self.smooth, known)
         if self.focal:
-            total = total + self.focal * focal_loss(logits, truth, self.gamma, self.alpha)
+            total = total + self.focal * focal_loss(logits, truth, self.gamma, self.alpha, known)
         return total
 
 
-def soft_dice_loss(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
+def soft_dice_loss(
+    logits: Tensor, truth: Tensor, smooth: float = 1.0, known: Tensor | None = None
+) -> Tensor:
     """Return ``1 − (2 Σ p t + s) / (Σ p + Σ t + s)`` with ``p = sigmoid(logits)``.
 
     Parameters
@@ -130,14 +144,23 @@ def soft_dice_loss(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor
         Ground truth t of the same shape, 0 or 1.
     smooth : float
         Pixels s added to the numerator and the denominator.
+    known : Tensor of bool, optional
+        Pixels that are summed. Default: all.
     """
     probability = torch.sigmoid(logits)
+    if known is not None:
+        probability = probability * known
+        truth = truth * known
     overlap, size = (probability * truth).sum(), probability.sum() + truth.sum()
     return 1 - (2 * overlap + smooth) / (size + smooth)
 
 
 def focal_loss(
-    logits: Tensor, truth: Tensor, gamma: float = 2.0, alpha: float | None = None
+    logits: Tensor,
+    truth: Tensor,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Return the mean of ``−α (1 − q)^γ log q``, where q is the probability of the true class.
 
@@ -149,6 +172,8 @@ def focal_loss(
         Ground truth of the same shape, 0 or 1.
     gamma, alpha : float
         Exponent and weight; see `BinaryLoss`.
+    known : Tensor of bool, optional
+        Pixels of the mean. Default: all.
     """
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     # 1 − q as a sigmoid has full precision and a finite gradient for q near 1.
@@ -156,10 +181,12 @@ def focal_loss(
     value = wrong.clamp_min(1e-12) ** gamma * entropy
     if alpha is not None:
         value = value * (alpha * truth + (1 - alpha) * (1 - truth))
-    return value.mean()
+    return _masked_mean(value, known)
 
 
-def pixel_weights(truth: Tensor, balance: str | tuple[float, float]) -> Tensor | None:
+def pixel_weights(
+    truth: Tensor, balance: str | tuple[float, float], known: Tensor | None = None
+) -> Tensor | None:
     """Return the weight of each pixel; None for equal weights.
 
     Whether the batch has background and foreground is decided on its device, so that a training
@@ -171,12 +198,14 @@ def pixel_weights(truth: Tensor, balance: str | tuple[float, float]) -> Tensor |
         Ground truth, 0 or 1.
     balance : 'none', 'auto' or tuple of float
         Weights of background and foreground; see `BinaryLoss`.
+    known : Tensor of bool, optional
+        Pixels from which ``auto`` is computed. Default: all.
     """
     if balance == "none":
         return None
     if isinstance(balance, tuple):
         return balance[0] + (balance[1] - balance[0]) * truth
-    fraction = truth.mean()
+    fraction = _masked_mean(truth, known)
     weights: Tensor = 0.5 * truth / fraction + 0.5 * (1 - truth) / (1 - fraction)
     return torch.where((fraction > 0) & (fraction < 1), weights, 1.0)
 
@@ -230,27 +259,48 @@ class InstanceLoss(nn.Module):
             Output of the network.
         batch : dict of Tensor
             Batch of `PatchDataset`: ``target``, ``foreground`` and, with classes, ``classes``.
+            Pixels outside of ``known`` have no target.
         """
         prediction = prediction.float()
         target, foreground = batch["target"], batch["foreground"][:, 0]
+        known = batch.get("known")
         total = prediction.new_zeros(())
         for index, output in enumerate(self.outputs):
             if output.weight == 0:
                 continue
             logits, truth = prediction[:, index], target[:, index]
+            mask = None if known is None else known[:, index]
             if output.loss == "bce":
-                value = self.binary(logits, truth)
+                value = self.binary(logits, truth, mask)
             else:
                 error = (activate(logits, output.activation) - truth).abs()
-                value = _masked_mean(error, foreground if output.foreground_only else None)
+                if output.foreground_only:
+                    mask = foreground if mask is None else foreground & mask
+                value = _masked_mean(error, mask)
             total = total + output.weight * value
         if self.n_classes:
             logits, classes = prediction[:, len(self.outputs) :], batch["classes"]
+            if known is not None:
+                classes = torch.where(known[:, -1], classes, _NO_CLASS)
             weights = self.class_weights
             if self.class_balance == "auto":
                 weights = balanced_class_weights(classes, self.n_classes).to(logits)
-            total = total + self.class_weight * F.cross_entropy(logits, classes, weights)
+            if known is None:
+                value = F.cross_entropy(logits, classes, weights)
+            else:
+                value = _known_cross_entropy(logits, classes, weights)
+            total = total + self.class_weight * value
         return total
+
+
+def _known_cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the weighted mean of the cross entropy over the pixels with a class; 0 without any."""
+    total = F.cross_entropy(logits, classes, weights, ignore_index=_NO_CLASS, reduction="sum")
+    has_class = classes != _NO_CLASS
+    count = has_class.sum()
+    if weights is not None:
+        count = torch.where(has_class, weights[classes.clamp_min(0)], 0).sum()
+    return total / torch.where(count > 0, count, 1)
 
 
 def balanced_class_weights(classes: Tensor, count: int) -> Tensor:
@@ -266,14 +316,14 @@ def balanced_class_weights(classes: Tensor, count: int) -> Tensor:
     # `torch.bincount` waits for a GPU.
     pixels = torch.stack([(classes == number).sum() for number in range(count)]).double()
     # The weight of an absent class has no effect; clamping avoids a division by zero.
-    return pixels.sum() / pixels.clamp_min(1) / (pixels > 0).sum()
+    return pixels.sum() / pixels.clamp_min(1) / (pixels > 0).sum().clamp_min(1)
 
 
 def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return values.mean()
     weight = mask.to(values.dtype)
-    return (values * weight).sum() / weight.sum().clamp_min(1.0)
+    return torch.where(mask, values, 0).sum() / weight.sum().clamp_min(1.0)
 
 
 def activate(logits: Tensor, activation: str) -> Tensor:

@@ -52,17 +52,21 @@ class MapScores:
             Batch of `PatchDataset`.
         """
         prediction = prediction.detach().float()
-        foreground = batch["foreground"][:, 0]
+        foreground, known = batch["foreground"][:, 0], batch.get("known")
         numerator, denominator = self.sums
         for index, output in enumerate(self.outputs):
             logits, truth = prediction[:, index], batch["target"][:, index]
             if output.activation == "sigmoid":
                 predicted, expected = logits > 0, truth > 0.5
+                if known is not None:
+                    predicted, expected = predicted & known[:, index], expected & known[:, index]
                 numerator[index] += (predicted & expected).sum()
                 denominator[index] += (predicted | expected).sum()
             else:
                 error = (activate(logits, output.activation) - truth).abs()
                 mask = foreground if output.foreground_only else torch.ones_like(foreground)
+                if known is not None:
+                    mask = mask & known[:, index]
                 numerator[index] += (error * mask).sum().double()
                 denominator[index] += mask.sum()
         if self.n_classes:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.metrics import Match, Overlap, Score, match, match_dataset, match_overlap, overlap
+from singula.metrics import Match, Overlap, Score, match_dataset, match_overlap, overlap
 from singula.representations.decoders import Decoded, DecodeSettings, decode
 from singula.representations.decoders.decode import find_decoder
 from singula.representations.decoders.morphology import is_large, labels_at_border
@@ -45,7 +45,8 @@ class Example:
     shape : tuple of int
         Spatial shape, (y, x) or (z, y, x).
     read : callable
-        Function that returns the predicted maps by channel name, and the ground truth.
+        Function that returns the predicted maps by channel name, and the ground truth, in which -1
+        is not annotated.
     spacing : tuple of float, optional
         Configured size of a pixel, for morphology.
     sizes : tuple of float, optional
@@ -218,7 +219,11 @@ class Tuner:
         """
         decoded = self.decoded(thresholds, image)
         labels = self._final(decoded.labels, image)
-        return labels, match(self.maps(image)[1], labels, (self.iou,))[0]
+        return labels, self._match(image, labels)
+
+    def _match(self, image: int, labels: Array) -> Match:
+        """Return the scores of a label image of an image."""
+        return match_overlap(overlap(self.maps(image)[1], labels), (self.iou,))[0]
 
     def decoded(self, thresholds: Mapping[str, Any], image: int = 0) -> Decoded:
         """Decode an image without later steps; the result has the seeds and the thresholds."""
@@ -243,11 +248,9 @@ class Tuner:
             ]
         else:
             matches = self._each(
-                lambda image: match(
-                    self.maps(image)[1],
-                    self._final(self._decode(settings, image).labels, image),
-                    (self.iou,),
-                )[0]
+                lambda image: self._match(
+                    image, self._final(self._decode(settings, image).labels, image)
+                )
             )
         pairs = list(zip(self.examples, matches, strict=True))
         total = match_dataset([[m] for e, m in pairs if not e.training], by_image=True)[0]

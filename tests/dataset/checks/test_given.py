@@ -111,21 +111,27 @@ def test_minus_one_of_every_type(tmp_path: Path, dtype) -> None:
     assert [one.kind for one in given.issues] == ["background"]
 
 
-def test_minus_one_with_background_0_is_uncertain(tmp_path: Path) -> None:
+def test_minus_one_with_background_0_is_not_annotated(tmp_path: Path) -> None:
     beside = labels().astype(np.int16)
     beside[3:6, 3:6] = -1
-    doubt = np.where(labels() == 0, -1, labels()).astype(np.int16)
-    doubt[::10, ::7] = 0  # many zeros, none an object
-    for name, ids in (("beside", beside), ("doubt", doubt)):
+    strokes = np.where(labels() == 0, -1, labels()).astype(np.int16)
+    strokes[::10, ::7] = 0  # strokes of background between the objects
+    for name, ids in (("beside", beside), ("strokes", strokes)):
         np.save(tmp_path / f"{name}.npy", ids)
-    given = read_any_labels(tmp_path / "beside.npy", 2)
-    np.testing.assert_array_equal(given.labels[..., 0], labels())
+        given = read_any_labels(tmp_path / f"{name}.npy", 2)
+        np.testing.assert_array_equal(given.labels[..., 0], np.maximum(ids, 0))
+        np.testing.assert_array_equal(given.sparse_ids, ids)
+        assert not given.issues
     data = ExampleData(tmp_path / "data")
-    data.put("train", "y", "im1.tif", doubt)
+    ids = data.ids("train", "im1.tif").astype(np.int16)
+    ids[:, 20:] = -1
+    data.put("train", "y", "im1.tif", ids)
     found = inspect_dataset(data.folder)
-    assert [(one.kind, one.fixable, one.unusable) for one in found.findings] == [
-        ("label_type", False, True)
-    ]
+    assert not found.findings
+    assert any("annotated" in note for note in found.notes)
+    write_fixed(found, tmp_path / "fixed")
+    stored = read_labels(tmp_path / "fixed" / "train" / "y" / "im1.tif", 2).array[..., 0]
+    np.testing.assert_array_equal(stored, ids)
 
 
 # --- inverted -----------------------------------------------------------------------------------

@@ -101,6 +101,11 @@ class TrainData(Split, ArrayFiles):
     )
     PATH: Folder = key("user_data/train/x", "Folder of the training images.")
     GT_PATH: Folder = key("user_data/train/y", "Folder of the training labels.")
+    IGNORE_PATH: Folder = key(
+        "",
+        "Folder of masks whose nonzero pixels are not annotated in the labels of the same name; "
+        "empty: no masks.",
+    )
     INSTANCE_CHANNELS_DIR: Folder = key(
         "user_data/train/x_BC",
         "Folder of images that are stored with their channels; derived from PATH if unset.",
@@ -140,6 +145,11 @@ class ValData(Split, ArrayFiles):
     )
     PATH: Folder = key("user_data/val/x", "Folder of the validation images.")
     GT_PATH: Folder = key("user_data/val/y", "Folder of the validation labels.")
+    IGNORE_PATH: Folder = key(
+        "",
+        "Folder of masks whose nonzero pixels are not annotated in the labels of the same name; "
+        "empty: no masks.",
+    )
     INSTANCE_CHANNELS_DIR: Folder = key(
         "user_data/val/x_BC",
         "Folder of images that are stored with their channels; derived from PATH if unset.",
@@ -163,6 +173,11 @@ class TestData(Split):
     USE_VAL_AS_TEST: Bool = key(False, "Test on the validation images and score with their labels.")
     PATH: Folder = key("user_data/test/x", "Folder of the test images.")
     GT_PATH: Folder = key("user_data/test/y", "Folder of the test labels.")
+    IGNORE_PATH: Folder = key(
+        "",
+        "Folder of masks whose nonzero pixels are not annotated in the labels of the same name; "
+        "empty: no masks.",
+    )
     INSTANCE_CHANNELS_DIR: Folder = key(
         "user_data/test/x_BC",
         "Folder of images that are stored with their channels; derived from PATH if unset.",

@@ -55,7 +55,8 @@ class Cutout(Augmentation):
             box = draw_box(image.shape[:-1], self.size, rng)
             image[box] = self.value
             if self.labels_too:
-                labels[patch.place][box] = 0
+                ids = labels[patch.place][box]
+                ids[ids > 0] = 0  # a pixel that is not annotated stays -1
         return replace(patch, image=image, labels=labels)
 
 
@@ -85,14 +86,19 @@ def _join(patch: Patch, taken: npt.NDArray[Any], box: tuple[slice, ...]) -> npt.
     ids, ranks = np.unique(taken[..., 0], return_inverse=True)
     largest = int(labels[..., 0].max())
     following = np.zeros(ids.size, np.uint64)
-    new = ids != 0
+    new = ids > 0
     following[new] = np.arange(largest + 1, largest + 1 + int(new.sum()), dtype=np.uint64)
     highest = int(following.max(initial=0))
     fits = highest <= np.iinfo(labels.dtype).max
-    result: npt.NDArray[Any] = labels.astype(labels.dtype if fits else np.min_scalar_type(highest))
+    dtype = labels.dtype if fits else np.min_scalar_type(highest)
+    if "i" in (labels.dtype.kind, taken.dtype.kind):
+        dtype = np.dtype(np.int64) if dtype.itemsize == 8 else np.result_type(dtype, np.int8)
+    result: npt.NDArray[Any] = labels.astype(dtype)
     inside = result[patch.place]  # a view
     inside[box] = taken
-    inside[..., 0][box] = following[ranks].reshape(taken.shape[:-1])
+    inside[..., 0][box] = np.where(
+        taken[..., 0] < 0, taken[..., 0], following[ranks].reshape(taken.shape[:-1]).astype(dtype)
+    )
     return result
 
 

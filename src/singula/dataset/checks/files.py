@@ -23,6 +23,7 @@ from singula.io.pairing import Pair
 from singula.io.read import file_notes, image_layout, label_layout, left_out_note, read_header
 from singula.io.units import format_spacing, in_microns
 from singula.util.format import counted, shape_text
+from singula.util.sparse_labels import without_unannotated
 
 Array = npt.NDArray[Any]
 _MAX_CHANNELS = 4
@@ -201,7 +202,12 @@ def check_label(
         if layout is not None and is_too_large(layout.spatial_shape):
             array, _ = _read(Scan(path, header, layout, arrays, is_label=True))
             is_mask = header.dtype.kind == "b"
-            return DecodedLabels(array, header), layout.spatial_shape, left_out, is_mask
+            return (
+                DecodedLabels(without_unannotated(array), header),
+                layout.spatial_shape,
+                left_out,
+                is_mask,
+            )
         given = read_any_labels(path, ndim, arrays=arrays, background=background)
     except UserError as error:
         reader_issue = problem or _reader_issue("label_type", path, error)
@@ -212,6 +218,8 @@ def check_label(
         text = f"{counted(count, 'channel')}, but MODEL.N_CLASSES needs ids and classes"
         issues.append(Finding("classes", text, suggestion="add the class channel"))
     is_mask = header.dtype.kind == "b" and not given.issues
+    if given.sparse_ids is not None:  # a corrected copy could not hold -1
+        return given, given.labels.shape[:-1], issues, is_mask
     if header.dtype.kind == "f":
         issues.append(_odd_type(f"of type {header.dtype}, but all values are integers"))
     elif given.n_colors:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.dataset.annotated import complete_objects
 from singula.dataset.checks.correct import correct_labels
 from singula.dataset.checks.files import FileFacts, check_image, check_label
 from singula.dataset.checks.findings import (
@@ -37,9 +38,11 @@ from singula.dataset.facts.objects import survey_objects
 from singula.dataset.scan import count_notes, decide_ndim, is_too_large
 from singula.errors import UserError
 from singula.io.pairing import Pair, with_places
+from singula.io.unannotated import with_masks
 from singula.util.arguments import function, instance, items, of_class
 from singula.util.format import counted
 from singula.util.paths import user_path
+from singula.util.sparse_labels import annotated_mask
 
 Array = npt.NDArray[Any]
 Report = Callable[[str], None]
@@ -104,7 +107,8 @@ def inspect_dataset(
     paired: list[Paired] = []
     for part in folders:  # training data first, whose endings apply to the other parts
         files = pair_part(part, paired[0].endings if paired else ())
-        paired.append(replace(files, pairs=with_places(files.pairs, part.places)))
+        pairs = with_places(files.pairs, part.places)
+        paired.append(replace(files, pairs=with_masks(pairs, part.masks, "IGNORE_PATH")))
     findings = [finding for part in paired for finding in part.findings]
     unpaired = [
         Pair(finding.file, None, finding.file.name)
@@ -243,6 +247,9 @@ class _Visit:
             labels = given.labels
             ids = labels[..., 0].copy() if labels.shape[-1] > 1 else labels[..., 0]
             facts.notes += tuple(f"labels: {note}" for note in given.header.notes)
+            if given.sparse_ids is not None:
+                share = annotated_mask(given.sparse_ids).mean()
+                facts.notes += (f"labels of {pair.image.name}: {share:.1%} annotated (-1: not)",)
             facts.label_channels = labels.shape[-1]
             facts.label_digest = fingerprint(labels)
             facts.label_full = bool(ids.all())
@@ -254,10 +261,26 @@ class _Visit:
             self._add(pair.image, pair, find_saturation(image, ids))
         return facts
 
+    def _sparse_labels(self, pair: Pair, ids: Array, labels: Array) -> None:
+        """Add the findings on labels that are annotated in part.
+
+        Objects that may continue where pixels are not annotated can have any shape.
+        """
+        self.counts[pair.image] = int((np.unique(ids) > 0).sum())
+        objects = survey_objects(complete_objects(ids))
+        issues = find_object_issues(objects, self.smallest, self.settings.patch)
+        issues = [issue for issue in issues if issue.kind in ("tiny", "large", "empty")]
+        if labels.shape[-1] > 1:
+            self.classes.update(np.unique(labels[..., 1][labels[..., 1] > 0]).tolist())
+        self._add(pair.label or pair.image, pair, [replace(i, fixable=False) for i in issues])
+
     def _labels(
         self, pair: Pair, ids: Array, given: DecodedLabels, image: Array | None, *, is_mask: bool
     ) -> None:
         """Add the findings on the objects of a label image."""
+        if given.sparse_ids is not None:
+            self._sparse_labels(pair, given.sparse_ids, given.labels)
+            return
         objects, labels = survey_objects(ids), given.labels
         semantic = looks_semantic(objects, is_mask=is_mask)
         self.counts[pair.image] = len(objects)

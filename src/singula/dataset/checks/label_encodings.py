@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.dataset.annotated import zero_is_background
 from singula.dataset.checks.colored import number_colors
 from singula.dataset.checks.findings import HINT, Finding, Place
 from singula.dataset.checks.one_hot import one_hot_labels
@@ -33,6 +34,7 @@ from singula.io.read import label_layout, read_header, read_image, read_labels
 from singula.labels.components import component_sizes, connected_components
 from singula.metrics import overlap
 from singula.util.format import counted
+from singula.util.sparse_labels import is_sparse, without_unannotated
 
 Array = npt.NDArray[Any]
 # Values of -1 in files of unsigned numbers
@@ -56,12 +58,16 @@ class DecodedLabels:
         Number of colors that became ids; 0 if the file is not a picture.
     issues : tuple of Finding
         Findings on the encoding, corrected or not.
+    sparse_ids : ndarray of int, optional
+        Ids with -1 in pixels that are not annotated, which are background in `labels`. None: all
+        pixels are annotated.
     """
 
     labels: Array
     header: Header
     n_colors: int = 0
     issues: tuple[Finding, ...] = ()
+    sparse_ids: Array | None = None
 
     @property
     def usable(self) -> bool:
@@ -98,6 +104,8 @@ def read_any_labels(
     n_colors = 0
     try:
         labels = read_labels(path, ndim, layout.channels == 2, arrays=arrays).array
+        if is_sparse(labels):
+            return _sparse(path, ndim, header, labels, arrays)
     except UserError as error:
         if error.code == "labels.minus_one":
             signed = _from_signed(path, ndim, header, arrays)
@@ -113,6 +121,19 @@ def read_any_labels(
         labels, n_colors = numbers[..., None], int(numbers.max(initial=0))
     labels, issues = correct_encoding(labels, background)
     return DecodedLabels(labels, header, n_colors, issues)
+
+
+def _sparse(
+    path: Path, ndim: int, header: Header, labels: Array, arrays: ArrayPlace | None
+) -> DecodedLabels:
+    """Return labels with pixels that are not annotated, unless -1 is the background."""
+    ids = np.ascontiguousarray(labels[..., 0])
+    masked = arrays is not None and bool(arrays.ignore)
+    if not masked and (ids == 0).any() and not zero_is_background(ids):
+        signed = _from_signed(path, ndim, header, arrays)
+        if signed is not None:
+            return DecodedLabels(signed[0], header, issues=(signed[1],))
+    return DecodedLabels(without_unannotated(labels), header, sparse_ids=ids)
 
 
 def correct_encoding(

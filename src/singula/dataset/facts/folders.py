@@ -12,7 +12,8 @@ from singula.io.entries import broken_link, check_openable, is_broken_link, is_f
 from singula.io.formats.table import IMAGE_SUFFIXES, stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.list_images import is_image_file, list_images
-from singula.io.pairing import LABEL_WORDS, Pair, pair_files, with_places
+from singula.io.names import LABEL_WORDS
+from singula.io.pairing import Pair, pair_files, with_places
 from singula.util.arguments import flag, text
 from singula.util.paths import user_path
 
@@ -54,6 +55,8 @@ class Folders:
         Arrays of images and labels in container files.
     by_order : bool
         Pair files in sorted order even if nothing in their names confirms it.
+    masks : str
+        Folder of the masks of pixels that are not annotated; empty for none.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Folders:
     labels: Path | None
     places: ArrayPlaces | None = None
     by_order: bool = False
+    masks: str = ""
 
     def pairs(self) -> list[Pair]:
         """Return the images with their labels.

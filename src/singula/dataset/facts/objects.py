@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.dataset.annotated import complete_objects
 from singula.dataset.facts.facts import LabelFacts, Objects
 from singula.dataset.facts.plausible import suspicion
 from singula.dataset.scan import Scan
@@ -16,6 +17,7 @@ from singula.labels.index import Survey as Index
 from singula.labels.index import survey as index_objects
 from singula.util.boxes import center_box
 from singula.util.process import compiled
+from singula.util.sparse_labels import annotated_mask, is_sparse
 
 MAX_PIXELS = 1 << 26
 # Offsets of the neighbors that share a side with a pixel, first along z
@@ -47,6 +49,9 @@ def survey_labels(scan: Scan, max_pixels: int = MAX_PIXELS) -> LabelFacts:
     present: tuple[int, ...] = ()
     if classes is not None:
         present = tuple(int(number) for number in np.unique(classes) if number)
+    if is_sparse(ids):
+        foreground = float((ids > 0).sum() / max(1, annotated_mask(ids).sum()))
+        return LabelFacts(scan.path, foreground, present, survey_objects(complete_objects(ids)))
     objects = survey_objects(ids)
     foreground = float(objects.npixels.sum() / max(1, ids.size))
     reason = None if sampled else suspicion(ids, classes)

@@ -12,8 +12,10 @@ from singula.io.records.results import ImageResult
 Sides = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=3)]
 _FirstPlace = tuple[str, str | None, int | None, int | None, str, str]
 _SecondPlace = tuple[str, str | None, int | None, int | None, str, str, bool]
+_ThirdPlace = tuple[str, str | None, int | None, int | None, str, str, bool, float, bool, str]
 StoredPlace = (
-    tuple[str, str | None, int | None, int | None, str, str, bool, float, bool, str]
+    tuple[str, str | None, int | None, int | None, str, str, bool, float, bool, str, str, bool]
+    | _ThirdPlace
     | _SecondPlace
     | _FirstPlace
 )
@@ -71,6 +73,8 @@ class PlanNote(StoredRecord):
         Measure the axis ratio and the intensities of the instances.
     others : tuple of MemberNote
         Other models of an ensemble.
+    planar : bool
+        Only single slices of the ground truth are annotated.
     """
 
     name: str
@@ -95,6 +99,7 @@ class PlanNote(StoredRecord):
     key: str
     additional_columns: bool = False
     others: tuple[MemberNote, ...] = ()
+    planar: bool = False
 
 
 class DeviceNote(StoredRecord):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ import numpy.typing as npt
 
 from singula.blocks.grid import Grid
 from singula.io.block_array import BlockArray
+from singula.io.lazy import LazyImage
 from singula.labels import Extents, extents
 from singula.metrics import Ratio
 from singula.pipeline import from_config
@@ -30,8 +33,14 @@ from singula.representations.channels import CHANNELS, encode_with, find_contour
 from singula.representations.channels.binary import draw_points, nearest_to_centroids
 from singula.representations.channels.distance import furthest_pixels, make_near
 from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.channels.sparse import (
+    at_other_slices,
+    encode_sparse,
+    is_mostly_planar,
+)
 from singula.representations.channels.transform import lower_along, squared_along_rows
-from singula.util.boxes import Box, grown, local
+from singula.util.boxes import Box, boxes, grown, local
+from singula.util.sparse_labels import annotated_mask
 
 if TYPE_CHECKING:
     from singula.pipeline.blocks.image import BlockImage
@@ -57,13 +66,14 @@ def map_scores(image: BlockImage) -> dict[str, float] | None:
     context = image.context
     if context.truth is None:
         return None
-    skipped = [name for name in context.names if name not in _SCORED]
+    scored = (*_LOCAL, "class") if _is_sparse(context) else _SCORED
+    skipped = [name for name in context.names if name not in scored]
     if skipped:
         _log.warning(
             f"  {image.spec.name}: maps of {', '.join(skipped)} are not scored, because their "
             "ground truth depends on whole instances, and a block contains parts"
         )
-    names = set(context.names)
+    names = set(context.names) & set(scored)
     if names & set(_DISTANCES):
         _measure_distances(image)
     if names & {"Dv2", "P"}:
@@ -90,6 +100,8 @@ def score_maps(folder: Path, number: int) -> Record:
     labels = _read_truth(context, grown(box, (_HALO,) * len(box), context.shape))
     maps, core = context.read_maps(box), labels[_inner(context, box)]
     settings, true = _settings(context), {}
+    if _is_sparse(context):
+        return _sparse_scores(context, box, labels, maps)
     if set(settings.channels) & set(_LOCAL):
         local_settings = EncodeSettings(
             tuple(c for c in settings.channels if c in _LOCAL),
@@ -110,6 +122,57 @@ def score_maps(folder: Path, number: int) -> Record:
         classes = context.truth.read(box)[..., 1]
         sums |= class_map_sums(classes, maps["class"], context.config.MODEL.N_CLASSES)
     return {n: np.array([r.total, r.count, r.empty], np.float64) for n, r in sums.items()}
+
+
+def _sparse_scores(
+    context: BlockContext, box: Box, labels: Array, maps: Mapping[str, Array]
+) -> Record:
+    """Compare the maps of a block with labels of which some pixels are not annotated.
+
+    Channels that depend on whole instances are not compared: it depends on the whole image which
+    of their pixels have a target.
+    """
+    settings, inner = _settings(context), _inner(context, box)
+    local_codes = tuple(code for code in settings.channels if code in _LOCAL)
+    sums: dict[str, Ratio] = {}
+    known = annotated_mask(labels)
+    if local_codes:
+        channels = encode_sparse(
+            replace(settings, channels=local_codes), labels, planar=context.spec.planar
+        )
+        true = {name: target[inner] for name, target in channels.items()}
+        sums |= map_sums(true, maps, labels[inner] > 0)
+    if "class" in maps and context.truth is not None and context.truth.channels > 1:
+        selected, classes = known[inner], context.truth.read(box)[..., 1]
+        count = context.config.MODEL.N_CLASSES
+        sums |= class_map_sums(classes[selected], maps["class"][selected], count)
+    return {n: np.array([r.total, r.count, r.empty], np.float64) for n, r in sums.items()}
+
+
+def planar_truth(labels: LazyImage) -> bool:
+    """Return True if only single slices of a volume are annotated; see `is_planar`.
+
+    Parameters
+    ----------
+    labels : LazyImage
+        Label image, of a signed type if some pixels are not annotated.
+    """
+    if labels.dtype.kind != "i" or labels.ndim < 3:
+        return False
+    count = at_edge = 0
+    sides = [min(_SIDE[3], size) for size in labels.spatial_shape]
+    for box in boxes(labels.spatial_shape, sides):
+        outer = grown(box, (1, 0, 0), labels.spatial_shape)
+        known = annotated_mask(labels.read(outer)[..., 0])
+        core = local(box, outer)
+        count += int(known[core].sum())
+        at_edge += int(at_other_slices(known)[core].sum())
+    return is_mostly_planar(at_edge, count)
+
+
+def _is_sparse(context: BlockContext) -> bool:
+    """Return True if some pixels of the ground truth are not annotated."""
+    return context.truth is not None and context.truth.dtype.kind == "i"
 
 
 def _settings(context: BlockContext) -> EncodeSettings:

@@ -28,6 +28,7 @@ from singula.pipeline.postprocess import apply_conditions
 from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestResults
 from singula.report.overlay import write_overlay
 from singula.util.boxes import center_box
+from singula.util.sparse_labels import without_unannotated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +121,8 @@ def _overlay(image: BlockImage, path: str, results: TestResults) -> Path:
     labels = BlockArray.open(path).read_ids(box)
     truth = None if context.truth is None else context.truth.read(box)[..., 0]
     picture = results.tree.overlay(image.spec.name, _VIEW)
+    if truth is not None:
+        truth = without_unannotated(truth)
     return write_overlay(picture, context.image.read(box), labels, truth)
 
 

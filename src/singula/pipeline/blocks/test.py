@@ -18,7 +18,7 @@ from singula.blocks.runner import OneProcess, Runner
 from singula.config import Config
 from singula.errors import UserError
 from singula.io.image import ArrayPlace
-from singula.io.lazy import open_image
+from singula.io.lazy import find_unannotated, open_image
 from singula.io.pairing import Pair
 from singula.io.records.blocks import (
     DeviceNote,
@@ -31,6 +31,7 @@ from singula.pipeline.blocks.context import RECOUNT, scaling_note
 from singula.pipeline.blocks.halo_error import HALO_ERROR, report_halo_error
 from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.job_spec import JobSpec
+from singula.pipeline.blocks.map_scores import planar_truth
 from singula.pipeline.blocks.memory import block_budget, block_shape
 from singula.pipeline.blocks.network import DEVICE, halo_notice, prediction_halo
 from singula.pipeline.blocks.tables import add_image, write_pyramids
@@ -242,6 +243,10 @@ class BlockTest(TestRun):
         budget = block_budget(config, shape, pair.image, self._workers(), has_config_file=has_file)
         block = block_shape(budget, shape, configured)
         maps_key, key = self._keys_of[pair.name]
+        label_place, planar = pair.label_arrays, False
+        if pair.label is not None and inputs.has_truth:
+            label_place = find_unannotated(pair.label, len(shape), pair.label_arrays)
+            planar = planar_truth(inputs.reader.open_labels(pair.label, label_place))
         mask = inputs.masks.get(pair.name)
         if mask is not None:
             place = mask_place(config, mask, pair.image)
@@ -255,7 +260,7 @@ class BlockTest(TestRun):
             mask=str(mask.absolute()) if mask else "",
             checkpoint=str(checkpoint.path.absolute()),
             image_place=_place(pair.arrays),
-            label_place=_place(pair.label_arrays),
+            label_place=_place(label_place),
             maps=str((tree.per_image / f"{pair.name}.zarr").absolute()),
             instances=str((tree.per_image_instances / f"{pair.name}.zarr").absolute()),
             processed=str((tree.per_image_post_processing / f"{pair.name}.zarr").absolute())
@@ -279,6 +284,7 @@ class BlockTest(TestRun):
                 )
                 for member in self.others
             ),
+            planar=planar,
         )
 
     def _halo(

@@ -2,13 +2,12 @@
 
 from singula.representations.channels import binary, distance  # noqa: F401  (declares the channels)
 from singula.representations.channels.contour import CONTOUR_MODES, find_contour
+from singula.representations.channels.encode import encode, encode_with
 from singula.representations.channels.extent import Extent, measure_extent, needs_extent
 from singula.representations.channels.source import EncodeSettings
 from singula.representations.channels.table import (
     CHANNELS,
     Channel,
-    encode,
-    encode_with,
     parse_channels,
 )
 

@@ -61,10 +61,28 @@ def find_contour(labels: NDArray[np.integer[Any]], mode: str = "thick") -> NDArr
         Not a label image, or another mode, such as 'subpixel'.
     """
     check_contour_mode(mode, "mode")
-    labels = label_image(labels)
+    return find_known_contour(label_image(labels), mode)
+
+
+def find_known_contour(
+    labels: NDArray[np.integer[Any]], mode: str, known: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Return the contour pixels of a label image that is known in part.
+
+    Parameters
+    ----------
+    labels : ndarray of unsigned int, (y, x) or (z, y, x)
+        Instance ids, 0 is background.
+    mode : {'thick', 'inner', 'outer', 'dense'}
+        As for `find_contour`.
+    known : ndarray of bool, optional
+        Pixels whose labels are known; others have no contour with their neighbors. Default: all.
+    """
     contour = np.zeros(labels.shape, bool)
     for low, high in _neighbor_views(labels.ndim, connectivity=1):
         differs = labels[low] != labels[high]
+        if known is not None:
+            differs &= known[low] & known[high]
         contour[low] |= differs
         contour[high] |= differs
     if mode == "inner":

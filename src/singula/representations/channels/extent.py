@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from singula.representations.channels.distance import furthest_background
 from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.channels.sparse import furthest_annotated, is_planar
 from singula.representations.channels.table import CHANNELS, parse_channels
-from singula.util.arguments import instance, label_image
+from singula.util.arguments import as_array, instance, label_image
+from singula.util.sparse_labels import is_sparse, without_unannotated
 
 CONTOUR_REACH = 2
 """Pixels around a contour pixel that determine it: 1, and 2 for the mode 'dense'."""
@@ -30,11 +32,14 @@ class Extent:
         contour to which its distance is measured.
     furthest : float, optional
         Largest distance of the background to a contour, if a channel needs it; see `encode_with`.
+    planar : bool
+        Only single slices of the volume are annotated; see `is_planar`.
     """
 
     box: tuple[float, ...]
     ball: tuple[float, ...]
     furthest: float | None = None
+    planar: bool = False
 
     def margin(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the margin of a patch, in pixels along each axis, after the image is transformed.
@@ -88,11 +93,14 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
         `labels` is not a label image, or `settings` has another type.
     """
     settings = instance(settings, "settings", EncodeSettings)
-    labels = label_image(labels, empty=False)
+    array = as_array(labels, "labels")
+    sparse = is_sparse(array)
+    planar = sparse and is_planar(array)
+    labels = label_image(without_unannotated(array), empty=False)
     reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
     nothing = (0.0,) * labels.ndim
     if reaches <= {"contour"}:
-        return Extent(nothing, nothing)
+        return Extent(nothing, nothing, planar=planar)
     source = Source(labels, settings)
     spacing = np.array(source.spacing)
     starts, stops = _boxes(source)
@@ -101,10 +109,14 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
         box = (stops - starts).max(axis=0) - 1
     if len(starts) and "radius" in reaches:
         radius = _largest_radius(starts, stops, labels.shape, spacing)
+        if sparse:  # the contour of a cut instance can be on one side only
+            radius = float(np.sqrt((((stops - starts) * spacing) ** 2).sum(axis=1)).max())
     if "image" in reaches:
         furthest = furthest_background(source)
+        if sparse:
+            furthest = furthest_annotated(settings, array, planar)
         radius = max(radius, furthest)
-    return Extent(tuple(box.tolist()), tuple((radius / spacing).tolist()), furthest)
+    return Extent(tuple(box.tolist()), tuple((radius / spacing).tolist()), furthest, planar)
 
 
 def _boxes(source: Source) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

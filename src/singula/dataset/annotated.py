@@ -1,0 +1,71 @@
+"""Objects of label images that are annotated in part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.representations.channels.sparse import is_planar
+from singula.util.sparse_labels import annotated_mask, without_unannotated
+
+Array = NDArray[Any]
+
+
+def complete_objects(labels: Array, *, sections: bool = True) -> Array:
+    """Return a label image without objects that may continue where pixels are not annotated.
+
+    If no object is complete, all are kept.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Ids; -1 is not annotated.
+    sections : bool
+        If single slices of a volume are annotated, keep the cross sections of objects in these
+        slices. False: remove them, because they are not whole objects.
+
+    Returns
+    -------
+    ndarray of unsigned int
+    """
+    ids = without_unannotated(labels)
+    if not sections and is_planar(labels):
+        return np.zeros_like(ids)
+    near = next_to_unannotated(labels)
+    cut = np.unique(ids[near])
+    kept = np.where(np.isin(ids, cut), 0, ids).astype(ids.dtype)
+    return kept if kept.any() else ids
+
+
+def next_to_unannotated(labels: Array) -> NDArray[np.bool_]:
+    """Return the pixels with a face neighbor that is not annotated; in slices, in the plane."""
+    unknown = ~annotated_mask(labels)
+    near = np.zeros_like(unknown)
+    for axis in range(int(is_planar(labels)), labels.ndim):
+        low = (slice(None),) * axis + (slice(None, -1),)
+        high = (slice(None),) * axis + (slice(1, None),)
+        near[low] |= unknown[high]
+        near[high] |= unknown[low]
+    return near
+
+
+def zero_is_background(labels: Array) -> bool:
+    """Return True if 0, and not -1, is the background of a label image that contains both.
+
+    Objects have more neighbors in the background than in pixels that are not annotated.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Ids; -1 and 0 occur.
+    """
+    counts = {0: 0, -1: 0}
+    for axis in range(labels.ndim - 2, labels.ndim):
+        low = labels[(slice(None),) * axis + (slice(None, -1),)]
+        high = labels[(slice(None),) * axis + (slice(1, None),)]
+        for value in counts:
+            counts[value] += int(((low == value) & (high > 0)).sum())
+            counts[value] += int(((high == value) & (low > 0)).sum())
+    return counts[0] >= counts[-1]

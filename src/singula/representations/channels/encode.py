@@ -1,0 +1,106 @@
+"""Conversion of label images to channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from singula.io.image import Spacing, check_spacing
+from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.channels.sparse import encode_sparse
+from singula.representations.channels.table import CHANNELS, ChannelArray, parse_channels
+from singula.util.arguments import as_array, flag, instance, number
+from singula.util.sparse_labels import is_sparse, sparse_label_image
+
+
+def encode(
+    labels: NDArray[Any],
+    channels: str | Sequence[str] = "BC",
+    *,
+    spacing: Spacing | None = None,
+    contour_mode: str = "thick",
+    point_radius: float = 3,
+) -> dict[str, ChannelArray]:
+    """Convert a label image to the channels that a network learns.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Instance ids of any integer type, which may have gaps; 0 is background. If 0 occurs, -1
+        means that a pixel is not annotated.
+    channels : str or sequence of str
+        A configuration such as 'BC' or 'BCDv2', or channel codes.
+    spacing : float or sequence of float, optional
+        Voxel size along each axis, z first, which makes distances physical. Default: pixels.
+    contour_mode : {'thick', 'inner', 'outer', 'dense'}
+        Position of the contour; see `find_contour`.
+    point_radius : float
+        Radius of the `P` disk, in units of the in-plane pixel.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Channels by code, with the shape of `labels`: uint8 0 or 1 if binary, float32 if distance.
+        If pixels are not annotated, binary channels are int8, and all channels are -1 where the
+        annotated pixels do not determine them (see `singula.representations.channels.sparse`).
+
+    Raises
+    ------
+    TypeError, UserError
+        `labels` is not a label image, or channels or settings are not allowed.
+
+    Examples
+    --------
+    >>> import numpy as np, singula
+    >>> labels = np.zeros((5, 8), int)
+    >>> labels[:, 1:4], labels[:, 4:7] = 1, 2
+    >>> maps = singula.encode(labels, "BD")
+    >>> maps["B"][2]
+    array([0, 0, 1, 0, 0, 1, 0, 0], dtype=uint8)
+    >>> maps["D"][2]
+    array([0., 0., 1., 0., 0., 1., 0., 0.], dtype=float32)
+    """
+    codes = parse_channels(channels)
+    labels = sparse_label_image(labels, empty=False)
+    sizes = None if spacing is None else check_spacing(spacing, labels.ndim)
+    return encode_with(EncodeSettings(codes, contour_mode, sizes, point_radius), labels)
+
+
+def encode_with(
+    settings: EncodeSettings,
+    labels: NDArray[Any],
+    furthest: float | None = None,
+    planar: bool | None = None,
+) -> dict[str, ChannelArray]:
+    """Convert a label image to channels with settings that are already validated.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+        Channels and their settings.
+    labels : ndarray of int, (y, x) or (z, y, x)
+        As for `encode`; -1 is always "not annotated".
+    furthest : float, optional
+        Largest distance of the background of the whole image to a contour, in the unit of the
+        spacing, if `labels` are a part of an image. `Dv2` uses it instead of the maximum of the
+        part.
+    planar : bool, optional
+        Only single slices of the whole volume are annotated; see `is_planar`. Default: decide from
+        `labels`.
+
+    Raises
+    ------
+    TypeError, UserError
+        As `encode`; `furthest` is not a number of 0 or more.
+    """
+    settings = instance(settings, "settings", EncodeSettings)
+    if furthest is not None:
+        furthest = number(furthest, "furthest", at_least=0)
+    if planar is not None:
+        planar = flag(planar, "planar")
+    if is_sparse(as_array(labels, "labels")):
+        return encode_sparse(settings, labels, furthest, planar)
+    source = Source(labels, settings, furthest)
+    return {code: CHANNELS[code].encode(source) for code in parse_channels(settings.channels)}

@@ -1,0 +1,243 @@
+"""Channels of label images in which some pixels are not annotated.
+
+A pixel has a target only if the pixels that are not annotated cannot change it, so that each target
+equals that of the completely annotated image:
+
+- `M`: annotated pixels;
+- `B`, `C`: annotated pixels whose neighbors, which determine the contour, are annotated;
+- `D`: pixels to which the nearest known contour is at least as near as any unknown one, and the
+  background;
+- `P`: pixels of instances that are known completely, and the background;
+- `Dv2`: pixels of instances that are known completely. In the background, as `D`; its largest
+  distance is that of the annotated background.
+
+In a volume of which single slices are annotated, no pixel would have a target, because the slices
+above and below are unknown. Its channels are those of its slices as images (`is_planar`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.representations.channels.contour import find_known_contour
+from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.channels.table import CHANNELS, parse_channels
+from singula.representations.channels.transform import distance_to_zeros
+from singula.util.sparse_labels import UNANNOTATED, annotated_mask, without_unannotated
+
+Mask = NDArray[np.bool_]
+_PLANAR = 0.5  # minimum fraction of annotated pixels next to a slice that is not annotated
+
+
+def is_planar(labels: NDArray[Any]) -> bool:
+    """Return True if single slices of a volume are annotated.
+
+    This is the case if at least half of the annotated pixels have a pixel above or below them that
+    is not annotated.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Ids; -1 is not annotated.
+    """
+    if labels.ndim < 3:
+        return False
+    known = annotated_mask(labels)
+    count = int(known.sum())
+    return is_mostly_planar(int(at_other_slices(known).sum()), count)
+
+
+def is_mostly_planar(at_edge: int, count: int) -> bool:
+    """Return the result of `is_planar` from the numbers of pixels at the edge and of all."""
+    return count > 0 and at_edge >= _PLANAR * count
+
+
+def at_other_slices(known: Mask) -> Mask:
+    """Return the annotated pixels with a pixel above or below them that is not annotated.
+
+    Parameters
+    ----------
+    known : ndarray of bool, (z, y, x)
+        Annotated pixels.
+    """
+    at_edge = np.zeros_like(known)
+    at_edge[1:] |= ~known[:-1]
+    at_edge[:-1] |= ~known[1:]
+    return at_edge & known
+
+
+def encode_sparse(
+    settings: EncodeSettings,
+    labels: NDArray[Any],
+    furthest: float | None = None,
+    planar: bool | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Convert a label image with pixels that are not annotated to channels.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+        Channels and their settings.
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Ids; -1 is not annotated.
+    furthest : float, optional
+        As for `encode_with`.
+    planar : bool, optional
+        Result of `is_planar` for the whole image, if `labels` are a part of it.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Channels by code: int8 if binary, float32 if distance. Pixels without a target are -1.
+    """
+    if is_planar(labels) if planar is None else planar:
+        return _by_slice(settings, labels, furthest)
+    if furthest is None and "Dv2" in settings.channels:
+        furthest = furthest_annotated(settings, labels, False)
+    source = _SparseSource(labels, annotated_mask(labels), settings, furthest)
+    maps = {}
+    for code in parse_channels(settings.channels):
+        target = CHANNELS[code].encode(source)
+        kind = np.float32 if CHANNELS[code].kind == "distance" else np.int8
+        maps[code] = np.where(source.has_target(code), target, kind(UNANNOTATED)).astype(kind)
+    return maps
+
+
+def furthest_annotated(settings: EncodeSettings, labels: NDArray[Any], planar: bool) -> float:
+    """Return the largest distance of a background pixel with a known distance to a contour.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+        Settings of the channels.
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Ids; -1 is not annotated.
+    planar : bool
+        Result of `is_planar`.
+    """
+    if planar:
+        flat = _flat(settings)
+        return max(furthest_annotated(flat, plane, False) for plane in labels)
+    source = _SparseSource(labels, annotated_mask(labels), settings, None)
+    if not source.contour.any():
+        return 0.0
+    distance = distance_to_zeros(~source.contour, source.spacing)
+    background = source.background & source.nearest_is_known(source.contour)
+    return float(distance.max(where=background, initial=0.0))
+
+
+def _by_slice(
+    settings: EncodeSettings, labels: NDArray[Any], furthest: float | None
+) -> dict[str, NDArray[Any]]:
+    """Convert each annotated slice of a volume as an image."""
+    flat = _flat(settings)
+    maps: dict[str, NDArray[Any]] = {}
+    for code in parse_channels(settings.channels):
+        kind = np.float32 if CHANNELS[code].kind == "distance" else np.int8
+        maps[code] = np.full(labels.shape, UNANNOTATED, kind)
+    if furthest is None and "Dv2" in maps:
+        furthest = furthest_annotated(settings, labels, True)
+    for z in np.flatnonzero(annotated_mask(labels).any(axis=(1, 2))):
+        for code, plane in encode_sparse(flat, labels[z], furthest).items():
+            maps[code][z] = plane
+    return maps
+
+
+def _flat(settings: EncodeSettings) -> EncodeSettings:
+    """Return the settings for a slice of a volume."""
+    sizes = settings.spacing
+    return EncodeSettings(
+        settings.channels,
+        settings.contour_mode,
+        None if sizes is None else sizes[-2:],
+        settings.point_radius,
+    )
+
+
+class _SparseSource(Source):
+    """Label image of which only the annotated pixels are known.
+
+    Contours between two annotated pixels are contours in the complete image, too: in all modes,
+    further labels can only add contour pixels.
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[Any],
+        known: Mask,
+        settings: EncodeSettings,
+        furthest: float | None,
+    ) -> None:
+        super().__init__(without_unannotated(labels), settings, furthest)
+        self.known = known
+
+    @cached_property
+    def contour(self) -> Mask:
+        """Mask of the known contour pixels."""
+        return find_known_contour(self.labels, self.settings.contour_mode, self.known)
+
+    @cached_property
+    def certain(self) -> Mask:
+        """Mask of the pixels that are known to be contour or not."""
+        return _eroded(self.known, 2 if self.settings.contour_mode == "dense" else 1)
+
+    @cached_property
+    def complete(self) -> Mask:
+        """Mask of the pixels of instances that cannot continue in pixels that are not annotated."""
+        is_cut = np.zeros(int(self.index.max(initial=0)) + 1, bool)
+        is_cut[self.index[~self.certain]] = True
+        is_cut[0] = True
+        complete: Mask = ~is_cut[self.index]
+        return complete
+
+    @property
+    def background(self) -> Mask:
+        """Mask of the annotated background."""
+        return self.known & ~self.foreground
+
+    def has_target(self, code: str) -> Mask:
+        """Return the mask of the pixels with a target of a channel."""
+        if code == "M":
+            return self.known
+        if code == "P":
+            return self.complete | self.background
+        if code == "D":
+            return self.nearest_is_known(self.contour | self.background)
+        if code == "Dv2":
+            return self.complete | (self.background & self.nearest_is_known(self.contour))
+        return self.certain
+
+    def nearest_is_known(self, zeros: Mask) -> Mask:
+        """Return the pixels for which none of the unknown pixels is nearer than the nearest zero.
+
+        Parameters
+        ----------
+        zeros : ndarray of bool
+            Pixels from which distances are measured.
+        """
+        unknown = ~self.certain & ~zeros
+        if not unknown.any():
+            return np.ones(unknown.shape, bool)
+        if not zeros.any():
+            return zeros
+        reached: Mask = distance_to_zeros(~zeros, self.spacing) <= distance_to_zeros(
+            ~unknown, self.spacing
+        )
+        return reached
+
+
+def _eroded(known: Mask, reach: int) -> Mask:
+    """Return the pixels around which all pixels of the image are known, up to `reach` pixels."""
+    result = known.copy()
+    for axis in range(known.ndim):
+        for _ in range(reach):
+            before = result.copy()
+            low = (slice(None),) * axis + (slice(None, -1),)
+            high = (slice(None),) * axis + (slice(1, None),)
+            result[low] &= before[high]
+            result[high] &= before[low]
+    return result
