@@ -87,6 +87,15 @@ def test_the_facts_are_those_of_the_run(run: Path) -> None:
     assert f"{scores.row('per_image', 'mean over images', 0.5)['f1']:.3f} as the mean" in text
 
 
+def test_the_commit_is_shortened(run: Path) -> None:
+    for commit, text in (
+        ("a" * 40, "commit aaaaaaaaaa;"),
+        ("b" * 40 + "-dirty", "b with changes;"),
+    ):
+        change_summary(run, versions={"singula": "0.1.0", "singula commit": commit, "python": "3"})
+        assert text in describe_methods(open_run(run)).paragraph
+
+
 def test_numbers_of_citations_are_those_of_the_list(run: Path) -> None:
     methods = changed(run)
     numbers = [

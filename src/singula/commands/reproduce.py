@@ -24,6 +24,7 @@ from singula.runs.run import Run, open_run
 from singula.util.format import command, counted
 from singula.util.messages import captured_messages
 from singula.util.paths import user_path
+from singula.util.process import thread_limit
 
 _log = logging.getLogger(__name__)
 TOLERANCE = 0.01
@@ -281,15 +282,18 @@ def _start(job: Job, processes: int) -> None:
 
 def _expected_changes(original: Run, plan: Plan) -> Iterator[str]:
     """Yield notices about differences of versions and machine, before the run begins."""
-    from singula.training.device import choose_device
+    from singula.training.device import choose_device, cpu_threads
 
     summary = original.summary
     if not summary.data:
         yield "run.json has no digests of the data; changes of the images cannot be detected"
     with captured_messages():  # the run logs them
         device = choose_device(plan.job.gpu, "cpu", plan.values.get("TRAIN.PRECISION", "auto"))
-    now = {**versions(), **machine(device), "precision": device.precision}
-    now["threads"] = plan.values.get("SYSTEM.NUM_CPUS", "")  # the run sets them
+    now: dict[str, Any] = {**versions(), **machine(device), "precision": device.precision}
+    if plan.processes > 1:
+        now["threads"] = summary.machine.get("threads", "unknown")
+    elif "threads" in summary.machine:
+        now["threads"] = thread_limit() or cpu_threads(plan.values["SYSTEM.NUM_CPUS"])
     changes = [*_changes(_environment(summary), now), *_inexact_steps(original)]
     if changes:
         yield (

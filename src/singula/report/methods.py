@@ -134,7 +134,8 @@ def methods_section(run: Run) -> Markup:
 
 def _software(run: Run, references: _References) -> str:
     versions = run.summary.versions
-    commit = versions.get("singula commit", "")
+    revision, _, changed = versions.get("singula commit", "").partition("-")
+    commit = revision[:10] + (" with changes" if changed else "")
     parts = [f"Python {versions['python']}"] if "python" in versions else []
     parts += [
         f"{method.name} {versions[name]}{references.cite(method.citations)}"
