@@ -99,9 +99,9 @@ def train(name: str, work: Path, parts: Parts, overrides: list[str]) -> Path:
         CONFIGURATIONS / f"{name}.yaml", work, name, overrides=(*keys, *overrides), resume=started
     )
     report = run(job)
-    result = tune(report.tree.root)
+    result = tune(report.tree.run)
     print("\n".join(result_lines(result)))
-    return report.tree.root
+    return report.tree.run
 
 
 def score(checkpoint: Path, part: Path) -> dict[str, float]:
