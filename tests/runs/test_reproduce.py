@@ -262,7 +262,9 @@ def test_all_folders_of_the_data_are_recorded() -> None:
         "DATA.PREPROCESS.MATCH_HISTOGRAM.ENABLE",
         "TEST.POST_PROCESSING.APPLY_MASK",
     )
-    config = Config().replaced({**dict.fromkeys(switches, True), "DATA.VAL.FROM_TRAIN": False})
+    ignored = {f"DATA.{part}.IGNORE_PATH": "masks" for part in ("TRAIN", "VAL", "TEST")}
+    values = {**dict.fromkeys(switches, True), "DATA.VAL.FROM_TRAIN": False, **ignored}
+    config = Config().replaced(values)
     folders = {
         name
         for name in config.dotted()
