@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singula.autoconfig import Choice, propose
+from singula.autoconfig import Choice, Proposal, propose
 from singula.autoconfig.network import z_steps
 from singula.autoconfig.report import reasons_table
 from singula.autoconfig.setting import spell
@@ -129,6 +129,25 @@ def test_a_pixel_size_that_differs_between_files_is_not_configured(survey) -> No
     other = replace(train, images=(replace(train.images[0], spacing=None), *train.images[1:]))
     with pytest.raises(KeyError):
         propose(replace(facts, parts=(other, *facts.parts[1:])))["DATA.TRAIN.RESOLUTION"]
+
+
+def test_images_of_different_pixel_sizes_are_resampled_to_the_median(survey) -> None:
+    facts = survey(spacing=(0.5, 0.5))
+    train = facts.parts[0]
+
+    def with_size(size: float | None) -> Proposal:
+        spacing = None if size is None else (size, size)
+        images = (replace(train.images[0], spacing=spacing), *train.images[1:])
+        return propose(replace(facts, parts=(replace(train, images=images), *facts.parts[1:])))
+
+    different = with_size(1.0)
+    assert different["DATA.PREPROCESS.SPACING"] == (0.5, 0.5)
+    assert loaded(different)[1] == []
+    with pytest.raises(KeyError):
+        different["DATA.TRAIN.RESOLUTION"]
+    for size in (0.6, None):  # similar, and not known
+        with pytest.raises(KeyError):
+            with_size(size)["DATA.PREPROCESS.SPACING"]
 
 
 def test_depth_is_measured_in_the_unit_of_the_files(survey, gpu) -> None:

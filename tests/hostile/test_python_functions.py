@@ -597,6 +597,7 @@ def model() -> Model:
 
 
 DEVICE = WORD.with_values(cuda="cuda:99", meta="meta", list=["cpu"])
+SCALE = SPACING.without("one")
 THRESHOLD_KEYS = KEYS.without("list", "array")
 PICTURE = Argument(
     (PROBABILITY * 255).astype(np.uint8),
@@ -627,10 +628,12 @@ TABLE |= {
         "thresholds": Argument({"REMOVE_SMALL_OBJ": 0}, THRESHOLD_KEYS),
         "spacing": Argument((1.0, 2.0), SPACING),
         "augment": Argument(False, FLAG.or_none()),
+        "scale": Argument(2.0, SCALE),
     },
     "singula.Model.predict_maps": lambda _: {
         "array": PICTURE,
         "augment": Argument(False, FLAG.or_none()),
+        "scale": Argument(2.0, SCALE),
     },
     "singula.Model.restore": lambda _: {
         "labels": Argument(LABEL_IMAGE, LABELS.with_values(volume=VOLUME)),
@@ -688,6 +691,10 @@ TABLE |= {
         "dask": Argument(None, TEXT.or_none()),
         "spacing": Argument(None, SPACING),
         "unit": Argument(None, TEXT.or_none()),
+        "scale": Argument(None, SCALE),
+    },
+    "singula.inference.scale_from_text": lambda _: {
+        "text": Argument("auto", WORD.or_none().without("list"))
     },
     "singula.tuning.Tuner": lambda _: {
         "examples": Argument([EXAMPLE], ITEMS.with_values(none=[])),

@@ -7,10 +7,9 @@ import pytest
 from skimage.draw import disk
 from skimage.measure import label
 
-from singula.data.preprocess import resample
+from singula.data.preprocess import resample, scaled_shape
 from singula.errors import UserError
 from singula.inference.auto_scale import estimate_scale, richest_box
-from singula.inference.scale import scaled_shape
 from singula.pipeline.object_size import TrainedObjects
 
 LOW, SIZE, HIGH = 10.0, 20.0, 40.0

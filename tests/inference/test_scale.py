@@ -2,12 +2,12 @@
 
 import pytest
 
+from singula.data.preprocess import scaled_shape
 from singula.errors import UserError
 from singula.inference.scale import (
     check_scale,
     factors_from_spacing,
     scale_from_text,
-    scaled_shape,
 )
 from singula.pipeline.object_size import TrainedObjects
 

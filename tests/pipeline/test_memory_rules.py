@@ -57,14 +57,14 @@ def test_run_check_and_predict_agree_whether_an_image_fits(
     map_size = 2 if prod(shape) > 64_000_000 else 4
     needed = prod(shape) * (np.dtype(dtype).itemsize + n_maps * map_size + 14)
 
-    options = PredictOptions(None, False, False, None, None, VoxelSizes(None, None))
+    options = PredictOptions(None, False, False, False, None, None, VoxelSizes(None, None))
     timing = Timing(0, 0, 1.0, 1, 100, 0, 1000)
     inspection = SimpleNamespace(parts=[SimpleNamespace(name="test", pairs=[pair])])
 
     def fits(config) -> set[bool]:
         memory_of_test = Estimate(count_work(config, inspection), timing).memory - 1000
         available = memory.available_memory(config)
-        model = SimpleNamespace(config=config, reader=reader_for(config, "TEST"))
+        model = SimpleNamespace(config=config, reader=reader_for(config, "TEST"), others=())
         stages = PredictionStages(model, tmp_path, 1, options)
         return {
             not memory.warn_if_too_large(config, [pair]),

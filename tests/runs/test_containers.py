@@ -13,7 +13,7 @@ import zarr
 from singula.io.lazy import LazyImage
 from singula.io.pairing import pair_files
 from singula.io.read import read_image, read_labels
-from singula.pipeline import readers
+from singula.pipeline import stored_pair
 
 KEYS = ("IMAGES", "LABELS")
 
@@ -74,7 +74,7 @@ def test_one_container_with_raw_and_labels(
         keys[f"{section}.INPUT_IMG_AXES_ORDER"] = "ZYX"[-ndim:]
     for part in ("TRAIN", "VAL", "TEST"):
         keys[f"DATA.{part}.GT_PATH"] = "nowhere"
-    monkeypatch.setattr(readers, "_WHOLE", 0)  # as if they were large
+    monkeypatch.setattr(stored_pair, "_WHOLE", 0)  # as if they were large
     boxes: list[int] = []
     read = LazyImage.read
     monkeypatch.setattr(

@@ -26,8 +26,8 @@ _CLASSES = "MODEL.N_CLASSES"
 _SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST", "PATHS")
 _DATA_ORDER = (
     "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
-    "W_FOREGROUND", "W_BACKGROUND", "CHANNEL", "EXTERNAL_FILES", "FORCE_RGB", "NORMALIZATION",
-    "TRAIN", "VAL", "TEST",
+    "W_FOREGROUND", "W_BACKGROUND", "CHANNEL", "EXTERNAL_FILES", "FORCE_RGB", "PREPROCESS",
+    "NORMALIZATION", "TRAIN", "VAL", "TEST",
 )  # fmt: skip
 
 
@@ -287,7 +287,14 @@ def _answers(channels: str | None, classes: int | None) -> dict[str, Choice]:
 
 
 def _resolution(survey: Survey) -> list[Choice]:
-    """Choose the voxel size if all files give the same; else the files decide."""
+    """Choose the voxel size if all files give the same; else the files decide.
+
+    Images whose voxel sizes differ much are resampled to their median.
+    """
+    common = survey.common_spacing
+    if common is not None:
+        why = "voxel sizes of the files differ; images are resampled to their median, in µm"
+        return [Choice("DATA.PREPROCESS.SPACING", common, why)]
     if survey.spacing is None or not survey.has_uniform_spacing:
         return []
     parts = ["TRAIN"]

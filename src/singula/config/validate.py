@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from singula.config.biapy.unsupported import unsupported_values
 from singula.config.schema.root import Config
 from singula.config.validate_model import MODEL_RULES
+from singula.config.validate_preprocess import PREPROCESS_RULES
 from singula.config.yaml_source import Problem
 from singula.representations.table import DECODERS
-from singula.util.format import counted, grouped
+from singula.util.format import counted
 
 Rule = Callable[[Config], Iterator[Problem]]
 _SEG = "PROBLEM.INSTANCE_SEG"
@@ -24,7 +25,6 @@ _REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
 _WITH_CONTOUR = [name for name, decoder in DECODERS.items() if "C" in decoder.channels]
 _ONLY_2D = ("circularity", "elongation")
 _ONLY_3D = ("sphericity",)
-_MAX_REGION = 2**24  # pixels of a filter
 
 
 def check_config(config: Config, *, train: bool, test: bool) -> list[Problem]:
@@ -87,6 +87,7 @@ def _blocks(config: Config) -> Iterator[Problem]:
         "TEST.FULL_IMG": config.TEST.FULL_IMG,
         "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK,
         "DATA.PREPROCESS.TEST": config.DATA.PREPROCESS.TEST,
+        "DATA.PREPROCESS.SPACING": bool(config.DATA.PREPROCESS.SPACING),
         f"{_SEG}.DATA_CHECK_MW": config.PROBLEM.INSTANCE_SEG.DATA_CHECK_MW,
     }
     for name in (name for name, enabled in needs_whole_image.items() if enabled):
@@ -126,53 +127,6 @@ def _normalization(config: Config) -> Iterator[Problem]:
             f"DATA.NORMALIZATION.CUSTOM_MEAN: got {norm.CUSTOM_MEAN:g} with CUSTOM_STD "
             f"{norm.CUSTOM_STD:g}, expected both numbers, or -1 for both to measure them",
             "config.combination",
-        )
-
-
-def _preprocess(config: Config) -> Iterator[Problem]:
-    steps, ndim = config.DATA.PREPROCESS, config.ndim
-    if not (steps.TRAIN or steps.VAL or steps.TEST):
-        return
-    shape = steps.RESIZE.OUTPUT_SHAPE
-    if steps.RESIZE.ENABLE and len(shape) != ndim:
-        yield Problem(
-            f"DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE: got {shape}, expected {ndim} numbers, one for "
-            f"each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}",
-            "config.length",
-        )
-    median, clahe = steps.MEDIAN_BLUR, steps.CLAHE
-    for name, used, size in (
-        ("MEDIAN_BLUR", median.ENABLE, median.KERNEL_SIZE),
-        ("CLAHE", clahe.ENABLE, clahe.KERNEL_SIZE),
-    ):
-        if used and size is not None and len(size) not in (1, ndim):
-            yield Problem(
-                f"DATA.PREPROCESS.{name}.KERNEL_SIZE: got {size}, expected one number, or {ndim}, "
-                f"one for each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}",
-                "config.length",
-            )
-        if (
-            used
-            and size is not None
-            and math.prod(size * (1 if len(size) > 1 else ndim)) > _MAX_REGION
-        ):
-            yield Problem(
-                f"DATA.PREPROCESS.{name}.KERNEL_SIZE: got {size}, expected a region of at most "
-                f"{grouped(_MAX_REGION)} pixels",
-                "config.value",
-            )
-    low, high = steps.CANNY.LOW_THRESHOLD, steps.CANNY.HIGH_THRESHOLD
-    if steps.CANNY.ENABLE and low is not None and high is not None and low > high:
-        yield Problem(
-            f"DATA.PREPROCESS.CANNY.LOW_THRESHOLD: got {low:g}, expected at most {high:g}, the "
-            "value of DATA.PREPROCESS.CANNY.HIGH_THRESHOLD",
-            "config.combination",
-        )
-    even = [size for size in steps.MEDIAN_BLUR.KERNEL_SIZE if size % 2 == 0]
-    if steps.MEDIAN_BLUR.ENABLE and even:
-        yield Problem(
-            f"DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE: got {even[0]}, expected odd numbers",
-            "config.value",
         )
 
 
@@ -397,7 +351,7 @@ _ALWAYS: tuple[Rule, ...] = (
     _channel_weights,
     _seed_morphology,
     _normalization,
-    _preprocess,
+    *PREPROCESS_RULES,
     _force_rgb,
 )
 _TRAIN: tuple[Rule, ...] = (

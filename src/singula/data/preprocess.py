@@ -190,6 +190,11 @@ def resample(image: Array, shape: Sequence[int]) -> Array:
     return preprocess(image, PreprocessSettings(resize=settings))
 
 
+def scaled_shape(shape: Sequence[int], factors: Sequence[float]) -> tuple[int, ...]:
+    """Return the spatial shape of an image that is enlarged by factors; each side is at least 1."""
+    return tuple(max(1, round(n * f)) for n, f in zip(shape, factors, strict=True))
+
+
 Step = Callable[[Array, int], Array]
 
 

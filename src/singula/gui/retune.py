@@ -16,6 +16,7 @@ from singula.config.keys import key_table
 from singula.config.load import config_from_dict
 from singula.config.thresholds import KEYS, with_tuned
 from singula.config.yaml_source import mapping_from_yaml
+from singula.data.preprocess import resize_labels
 from singula.errors import UserError
 from singula.gui.form import check_target
 from singula.gui.guard import Guard
@@ -142,9 +143,13 @@ class Retune:
         truth = self.results.images.truth(self.name, self.stage, self._shape)
         self.truth = None if truth is None else truth.sparse_labels
 
-    @property
+    @cached_property
     def _shape(self) -> tuple[int, ...]:
-        return next(iter(self.maps.values())).shape
+        """Shape of the results, which are not resampled to DATA.PREPROCESS.SPACING as the maps."""
+        source = self.results.run.label_image(self.name, self.stage)
+        if not self.config.DATA.PREPROCESS.SPACING or source is None:
+            return next(iter(self.maps.values())).shape
+        return source.read(None).labels.shape
 
     def _read_maps(self, path: Path) -> dict[str, Array]:
         names = list(from_config.channel_names(self.config))
@@ -219,6 +224,8 @@ class Retune:
         if self.stage.processed:
             changed = process_instances(labels, self.maps, post, voxel_size).labels
             labels = labels if changed is None else changed
+        if labels.shape != self._shape:
+            labels = resize_labels(labels[..., None], self._shape)[..., 0]
         scores: list[Score] = []
         if self.truth is not None:
             table = overlap(self.truth, labels)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.data.preprocess import scaled_shape
 from singula.errors import UserError
-from singula.inference.scale import MAX_FACTOR, scaled_shape
 from singula.labels.diameters import equivalent_diameters, representative
+from singula.pipeline.common_spacing import MAX_FACTOR
 from singula.pipeline.object_size import TrainedObjects
 
 Array = npt.NDArray[Any]

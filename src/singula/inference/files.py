@@ -143,7 +143,7 @@ def _factors(
     model: Model, scale: Scale, spacing: tuple[float, ...] | None, unit: str | None
 ) -> Factors | Literal["auto"] | None:
     """Return the factors of `scale`, or else of the voxel sizes; None without resampling."""
-    if scale is None and spacing is not None:
+    if scale is None and spacing is not None and model.reader.common is None:
         scale = factors_from_spacing(spacing, unit, model.objects)
         if scale is not None:
             _log.info(
@@ -153,6 +153,8 @@ def _factors(
     factors = model.factors(scale)
     if factors == "auto":
         trained_sizes(model.objects)
+    if factors is None and scale is not None and model.reader.common is not None:
+        return (1.0,) * model.ndim  # not to the common voxel size
     return factors
 
 

@@ -6,10 +6,12 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from singula.data.preprocess import scaled_shape
 from singula.errors import UserError
 from singula.inference.gray import is_color, read_gray
 from singula.inference.model import Model
-from singula.inference.scale import Factors, scaled_shape
+from singula.inference.scale import Factors
+from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.image import ArrayPlace, Image
 from singula.io.pairing import Pair
 from singula.io.read import read_header, read_image
@@ -47,11 +49,15 @@ class ImageScales:
     model : Model
         Trained model.
     given : tuple of float or "auto", optional
-        Factors of ``--scale``; "auto": estimated for each file.
+        Factors of ``--scale``; "auto": estimated for each file. None: from the voxel size, if the
+        model was trained at a common voxel size (DATA.PREPROCESS.SPACING).
+    sizes : VoxelSizes
+        Voxel size of ``--spacing`` and ``--unit``.
     """
 
     model: Model
     given: Factors | Literal["auto"] | None
+    sizes: VoxelSizes
     _estimated: dict[tuple[object, ...], Factors | None] = field(default_factory=dict)
 
     def needed_memory(self, pair: Pair, memory: int) -> int:
@@ -72,7 +78,7 @@ class ImageScales:
             The file cannot be read.
         """
         if self.given != "auto":
-            return self._bytes(pair, self.given)
+            return self._bytes(pair, self.given or self._common(pair))
         needed = self._bytes(pair, None)
         return min(4 * needed, max(needed, memory))
 
@@ -94,7 +100,7 @@ class ImageScales:
             ``predict.scale_blocks``: the enlarged image does not fit into memory.
         """
         if self.given != "auto":
-            return self.given
+            return self.given or self._common(pair)
         model, place = self.model, pair.arrays or ArrayPlace()
         key = (pair.image, place.inside, place.series)
         if key not in self._estimated:
@@ -108,12 +114,23 @@ class ImageScales:
         config, shape = model.config, image.spatial_shape
         shape = scaled_shape(shape, self._estimated[key] or (1,) * len(shape))
         needed = whole_image_bytes(config, shape, image.array.dtype.itemsize)
+        needed += ensemble_bytes(config, shape) if model.others else 0
         if needed > available_memory(model.config):
             raise too_large(pair, needed)
         return self._estimated[key]
 
+    def _common(self, pair: Pair) -> Factors | None:
+        """Return the factors to the common voxel size of the training; None if it has none."""
+        reader, common = self.model.reader, self.model.reader.common
+        if common is None:
+            return None
+        if self.sizes.spacing is not None:
+            reader = replace(reader, spacing=self.sizes.spacing, unit=self.sizes.unit)
+        sizes = reader.stored_voxel_size(pair.image, pair.arrays)
+        return common.factors(pair.image, *sizes)
+
     def _bytes(self, pair: Pair, factors: Factors | None) -> int:
-        config, reader = self.model.config, self.model.reader
+        config, reader = self.model.config, replace(self.model.reader, common=None)
         needed = needed_memory(config, reader, pair, factors)
         if self.model.others:
             shape = reader.shape(pair.image, pair.arrays)

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config
-from singula.data.preprocess import preprocess, resample, resize_labels
+from singula.data.preprocess import preprocess, resample, resize_labels, scaled_shape
 from singula.errors import UserError
 from singula.inference.auto_scale import AutoScale, estimate_scale
-from singula.inference.scale import Factors, Scale, check_scale, scaled_shape
+from singula.inference.scale import Factors, Scale, check_scale
 from singula.io.image import Spacing, check_spacing, resized_spacing
 from singula.io.label_values import native
 from singula.pipeline import from_config
@@ -190,7 +190,9 @@ class Model:
             As for `singula.decode`. Other thresholds are the values that `singula tune` saved, or
             else the configuration of the training.
         spacing : float or sequence of float, optional
-            Size of a pixel by axis, z first; as configured by default.
+            Size of a pixel by axis, z first; as configured by default. If the model was trained at
+            a common voxel size (DATA.PREPROCESS.SPACING), the image is resampled to it, and has
+            this voxel size by default.
         augment : bool, optional
             As for `predict_maps`.
         scale : float, sequence of float or "auto", optional
@@ -210,6 +212,8 @@ class Model:
         if spacing is not None:
             spacing = check_spacing(spacing, self.ndim)
         shape = np.shape(array)[: self.ndim]
+        if scale is None and spacing is not None and self.reader.common is not None:
+            scale = self.reader.common.factors(Path("array"), spacing, None)
         maps = self.predict_maps(array, augment=augment, scale=scale)
         if spacing is not None and scale is not None:
             spacing = resized_spacing(spacing, shape, next(iter(maps.values())).shape)

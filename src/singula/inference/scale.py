@@ -7,16 +7,17 @@ from typing import Literal
 
 import numpy as np
 
+from singula.dataset.facts.facts import MAX_SPACING_RATIO
 from singula.errors import UserError
 from singula.io.units import format_spacing, in_microns
-from singula.pipeline.object_size import MAX_SPACING_RATIO, TrainedObjects
-from singula.util.arguments import as_array
+from singula.pipeline.common_spacing import MAX_FACTOR
+from singula.pipeline.object_size import TrainedObjects
+from singula.util.arguments import as_array, instance
 from singula.util.format import show
 
 Factors = tuple[float, ...]
 Scale = float | Sequence[float] | Literal["auto"] | None
 """Factor for all axes or for each axis, z first; "auto": from the objects; None: not resampled."""
-MAX_FACTOR = 32.0
 
 
 def scale_from_text(text: str | None) -> Scale:
@@ -29,6 +30,8 @@ def scale_from_text(text: str | None) -> Scale:
 
     Raises
     ------
+    TypeError
+        `text` is not a text.
     UserError
         ``predict.scale``: any other text.
 
@@ -39,12 +42,12 @@ def scale_from_text(text: str | None) -> Scale:
     """
     if text is None:
         return None
-    if text.strip().lower() == "auto":
+    if instance(text, "text", str).strip().lower() == "auto":
         return "auto"
     try:
         return tuple(float(part) for part in text.strip("()[] ").split(","))
     except ValueError as error:
-        raise _invalid(text) from error
+        raise _invalid("--scale (text)", text) from error
 
 
 def check_scale(scale: Scale, ndim: int) -> Factors | Literal["auto"] | None:
@@ -71,14 +74,14 @@ def check_scale(scale: Scale, ndim: int) -> Factors | Literal["auto"] | None:
         values = np.repeat(values, ndim)
     valid = (values >= 1 / MAX_FACTOR) & (values <= MAX_FACTOR)
     if values.shape != (ndim,) or not valid.all():
-        raise _invalid(scale, ndim)
+        raise _invalid("--scale", scale, ndim)
     return tuple(values.tolist())
 
 
-def _invalid(scale: object, ndim: int | None = None) -> UserError:
+def _invalid(name: str, scale: object, ndim: int | None = None) -> UserError:
     axes = "one for each axis" if ndim is None else f"{ndim}, one for each axis"
     return UserError(
-        f"--scale: got {show(scale)}, expected auto, or a factor from 1/{MAX_FACTOR:g} to "
+        f"{name}: got {show(scale)}, expected auto, or a factor from 1/{MAX_FACTOR:g} to "
         f"{MAX_FACTOR:g} (or {axes}, z first)",
         "give the factor by which the image is enlarged to show objects as large as in the "
         "training images, such as 0.5 if they are twice as large",
@@ -134,8 +137,3 @@ def factors_from_spacing(
             "predict.spacing_range",
         )
     return factors
-
-
-def scaled_shape(shape: Sequence[int], factors: Sequence[float]) -> tuple[int, ...]:
-    """Return the spatial shape of an image that is enlarged by factors; each side is at least 1."""
-    return tuple(max(1, round(n * f)) for n, f in zip(shape, factors, strict=True))

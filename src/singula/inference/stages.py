@@ -150,7 +150,7 @@ class PredictionStages:
 
     @cached_property
     def _scales(self) -> ImageScales:
-        return ImageScales(self.model, self.options.factors)
+        return ImageScales(self.model, self.options.factors, self.options.sizes)
 
     def task(self, number: int, pair: Pair, memory: int) -> PredictTask:
         """Return the task of an image, of which the header is read."""
@@ -303,7 +303,8 @@ def _write_instances(
 ) -> int:
     """Decode maps, write the instances and their measurements, and return their number."""
     map_shape = next(iter(maps.values())).shape
-    resampled = options.factors is not None and map_shape != image.spatial_shape
+    is_resized = model.reader.steps is not None and model.reader.steps.resize is not None
+    resampled = not is_resized and map_shape != image.spatial_shape
     sizes = replace(options.sizes, resampled=resampled)
     given = sizes.of(model, image.spatial_shape)
     if given is not None:

@@ -40,6 +40,8 @@ class VoxelSizes:
         shape : tuple of int
             Spatial shape of the stored image, in pixels.
         """
+        if model.reader.common is not None:  # the configured size is that of stored images
+            return self.spacing or model.reader.spacing
         configured = from_config.spacing(model.config, "TEST", model.ndim)
         if self.spacing is not None or configured is None:
             return self.spacing

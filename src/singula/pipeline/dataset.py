@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from singula.config import Config
 from singula.dataset.checks import Inspection, InspectSettings, inspect_dataset
+from singula.dataset.checks.findings import KINDS, Finding
 from singula.dataset.facts import Folders
+from singula.errors import UserError
 from singula.pipeline.load_data import replaced_sizes
-from singula.pipeline.readers import n_classes, places_for, spacing
+from singula.pipeline.readers import n_classes, pair_shapes, places_for, spacing
 
 Report = Callable[[str], None]
 
@@ -43,7 +45,9 @@ def _folders(config: Config, part: str, *, labels: bool) -> Folders:
 def inspect_settings(config: Config) -> InspectSettings:
     """Return the properties of the data that the configuration requires."""
     steps = config.DATA.PREPROCESS
-    resized = steps.RESIZE.ENABLE and (steps.TRAIN or steps.VAL or steps.TEST)
+    resized = bool(steps.SPACING) or (
+        steps.RESIZE.ENABLE and (steps.TRAIN or steps.VAL or steps.TEST)
+    )
     return InspectSettings(
         ndim=config.ndim,
         channels=config.in_channels,
@@ -83,4 +87,31 @@ def inspect_config(config: Config, *, report_progress: Report | None = None) -> 
     )
     replaced = [replaced_sizes(config, part.name.upper(), part.pairs) for part in inspection.parts]
     notes = (line for line in replaced if line is not None)
-    return replace(inspection, notes=(*inspection.notes, *notes))
+    findings = (*_without_voxel_size(config, inspection), *inspection.findings)
+    order = list(KINDS)
+    return replace(
+        inspection,
+        notes=(*inspection.notes, *notes),
+        findings=tuple(sorted(findings, key=lambda finding: order.index(finding.kind))),
+    )
+
+
+def _without_voxel_size(config: Config, inspection: Inspection) -> Iterator[Finding]:
+    """Yield the images that cannot be resampled to DATA.PREPROCESS.SPACING."""
+    for part in inspection.parts if config.DATA.PREPROCESS.SPACING else ():
+        for pair in part.pairs:
+            try:
+                pair_shapes(config, part.name.upper(), [pair])
+            except UserError as error:
+                if error.code in ("data.no_voxel_size", "data.voxel_size_range"):
+                    text = error.message.removeprefix(f"{pair.image}: ")
+                    yield Finding(
+                        "voxel_size",
+                        text,
+                        part=part.name,
+                        file=pair.image,
+                        image=pair.image,
+                        label=pair.label,
+                        arrays=pair.arrays,
+                        label_arrays=pair.label_arrays,
+                    )

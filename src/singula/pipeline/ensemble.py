@@ -11,9 +11,10 @@ from typing import Any
 
 from singula.config import Config
 from singula.config.thresholds import KEYS, SIZE, TYPE, with_tuned
+from singula.dataset.facts.facts import MAX_SPACING_RATIO
 from singula.errors import UserError
 from singula.pipeline import from_config
-from singula.pipeline.object_size import MAX_SPACING_RATIO, TrainedObjects
+from singula.pipeline.object_size import TrainedObjects
 from singula.pipeline.thresholds import apply_tuned, configured
 from singula.representations.thresholds import AUTOMATIC
 from singula.training.checkpoint import ENSEMBLES, Checkpoint
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 # only one configuration decodes the mean
 _EQUAL = (
     "PROBLEM.NDIM", "PROBLEM.INSTANCE_SEG.DATA_CHANNELS", "MODEL.N_CLASSES", "DATA.FORCE_RGB",
-    "DATA.TRAIN.RESOLUTION", "DATA.TEST.RESOLUTION",
+    "DATA.TRAIN.RESOLUTION", "DATA.TEST.RESOLUTION", "DATA.PREPROCESS.SPACING",
 )  # fmt: skip
 _EQUAL_SECTIONS = ("TEST.POST_PROCESSING.", "DATA.PREPROCESS.RESIZE.")
 

@@ -28,7 +28,6 @@ from singula.pipeline.label_issues import LabelIssues
 from singula.pipeline.object_size import ObjectSizes
 from singula.pipeline.readers import (
     Reader,
-    StoredPair,
     n_classes,
     pair_shapes,
     places_for,
@@ -36,6 +35,7 @@ from singula.pipeline.readers import (
     spacing,
 )
 from singula.pipeline.split import hold_out, share_of, split_pairs
+from singula.pipeline.stored_pair import StoredPair
 from singula.util.format import counted
 from singula.util.messages import captured_messages, is_new
 from singula.util.sparse_labels import annotated_mask, is_sparse
@@ -113,6 +113,8 @@ def _log_pairing(part: str, pairs: Sequence[Pair]) -> None:
 
 
 def _check_files(config: Config, part: str, pairs: Sequence[Pair]) -> None:
+    if config.DATA.PREPROCESS.SPACING:
+        pair_shapes(config, part, pairs)  # raises an error for an image without a voxel size
     check_pairs(
         pairs,
         config.ndim,
@@ -234,16 +236,8 @@ def read_pair(reader: Reader, pair: Pair) -> tuple[Image, npt.NDArray[Any]]:
     UserError
         ``data.no_labels``: the pair has no label image.
     """
-    if pair.label is None:
-        raise _no_labels(pair)
-    image = reader.image(pair.image, pair.arrays)
-    return image, reader.labels(pair.label, pair.label_arrays)
-
-
-def _no_labels(pair: Pair) -> UserError:
-    return UserError(
-        f"{pair.image}: has no label image", "add a label of the same name", "data.no_labels"
-    )
+    labels = reader.labels(pair)
+    return reader.image(pair.image, pair.arrays), labels
 
 
 def load_samples(
@@ -283,15 +277,14 @@ def load_samples(
     variant = reader.label_variant
     with channel_store(config, folders or part, channels, variant=variant) as store:
         for number, pair in enumerate(pairs, 1):
-            if pair.label is None:
-                raise _no_labels(pair)
             progress(
                 f"reading images and preparing channels: {part.lower()} image {number} of "
                 f"{len(pairs)}"
             )
-            labels = reader.labels(pair.label, pair.label_arrays)
+            labels = reader.labels(pair)
             ids = labels[..., 0]
-            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, pair.label, pair.mask)  # type: ignore[misc]
+            label = Path(str(pair.label))  # `reader.labels` raises an error without labels
+            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, label, pair.mask)  # type: ignore[misc]
             objects += int((np.unique(ids) > 0).sum())
             annotated = annotated_mask(ids).mean() if is_sparse(ids) else 1.0
             shares.append(float(annotated))

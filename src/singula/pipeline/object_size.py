@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.dataset.facts.facts import MAX_SPACING_RATIO
 from singula.io.units import in_microns
 from singula.labels.diameters import equivalent_diameters, representative
 
-MAX_SPACING_RATIO = 1.25
-"""Largest ratio between voxel sizes along an axis that count as the same voxel size."""
 _RANGE = (5, 95)  # percentiles of the medians of images
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +11,30 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config
-from singula.data.channel_store import read_channels
-from singula.data.owned_folder import stamp_of
 from singula.data.preprocess import (
     PreprocessSettings,
     Reference,
     Resize,
     preprocess,
+    resample,
     resize_labels,
 )
-from singula.data.samples import CACHE_BYTES, Maps, Sample
 from singula.errors import UserError
 from singula.io.formats.containers import array_places
-from singula.io.geometry import geometry
+from singula.io.geometry import geometry, lacks_z_spacing
 from singula.io.image import ArrayPlace, ArrayPlaces, Image, resized_spacing
-from singula.io.label_values import check_finite
 from singula.io.lazy import LazyImage, open_image, open_labels
-from singula.io.lazy_array import LazyArray, Pixels, iter_blocks
 from singula.io.list_images import list_images
 from singula.io.pairing import Pair, oriented
 from singula.io.read import (
     image_layout,
-    map_image,
-    map_labels,
     read_header,
     read_image,
     read_labels,
 )
-from singula.io.units import infer_unit, replaced_size
+from singula.io.units import in_microns, infer_unit, replaced_size
+from singula.pipeline.common_spacing import CommonSpacing
 
-_WHOLE = CACHE_BYTES // 4  # maximum bytes of an image that is read at once and cached
 _REFERENCE = "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH"
 
 
@@ -63,6 +56,9 @@ class Reader:
         Configured voxel size after preprocessing. Default: the size in each file.
     unit : str, optional
         Unit of `spacing`.
+    common : CommonSpacing, optional
+        Voxel size to which images are resampled before the other steps. `spacing` is then the voxel
+        size of the stored images.
     """
 
     ndim: int
@@ -72,26 +68,43 @@ class Reader:
     steps: PreprocessSettings | None = None
     spacing: tuple[float, ...] | None = None
     unit: str | None = None
+    common: CommonSpacing | None = None
+
+    @property
+    def as_stored(self) -> Reader:
+        """Reader of the images and labels without resampling or preprocessing."""
+        return replace(self, steps=None, common=None)
 
     def shape(self, path: Path, arrays: ArrayPlace | None = None) -> tuple[int, ...]:
         """Return the spatial shape of an image after preprocessing, from its header."""
         if self.steps is not None and self.steps.resize is not None:
             return self.steps.resize.shape
         header = read_header(path, arrays)
-        return image_layout(
+        shape = image_layout(
             path, header, self.ndim, self.channels, allow_gray=self.gray
         ).spatial_shape
+        if self.common is None:
+            return shape
+        return self.common.shape(path, shape, *self.stored_voxel_size(path, arrays))
 
     def image(self, path: Path, arrays: ArrayPlace | None = None) -> Image:
         """Read and preprocess an image."""
         image = read_image(path, self.ndim, self.channels, allow_gray=self.gray, arrays=arrays)
+        if self.common is not None:
+            if self.spacing is not None:
+                image = image.with_spacing(self.spacing, self.unit)
+            old, new = image.spatial_shape, self.shape(path, arrays)
+            sizes = resized_spacing(image.spacing, old, new) if image.spacing else None
+            image = replace(image, array=resample(image.array, new), spacing=sizes)
         if self.steps is not None:
             changed = preprocess(image.array, self.steps)
             sizes = image.spacing
             if sizes is not None:
                 sizes = resized_spacing(sizes, image.spatial_shape, changed.shape[:-1])
             image = replace(image, array=changed, spacing=sizes)
-        return image if self.spacing is None else image.with_spacing(self.spacing, self.unit)
+        if self.spacing is None or self.common is not None:
+            return image
+        return image.with_spacing(self.spacing, self.unit)
 
     def replaced_size(
         self, path: Path, source: str, arrays: ArrayPlace | None = None
@@ -115,9 +128,20 @@ class Reader:
         self, path: Path, arrays: ArrayPlace | None = None
     ) -> tuple[tuple[float, ...] | None, str | None]:
         """Return the voxel size of an image after preprocessing, and its unit, from its header."""
+        sizes, unit = self.stored_voxel_size(path, arrays)
+        if self.common is not None:
+            return self.common.size, in_microns(sizes, unit)[1]
+        return sizes, unit
+
+    def stored_voxel_size(
+        self, path: Path, arrays: ArrayPlace | None = None
+    ) -> tuple[tuple[float, ...] | None, str | None]:
+        """Return the voxel size of an image before resampling, and its unit, from its header."""
         sizes, unit = self._file_voxel_size(path, arrays)
         if self.spacing is None:
-            return sizes, unit
+            # An assumed distance between slices must not decide how a volume is resampled.
+            lacks_z = lacks_z_spacing(read_header(path, arrays), self.ndim)
+            return (None, None) if self.common is not None and lacks_z else (sizes, unit)
         return self.spacing, self.unit or infer_unit(self.spacing, sizes, unit)
 
     def _file_voxel_size(
@@ -139,114 +163,42 @@ class Reader:
         """Open labels to read boxes."""
         return open_labels(path, self.ndim, self.n_classes > 0, arrays=arrays)
 
-    def labels(self, path: Path, arrays: ArrayPlace | None = None) -> npt.NDArray[Any]:
-        """Read labels, channels last, with the size of the preprocessed image."""
-        classes = self.n_classes or None
-        labels = read_labels(path, self.ndim, classes is not None, n_classes=classes, arrays=arrays)
-        return self.resized(labels.array)
-
-    def resized(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Resize labels or a mask, with channels last, to the size of the preprocessed image."""
-        if self.steps is None or self.steps.resize is None:
-            return labels
-        return resize_labels(labels, self.steps.resize.shape)
-
-    @property
-    def label_variant(self) -> str:
-        """Description of the preprocessing of labels; empty if there is none."""
-        return self.steps.label_variant if self.steps is not None else ""
-
-
-@dataclass(frozen=True)
-class StoredPair:
-    """Source of a sample that reads its files in each call, memory-mapped if possible.
-
-    Parameters
-    ----------
-    reader : Reader
-        Reader of the files.
-    pair : Pair
-        Files of the image and of the labels, whose values were already validated.
-    channels : Path
-        File of the encoded channels.
-    codes : tuple of str
-        Names of the encoded channels.
-    stamp : list of int, optional
-        Size and time of the file of the channels. If another process has replaced the file, the
-        sample has no targets, and the labels are encoded when a patch is cropped.
-    """
-
-    reader: Reader
-    pair: Pair
-    channels: Path
-    codes: tuple[str, ...]
-    stamp: list[int] | None = None
-
-    def __call__(self, with_targets: bool) -> Sample:
-        """Return the sample, with or without its targets."""
-        targets = self._targets() if with_targets else None
-        return Sample(self.pair.name, self._image(), self._labels(), targets)
-
-    def _targets(self) -> Maps | None:
-        ndim, codes = self.reader.ndim, self.codes
-        if stamp_of(self.channels) != self.stamp:
-            return None
-        lazy = open_image(self.channels, ndim, len(codes))
-        if not _is_large(lazy):
-            maps = read_channels(self.channels, ndim, codes)
-            return maps if stamp_of(self.channels) == self.stamp else None
-        whole = LazyArray.of(lazy)
-        return {code: whole[..., index] for index, code in enumerate(codes)}
-
-    def check_values(self) -> None:
-        """Read the image once and refuse values that are not finite.
+    def labels(self, pair: Pair) -> npt.NDArray[Any]:
+        """Read the labels of a pair, channels last, with the size of the preprocessed image.
 
         Raises
         ------
         UserError
-            The image contains NaN or infinite values.
+            ``data.no_labels``: the pair has no label image.
         """
-        image = self._image()
-        for _, part in iter_blocks(image):
-            check_finite(self.pair.image, part, whole=False)
-
-    def _image(self) -> Pixels:
-        reader, path = self.reader, self.pair.image
-        arrays = self.pair.arrays
-        if reader.steps is None:
-            mapped = map_image(
-                path, reader.ndim, reader.channels, allow_gray=reader.gray, arrays=arrays
-            )
-            if mapped is not None:
-                return mapped
-            lazy = open_image(
-                path, reader.ndim, reader.channels, allow_gray=reader.gray, arrays=arrays
-            )
-            if _is_large(lazy):
-                return LazyArray.of(lazy)
-        return reader.image(path, arrays).array
-
-    def _labels(self) -> Pixels:
-        reader, path, arrays = self.reader, self.pair.label, self.pair.label_arrays
-        if path is None:
+        if pair.label is None:
             raise UserError(
-                f"{self.pair.image}: has no label image",
+                f"{pair.image}: has no label image",
                 "add a label of the same name",
                 "data.no_labels",
             )
-        if not reader.label_variant:
-            mapped = map_labels(path, reader.ndim, reader.n_classes > 0, arrays=arrays)
-            if mapped is not None:
-                return mapped
-            lazy = open_labels(path, reader.ndim, reader.n_classes > 0, arrays=arrays)
-            if _is_large(lazy):
-                return LazyArray.of(lazy)
-        return reader.labels(path, arrays)
+        classes = self.n_classes or None
+        labels = read_labels(
+            pair.label,
+            self.ndim,
+            classes is not None,
+            n_classes=classes,
+            arrays=pair.label_arrays,
+        )
+        return self.resized(labels.array, pair)
 
+    def resized(self, labels: npt.NDArray[Any], pair: Pair) -> npt.NDArray[Any]:
+        """Resize labels or a mask, with channels last, to the size of the preprocessed image."""
+        if not self.label_variant:
+            return labels
+        return resize_labels(labels, self.shape(pair.image, pair.arrays))
 
-def _is_large(image: LazyImage) -> bool:
-    """Return True if patches are read separately instead of cropped from the whole image."""
-    return prod(image.shape) * image.dtype.itemsize > _WHOLE
+    @property
+    def label_variant(self) -> str:
+        """Description of the preprocessing of labels; empty if there is none."""
+        if self.common is not None:
+            return f"spacing {self.common.size} of {self.spacing or 'the file'}"
+        return self.steps.label_variant if self.steps is not None else ""
 
 
 def places_for(config: Config, part: str) -> ArrayPlaces:
@@ -272,6 +224,8 @@ def mask_place(config: Config, mask: Path, image: Path) -> ArrayPlace:
 def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, ...] | None:
     """Return the configured voxel size of TRAIN, VAL or TEST; None if it is not configured.
 
+    It is the voxel size after resampling (DATA.PREPROCESS.SPACING).
+
     Parameters
     ----------
     config : Config
@@ -282,6 +236,12 @@ def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, 
         Return None for a size with another number of axes, because the distance between stacked
         images is not known.
     """
+    sizes = _resolution(config, part, ndim)
+    return sizes and (config.DATA.PREPROCESS.SPACING or sizes)
+
+
+def _resolution(config: Config, part: str, ndim: int | None) -> tuple[float, ...] | None:
+    """Return the configured voxel size of the stored images; None if it is not configured."""
     sizes: tuple[float, ...] | None = getattr(config.DATA, part).spacing
     return None if sizes is not None and ndim not in (None, len(sizes)) else sizes
 
@@ -309,11 +269,17 @@ def reader_for(config: Config, part: str, reference: Reference | None = None) ->
         config.in_channels,
         config.DATA.FORCE_RGB,
         n_classes(config),
-        spacing=spacing(config, part, config.ndim),
+        spacing=_resolution(config, part, config.ndim),
+        common=_common_spacing(config, part),
     )
     if not getattr(config.DATA.PREPROCESS, part):
         return plain
     return replace(plain, steps=preprocess_settings(config, reference))
+
+
+def _common_spacing(config: Config, part: str) -> CommonSpacing | None:
+    size = config.DATA.PREPROCESS.SPACING
+    return CommonSpacing(size, f"DATA.{part}.RESOLUTION") if size else None
 
 
 def pair_shapes(config: Config, part: str, pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
@@ -324,8 +290,8 @@ def pair_shapes(config: Config, part: str, pairs: Sequence[Pair]) -> list[tuple[
     steps = config.DATA.PREPROCESS
     if getattr(steps, part) and steps.RESIZE.ENABLE:
         return [tuple(steps.RESIZE.OUTPUT_SHAPE)] * len(pairs)
-    plain = Reader(config.ndim, config.in_channels, config.DATA.FORCE_RGB)
-    return [plain.shape(pair.image, pair.arrays) for pair in pairs]
+    reader = replace(reader_for(config, part, Reference((), ())), steps=None)
+    return [reader.shape(pair.image, pair.arrays) for pair in pairs]
 
 
 def preprocess_settings(config: Config, reference: Reference | None = None) -> PreprocessSettings:

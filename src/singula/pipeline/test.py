@@ -223,9 +223,11 @@ class WholeImageTest(TestRun):
             part = predicted.maps[self._views()[-1]], predicted.loaded
             return TestedImage(results, "predicted", stack_slice=part)
         notices: list[str] = []
+        original = self.inputs.original(pair)
         for view in self._views():
             maps = predicted.maps.pop(view)
-            notices += WholeImage(results, name, view, *predicted.loaded).add(maps)
+            tested = WholeImage(results, name, view, *predicted.loaded, original=original)
+            notices += tested.add(maps)
         if progress is not None:
             progress.add(name, self.inputs.stamp(pair), results, self._files(name))
         text = result_text(results.instances[name], results.scores, name)

@@ -18,7 +18,7 @@ from singula.pipeline.postprocess import masks_by_name, post_settings
 from singula.pipeline.progress import file_stamp
 from singula.pipeline.readers import mask_place, reader_for
 from singula.pipeline.slice_stack import Loaded, check_slices
-from singula.pipeline.whole_image import Truth
+from singula.pipeline.whole_image import Original, Truth
 from singula.representations.channels import encode_with
 from singula.util.messages import captured_messages
 
@@ -94,9 +94,18 @@ class TestInputs:
             path = self.masks[name]
             place = mask_place(config, path, pair.image)
             stored = read_image(path, config.ndim, 1, arrays=place).array
-            mask = self.reader.resized(stored)[..., 0] > 0
+            mask = self.reader.resized(stored, pair)[..., 0] > 0
             check_mask(path, mask.shape, pair, image.spatial_shape)
         return image, truth, mask
+
+    def original(self, pair: Pair) -> Original | None:
+        """Return the image and the ground truth at their stored size, if images are resampled."""
+        if self.reader.common is None:
+            return None
+        reader, labels = self.reader.as_stored, None
+        if self.has_truth:
+            labels = reader.labels(pair)
+        return Original(reader.image(pair.image, pair.arrays), labels)
 
     def _channels(self) -> ChannelStore:
         """Return the store of the channels of the test images, next to their labels."""
@@ -105,7 +114,7 @@ class TestInputs:
             if self.config.DATA.TEST.USE_VAL_AS_TEST:
                 folders = "TRAIN" if self.config.DATA.VAL.FROM_TRAIN else "VAL"
             variant = self.reader.label_variant
-            if variant:
+            if variant and self.reader.common is None:
                 _log.info(f"DATA.PREPROCESS: results of the test images are those after {variant}")
             self._store = channel_store(
                 self.config,

@@ -226,7 +226,7 @@ def _first_readable(config: Config, pairs: Iterable[Pair]) -> Sample | None:
                 image, labels = _center(reader, pair, config.patch)
             else:
                 image = reader.image(pair.image, pair.arrays).array
-                labels = reader.labels(pair.label, pair.label_arrays)
+                labels = reader.labels(pair)
             if image.shape[:-1] == labels.shape[:-1]:
                 return Sample(pair.name, image, labels)
         except UserError:

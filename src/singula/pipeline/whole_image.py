@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.data.preprocess import resize_labels
 from singula.io.image import Image
 from singula.io.run_folder import View
 from singula.io.write import write_tiff
 from singula.labels import count_instances, with_class_channel
+from singula.measure import measure_instances
 from singula.metrics import Match, color_associations, overlap, winning_classes
 from singula.pipeline import from_config
 from singula.pipeline.overlap import end_if_stopped
@@ -93,9 +95,40 @@ class Truth:
         return scores
 
 
+@dataclass(frozen=True)
+class Original:
+    """An image and its ground truth at their stored size.
+
+    Parameters
+    ----------
+    image : Image
+        Image before resampling and preprocessing.
+    labels : ndarray of int, optional
+        Ground truth, channels last: instance ids and, with classes, the class of each pixel.
+    """
+
+    image: Image
+    labels: Array | None = None
+
+    @property
+    def ids(self) -> Array | None:
+        """Instance ids, (y, x) or (z, y, x); None without ground truth."""
+        return None if self.labels is None else self.labels[..., 0]
+
+    @property
+    def classes(self) -> Array | None:
+        """Class of each pixel; None without classes."""
+        has_classes = self.labels is not None and self.labels.shape[-1] > 1
+        return self.labels[..., 1] if has_classes and self.labels is not None else None
+
+
 @dataclass
 class WholeImage:
     """Steps of a test image in memory after the prediction of its maps.
+
+    If images are resampled to a common voxel size (DATA.PREPROCESS.SPACING), maps are decoded,
+    post-processed and scored at this voxel size. Instances are written, measured and scored at the
+    size of the stored image.
 
     Parameters
     ----------
@@ -111,6 +144,8 @@ class WholeImage:
         Ground truth, to score the image.
     mask : ndarray of bool, optional
         Pixels outside of it become background.
+    original : Original, optional
+        Image and ground truth at their stored size, if `image` is resampled.
     """
 
     results: TestResults
@@ -119,6 +154,7 @@ class WholeImage:
     image: Image
     truth: Truth | None
     mask: Array | None = None
+    original: Original | None = None
     _labels: dict[Stage, Array] = field(default_factory=dict, init=False)
 
     def add(self, maps: Mapping[str, Array]) -> tuple[str, ...]:
@@ -143,17 +179,17 @@ class WholeImage:
             stages["processed"] = self._tables("processed", processed.filtered, classes)
         start = results.clock("post-processing", start)
         end_if_stopped()
-        final = decoded.labels if processed.labels is None else processed.labels
-        # Only post-processing can leave gaps between ids.
-        gaps = processed.labels is not None
+        final = self._labels["instances" if processed.labels is None else "processed"]
+        # Only post-processing and resampling can leave gaps between ids.
+        gaps = processed.labels is not None or self.original is not None
         tables = ImageTables(
             count=count_instances(final) if gaps else int(final.max(initial=0)),
             thresholds=decoded.thresholds,
             overlay=write_overlay(
                 results.tree.overlay(self.name, self.view),
-                self.image.array,
+                self._stored_image.array,
                 final,
-                without_unannotated(self.truth.labels) if self.truth is not None else None,
+                None if self._true_ids is None else without_unannotated(self._true_ids),
             ),
             map_scores=self._map_scores(maps),
             stages=stages,
@@ -174,6 +210,31 @@ class WholeImage:
         if self.truth is None:
             return None
         return self.truth.score(maps, self.results.config.MODEL.N_CLASSES)
+
+    @property
+    def _stored_image(self) -> Image:
+        """Image at the size of the results."""
+        return self.image if self.original is None else self.original.image
+
+    @property
+    def _true_ids(self) -> Array | None:
+        """Ground truth at the size of the results."""
+        if self.original is not None:
+            return self.original.ids
+        return None if self.truth is None else self.truth.labels
+
+    @property
+    def _true_classes(self) -> Array | None:
+        """Class of each pixel of the ground truth, at the size of the results."""
+        if self.original is not None:
+            return self.original.classes
+        return None if self.truth is None else self.truth.classes
+
+    def _restored(self, labels: Array) -> Array:
+        """Return labels at the size of the stored image."""
+        if self.original is None:
+            return labels
+        return resize_labels(labels[..., None], self.original.image.spatial_shape)[..., 0]
 
     @property
     def _configured_spacing(self) -> tuple[float, ...] | None:
@@ -212,10 +273,10 @@ class WholeImage:
         self, stage: Stage, labels: Array, maps: Mapping[str, Array]
     ) -> tuple[Array, Array] | None:
         """Write the instances with a channel for their classes, and return the classes."""
-        tree, image, axes, classes = self.results.tree, self.image, AXES[labels.ndim], None
-        self._labels[stage] = stored = labels
+        tree, image, axes, classes = self.results.tree, self._stored_image, AXES[labels.ndim], None
+        self._labels[stage] = stored = labels = self._restored(labels)
         if "class" in maps:
-            classes = winning_classes(overlap(labels, maps["class"]))
+            classes = winning_classes(overlap(labels, self._restored(maps["class"])))
             stored, axes = with_class_channel(labels, *classes), axes + "C"
         folder = tree.instances if stage == "instances" else tree.post_processed
         path = folder(self.view) / f"{self.name}.tif"
@@ -225,15 +286,25 @@ class WholeImage:
     def _tables(
         self, stage: Stage, table: pd.DataFrame | None, classes: tuple[Array, Array] | None
     ) -> InstanceTables:
-        truth, true_classes = self.truth, None
-        if truth is None or not self.results.config.TEST.MATCHING_STATS:
+        ids, class_image, true_classes = self._true_ids, self._true_classes, None
+        if table is not None and self.original is not None:
+            table = self._measured_again(table, self._labels[stage])
+        if ids is None or not self.results.config.TEST.MATCHING_STATS:
             return InstanceTables(table, classes)
-        if truth.classes is not None and classes is not None:
-            true_classes = winning_classes(overlap(truth.labels, truth.classes))
-        matched = overlap(truth.labels, self._labels[stage])
+        if class_image is not None and classes is not None:
+            true_classes = winning_classes(overlap(ids, class_image))
+        matched = overlap(ids, self._labels[stage])
         return InstanceTables(table, classes, true_classes, matched)
 
+    def _measured_again(self, table: pd.DataFrame, labels: Array) -> pd.DataFrame:
+        """Return a table with the measurements at the stored size and the same conditions."""
+        measured = measure_instances(labels, spacing=self._stored_image.spacing)
+        others = [name for name in table.columns if name not in measured.columns]
+        merged = measured.merge(table[["label", *others]], on="label", validate="one_to_one")
+        return merged[list(table.columns)]
+
     def _color(self, stage: Stage, path: Path, match: Match) -> None:
-        if self.truth is not None:
-            picture = color_associations(self.truth.labels, self._labels[stage], match)
-            write_tiff(path, picture, AXES[self.image.ndim] + "S", self._spacing)
+        if self._true_ids is not None:
+            picture = color_associations(self._true_ids, self._labels[stage], match)
+            spacing = self._spacing if self.original is None else self.original.image.spacing
+            write_tiff(path, picture, AXES[self.image.ndim] + "S", spacing)

@@ -183,11 +183,10 @@ def labeled_image(
         raise UserError(
             f"{pair.image}: has no label image", "add the label image", "tuning.label_missing"
         )
-    label = pair.label
 
     def read() -> tuple[Image, Array]:
         image = reader.image(pair.image, pair.arrays)
-        labels = reader.labels(label, pair.label_arrays)
+        labels = reader.labels(pair)
         if cut is None:
             return image, labels[..., 0]
         sample = Sample(pair.name, image.array, labels)

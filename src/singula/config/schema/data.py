@@ -257,6 +257,11 @@ class Preprocess(Section):
     TRAIN: Bool = key(False, "Preprocess the training images.")
     VAL: Bool = key(False, "Preprocess the validation images.")
     TEST: Bool = key(False, "Preprocess the test images.")
+    SPACING: Spacings = key(
+        (),
+        "Voxel size, z first, to which all images are resampled, in µm if the files give a unit; "
+        "results have the size of the stored images. Empty: not resampled.",
+    )
     RESIZE: Resize = section(Resize)
     GAUSSIAN_BLUR: GaussianBlur = section(GaussianBlur)
     MEDIAN_BLUR: MedianBlur = section(MedianBlur)

@@ -58,6 +58,11 @@ KINDS: dict[str, Kind] = {
         "give each image labels of the same size; check that the right files are paired",
         True,
     ),
+    "voxel_size": Kind(
+        "Images that cannot be resampled to the common voxel size",
+        PROBLEM,
+        "set the voxel size in the file, or DATA.TRAIN.RESOLUTION and those of the other parts",
+    ),
     "axes": Kind(
         "Uncertain axes",
         HINT,

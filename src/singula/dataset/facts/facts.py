@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from singula.io.pairing import Pair
 from singula.io.units import in_microns, round_significant
 
+MAX_SPACING_RATIO = 1.25
+"""Largest ratio between voxel sizes along an axis that count as similar."""
 PERCENTILES = (0.0, 0.1, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.9, 100.0)
 
 
@@ -294,6 +296,20 @@ class Survey:
             return None
         usual = sizes.most_common(1)[0][0]
         return next(image.spacing for image in self.images if image.length == usual)
+
+    @property
+    def common_spacing(self) -> tuple[float, ...] | None:
+        """Median voxel size in µm, if the voxel sizes of the files differ by more than 25 %.
+
+        None if a file does not give its voxel size, or if the units cannot be compared.
+        """
+        lengths = [image.length for image in self.images]
+        sizes = np.array([spacing for spacing, _ in lengths if spacing is not None])
+        if not len(sizes) or len(sizes) < len(lengths) or len({unit for _, unit in lengths}) > 1:
+            return None
+        if (sizes.max(axis=0) <= MAX_SPACING_RATIO * sizes.min(axis=0)).all():
+            return None
+        return tuple(round_significant(float(size), 6) for size in np.median(sizes, axis=0))
 
     @property
     def has_uniform_spacing(self) -> bool:

@@ -81,11 +81,12 @@ def predict_alone(
         prediction fails.
     """
     configs = [config, *(member.config for member in others)]
-    if any(one.DATA.PREPROCESS.TEST for one in configs):
+    if any(one.DATA.PREPROCESS.TEST or one.DATA.PREPROCESS.SPACING for one in configs):
         raise UserError(
             f"{pair.image}: got an image larger than the memory, expected a smaller one "
             "(this model preprocesses whole images)",
-            "divide the image into parts, or train a model without DATA.PREPROCESS.TEST",
+            "divide the image into parts, or train a model without DATA.PREPROCESS.TEST and "
+            "DATA.PREPROCESS.SPACING",
             "chunks.preprocessing",
         )
     work_folder = target.with_name(f".{target.stem}.blocks")
