@@ -676,8 +676,10 @@ TABLE |= {
         "output": Argument(folder / "out", PATH),
         "series": Argument(None, INTEGER.or_none().with_values(negative=-1)),
         "array": Argument("", TEXT),
+        "channel": Argument("", TEXT),
         "frames": Argument(None, INTEGER.or_none().with_values(negative=-1)),
         "tables": Argument(False, FLAG),
+        "overlays": Argument(False, FLAG),
         "overwrite": Argument(True, FLAG),
         "external_files": Argument(False, FLAG),
     },
@@ -687,6 +689,8 @@ TABLE |= {
         "output": Argument(folder / "out", PATH),
         "augment": Argument(None, FLAG.or_none()),
         "tables": Argument(True, FLAG),
+        "overlays": Argument(False, FLAG),
+        "glass": Argument(False, FLAG),
         "resume": Argument(False, FLAG),
         "dask": Argument(None, TEXT.or_none()),
         "spacing": Argument(None, SPACING),
@@ -817,6 +821,7 @@ TABLE |= {
         "smallest": Argument(None, INTEGER.or_none()),
         "sized": Argument((), ITEMS),
         "external_files": Argument(False, FLAG),
+        "channel": Argument("", TEXT),
     },
     "singula.dataset.checks.check_page": lambda folder: {"path": Argument(folder / "a.html", PATH)},
     "singula.dataset.checks.check_target": lambda folder: {
@@ -999,6 +1004,7 @@ TABLE |= {
     "singula.autoconfig.write_proposal": lambda folder: {
         "survey": Argument(_survey(), OBJECT),
         "output": Argument(folder / "a.yaml", PATH),
+        "find_start": Argument(None, FUNCTION.or_none()),
         **proposal_arguments(),
     },
     "singula.report.build.build_report": lambda folder: {
@@ -1012,6 +1018,7 @@ TABLE |= {
     "singula.dataset.facts.find_folders": lambda folder: {
         "root": Argument(data_folder(folder), PATH),
         "external_files": Argument(False, FLAG),
+        "channel": Argument("", TEXT),
     },
     "singula.dataset.facts.survey_dataset": lambda folder: {
         "path": Argument(data_folder(folder), PATH),

@@ -13,7 +13,7 @@ from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.formats.table import suffix_of
 from singula.io.write import write_text
-from singula.util.arguments import instance
+from singula.util.arguments import function, instance
 from singula.util.paths import user_path
 
 
@@ -62,7 +62,7 @@ def write_proposal(
     survey = instance(survey, "survey", Survey)
     output = check_output(output)
     arranged, notes = _with_separate_folders(survey, output.with_name(f"{output.stem}_data"))
-    start = None if find_start is None else find_start(survey)
+    start = None if find_start is None else function(find_start, "find_start")(survey)
     proposal = propose(
         arranged,
         minutes=minutes,

@@ -143,13 +143,13 @@ def predict(
     with importing():
         from singula.exports import sizes_from_text
         from singula.inference import (
-            check_targets,
             gather_images,
             parse_frames,
             plan_predictions,
             predict_files,
             scale_from_text,
         )
+        from singula.inference.tasks import check_targets
         from singula.io.run_lock import hold, output_locks
 
     sizes = None if spacing is None else sizes_from_text(spacing)
@@ -214,7 +214,7 @@ def _built_in_models(
     files: Sequence[Path], selection: Mapping[str, Any]
 ) -> list[tuple[Sequence[Path | str], Sequence[Path]]]:
     """Return the built-in models for files, and print the choice."""
-    from singula.inference import choose_models
+    from singula.inference.choose import choose_models
 
     choices = choose_models(files, **selection)
     for choice in choices:

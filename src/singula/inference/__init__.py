@@ -1,16 +1,13 @@
 """Prediction with a trained model, loaded from its checkpoint without a configuration file."""
 
-from singula.inference.choose import choose_models
 from singula.inference.files import gather_images, predict_files
 from singula.inference.load_model import find_model, load
 from singula.inference.model import Model
 from singula.inference.scale import scale_from_text
-from singula.inference.tasks import check_targets, parse_frames, plan_predictions
+from singula.inference.tasks import parse_frames, plan_predictions
 
 __all__ = [
     "Model",
-    "check_targets",
-    "choose_models",
     "find_model",
     "gather_images",
     "load",

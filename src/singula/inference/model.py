@@ -211,7 +211,8 @@ class Model:
         """
         if spacing is not None:
             spacing = check_spacing(spacing, self.ndim)
-        shape = np.shape(array)[: self.ndim]
+        array = as_array(array, "array")
+        shape = array.shape[: self.ndim]
         if scale is None and spacing is not None and self.reader.common is not None:
             scale = self.reader.common.factors(Path("array"), spacing, None)
         maps = self.predict_maps(array, augment=augment, scale=scale)
