@@ -557,7 +557,8 @@ def test_predict_processes_large_images_in_blocks(jobs, tmp_path, monkeypatch) -
     assert jobs.command(*line, out[1]) == 0, jobs.command.err
     assert "in blocks" in jobs.command.out
     assert jobs.command.out.count("instances\n") == 1
-    assert sorted(p.name for p in out[1].iterdir()) == ["large.zarr", "large_stats.csv"]
+    written = ["large.zarr", "large_overlay.png", "large_stats.csv"]
+    assert sorted(p.name for p in out[1].iterdir()) == written
     one = tifffile.imread(out[0] / "large.tif")
     np.testing.assert_array_equal(one, read_labels(out[1], jobs.ndim))
     assert one.max() > 3

@@ -114,7 +114,8 @@ def test_results_of_series_arrays_and_time_points(
     ):
         folder = out / "blocks"
         assert command("predict", *words, "-m", model, "-o", folder) == 0, command.out
-        assert sorted(p.stem for p in folder.iterdir()) == sorted(names)
+        ends = (".zarr", "_overlay.png", "_stats.csv")
+        assert {p.name for p in folder.iterdir()} == {n + end for n in names for end in ends}
         for name, number in names.items():
             labels = zarr.open_group(folder / f"{name}.zarr", mode="r")["0"][:]
             np.testing.assert_array_equal(labels, expected[number][..., 0])

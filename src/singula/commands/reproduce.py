@@ -259,7 +259,7 @@ def _check_processes(processes: int, gpu: str) -> None:
     if processes > 1 and indices is not None and 0 < present_gpus() < processes:
         raise UserError(
             f"--gpu: got {counted(present_gpus(), 'GPU')}, expected {processes}, because the run "
-            f"trained with {processes} processes",
+            f"trained with {counted(processes, 'process', 'processes')}",
             "repeat it on a machine with as many GPUs, or with --gpu cpu",
             "reproduce.processes",
         )

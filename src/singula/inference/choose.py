@@ -146,8 +146,8 @@ def image_kind(path: Path, header: Header) -> Kind:
 def _check_one_channel(path: Path, header: Header, channels: int) -> None:
     if channels > 1:
         raise UserError(
-            f"{path}: got {channels} channels ({header}), expected one channel or colors for a "
-            "built-in model",
+            f"{path}: got {counted(channels, 'channel')} ({header}), expected one channel or "
+            "colors for a built-in model",
             f"select the channel of the nuclei with --channel, one of {list_channels(header)}",
             "predict.several_channels",
         )

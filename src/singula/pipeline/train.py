@@ -344,7 +344,7 @@ def _check_annotated(dataset: PatchDataset, part: str) -> None:
     """
     if dataset.left_out and not dataset.places:
         raise UserError(
-            f"{part} labels: got no annotated pixel in "
+            f"labels ({part}): got no annotated pixel in "
             f"{counted(dataset.left_out, 'patch', 'patches')}, expected ids of 0 or more",
             "annotate a part of these images, or remove the images without annotation",
             "data.not_annotated",

@@ -236,10 +236,11 @@ def _training(run: Run, references: _References) -> Iterator[str]:
     )
     processes = run.summary.job.processes
     batch = keys.BATCH_SIZE * keys.ACCUM_ITER * processes
-    patches = f" of {training.patches_per_epoch:,}" if training.patches_per_epoch else ""
+    number = training.patches_per_epoch
+    patches = counted(number, "patch", "patches") if number else "patches"
     length = counted(training.epochs, "epoch") if training.epochs is not None else "epochs"
     yield (
-        f"It was trained for {length}{patches} patches of {_sides(config.patch)} "
+        f"It was trained for {length} of {patches} of {_sides(config.patch)} "
         f"{'pixels' if run.ndim == 2 else 'voxels'}, in batches of {batch}, in "
         f"{_PRECISIONS.get(run.summary.precision, run.summary.precision)} arithmetic, with seed "
         f"{run.summary.seed}."

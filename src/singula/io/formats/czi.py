@@ -20,6 +20,7 @@ from singula.io.formats.containers import library
 from singula.io.image import AnyArray, ArrayPlace, Series, StoredArray
 from singula.io.units import round_significant
 from singula.util.boxes import Box
+from singula.util.format import counted
 
 # Type and number of color samples by pixel type
 _PIXELS = {
@@ -92,7 +93,7 @@ def open_czi(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
 
     sizes, names = _metadata(reader)
     most = max(tiles.values())
-    notes = [f"a mosaic of {most} tiles, at their stored positions"] if most > 1 else []
+    notes = [f"a mosaic of {counted(most, 'tile')}, at their stored positions"] if most > 1 else []
     count = int(np.prod([len(values) for values in ranges.values()], dtype=np.int64))
     if len(tiles) < count:
         notes.append(f"{count - len(tiles)} of {count} planes are not stored")
