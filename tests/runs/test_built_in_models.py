@@ -8,7 +8,8 @@ import tifffile
 from PIL import Image
 
 from singula.errors import UserError
-from singula.inference import choose, choose_models
+from singula.inference import choose
+from singula.inference.choose import choose_models
 from singula.io.image import Header
 from singula.io.read import read_labels
 from singula.synthetic.fluorescence import make_image
