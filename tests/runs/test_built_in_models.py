@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
@@ -52,10 +53,12 @@ def images(tmp_path) -> dict[str, Path]:
     gray = make_image((128, 128), np.random.default_rng(5)).image
     folder = tmp_path / "in"
     folder.mkdir()
-    files = {name: folder / name for name in ("gray.png", "rgb.png", "rgba.png", "two.tif")}
+    names = ("gray.png", "rgb.png", "rgba.png", "blue.png", "two.tif")
+    files = {name: folder / name for name in names}
     Image.fromarray(gray).save(files["gray.png"])
     Image.fromarray(np.stack([gray] * 3, -1)).save(files["rgb.png"])
-    opaque = np.full_like(gray, 255)
+    empty, opaque = np.zeros_like(gray), np.full_like(gray, 255)
+    Image.fromarray(np.stack([empty, empty, gray], -1)).save(files["blue.png"])
     Image.fromarray(np.stack([gray, gray, gray, opaque], -1)).save(files["rgba.png"])
     tifffile.imwrite(files["two.tif"], np.stack([opaque, gray]), metadata={"axes": "CYX"}, ome=True)
     for name in ("stained.png", "volume.tif", "damaged.tif"):
@@ -72,7 +75,7 @@ def test_each_kind_has_its_model(images, monkeypatch) -> None:
     files = [path for name, path in images.items() if name != "two.tif"]
     chosen = {c.model: {path.name for path in c.files} for c in choose_models(files)}
     assert chosen == {
-        "nuclei": {"gray.png", "rgb.png", "rgba.png", "damaged.tif"},
+        "nuclei": {"gray.png", "rgb.png", "rgba.png", "blue.png", "damaged.tif"},
         "nuclei_he": {"stained.png"},
         "nuclei_3d": {"volume.tif"},
     }
@@ -84,7 +87,7 @@ def test_each_kind_has_its_model(images, monkeypatch) -> None:
 
 
 def test_a_gray_image_has_the_same_instances_in_any_file(command, images, tmp_path) -> None:
-    names, out = ("gray.png", "rgb.png", "rgba.png"), tmp_path / "out"
+    names, out = ("gray.png", "rgb.png", "rgba.png", "blue.png"), tmp_path / "out"
     files = [images[name] for name in names]
     assert command("predict", *files, images["damaged.tif"], "-o", out) == 1, command.err
     assert built_in_models()["nuclei"].card.license in command.out
@@ -92,6 +95,10 @@ def test_a_gray_image_has_the_same_instances_in_any_file(command, images, tmp_pa
     assert len(np.unique(first)) > 5
     for other in others:
         np.testing.assert_array_equal(other, first)
+    line = ("export", out, "--to", "csv", "-o", tmp_path / "tables")
+    assert command(*line) == 0, command.err  # pictures of outlines are no label images
+    rows = pd.read_csv(tmp_path / "tables" / "instances.csv")
+    assert set(rows["image"]) == {Path(name).stem for name in names}
     assert command("predict", images["two.tif"], "--channel", "1", "-o", out) == 0, command.err
     np.testing.assert_array_equal(read_labels(out / "two.tif", 2).array, first)
     assert command("predict", images["stained.png"], "--model", "nuclei", "-o", out) != 0

@@ -43,7 +43,7 @@ def predict(
             *MODEL_NAMES,
             kind="any",
             help="Built-in model, folder of a run, or checkpoint; of several models, the mean is "
-            "used [the built-in model for the image: nuclei, nuclei_he or nuclei_3d].",
+            "used [a built-in model for the image; `singula models` lists them].",
         ),
     ] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,

@@ -13,6 +13,7 @@ from singula.io.image import ArrayPlace, Spacing, check_spacing
 from singula.io.list_images import list_images
 from singula.io.read import read_header
 from singula.io.slide_notes import slide_of
+from singula.report.overlay import OVERLAY_SUFFIX
 from singula.runs.images import open_images
 from singula.runs.instances import Instances, Labels, LabelSource, check_ids
 from singula.runs.run import is_finished, not_a_run, open_run
@@ -55,7 +56,7 @@ def find_sources(
     elif path.is_file():
         sources = [_open_file(path, place)]
     elif path.is_dir() and not any(map(is_finished, path.glob("results/*"))):
-        sources = [_open_file(file, place) for file in list_images(path, "RUN")]
+        sources = [_open_file(file, place) for file in _label_images(path)]
     else:
         raise not_a_run(path, "label images")
     names: dict[str, Path] = {}
@@ -80,6 +81,13 @@ def find_sources(
         )
         for s in sources
     ]
+
+
+def _label_images(folder: Path) -> list[Path]:
+    """Return the images of a folder without the pictures that `singula predict` adds to them."""
+    files = list_images(folder, "RUN")
+    pictures = {f"{stem_of(file)}{OVERLAY_SUFFIX}" for file in files}
+    return [file for file in files if file.name not in pictures]
 
 
 def _find_in_run(path: Path) -> list[LabelSource]:

@@ -1,4 +1,4 @@
-"""Gray images that were saved in color."""
+"""Images of one channel that were saved in color: gray, or in a single color."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from singula.errors import UserError
-from singula.io.image import ArrayPlace, Header, Image
+from singula.io.image import AnyArray, ArrayPlace, Header, Image
 from singula.io.label_values import shades
 from singula.io.read import read_image
 
@@ -34,18 +34,31 @@ def is_color(header: Header) -> bool:
 
 
 def is_gray(path: Path, header: Header, place: ArrayPlace | None) -> bool:
-    """Return True if red, green and blue of a picture in color are equal at each pixel."""
+    """Return True if a picture in color shows a single channel.
+
+    The channel may be gray, as red, green and blue are equal at each pixel, or have a false color,
+    such as blue for DAPI: the other colors are 0.
+    """
     if prod(header.shape) > _MAX_PIXELS:
         return False
     try:
         array = read_image(path, 2, arrays=place).array
     except UserError:
         return False
-    return bool((array == array[..., :1]).all())
+    return _shown_channel(array) is not None
+
+
+def _shown_channel(colors: AnyArray) -> int | None:
+    """Return the number of a color that equals all colors that are not 0 everywhere, or None."""
+    used = [number for number in range(colors.shape[-1]) if colors[..., number].any()]
+    first = colors[..., used[0]] if used else None
+    if any((colors[..., number] != first).any() for number in used[1:]):
+        return None
+    return used[0] if used else 0
 
 
 def read_gray(path: Path, ndim: int, place: ArrayPlace | None) -> Image:
-    """Read the first of the equal colors of a picture.
+    """Read the channel that a picture in color shows, see `is_gray`.
 
     Parameters
     ----------
@@ -59,15 +72,15 @@ def read_gray(path: Path, ndim: int, place: ArrayPlace | None) -> Image:
     Raises
     ------
     UserError
-        ``predict.image_shape``: the colors differ; the codes of `read_image`.
+        ``predict.image_shape``: the picture shows several channels; the codes of `read_image`.
     """
     image = read_image(path, ndim, arrays=place)
-    first = image.array[..., :1]
-    if not (image.array == first).all():
+    number = _shown_channel(image.array)
+    if number is None:
         raise UserError(
             f"{path}: is a picture in color, expected a gray image for this model",
             "use a model for stained images (--model nuclei_he), or convert the image: in Fiji, "
             "Image > Type > 8-bit",
             "predict.image_shape",
         )
-    return replace(image, array=np.ascontiguousarray(first))
+    return replace(image, array=np.ascontiguousarray(image.array[..., number, None]))

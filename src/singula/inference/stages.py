@@ -44,6 +44,7 @@ from singula.pipeline.ensemble import Member
 from singula.pipeline.normalization import with_statistics
 from singula.pipeline.results import with_classes
 from singula.pipeline.score import AXES
+from singula.report.overlay import OVERLAY_SUFFIX
 from singula.training.checkpoint import load_checkpoint
 from singula.util.format import counted
 from singula.util.messages import captured_messages, is_new
@@ -256,7 +257,7 @@ class PredictionStages:
 
 def overlay_file(target: Path) -> Path:
     """Return the file of the picture that belongs to a label image."""
-    return target.with_name(f"{target.stem}_overlay.png")
+    return target.with_name(f"{target.stem}{OVERLAY_SUFFIX}")
 
 
 def _predict_blocks(

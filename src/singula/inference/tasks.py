@@ -18,6 +18,7 @@ from singula.io.pairing import Pair
 from singula.io.read import list_series, read_header
 from singula.io.selection import count_time_points
 from singula.pipeline.readers import places_for
+from singula.report.overlay import OVERLAY_SUFFIX
 from singula.util.arguments import choice, flag, instance, integer, items
 from singula.util.format import show
 from singula.util.paths import as_name, user_path
@@ -211,7 +212,7 @@ def check_targets(
     UserError
         ``predict.same_name``, ``predict.overwrites_input``, ``predict.exists``.
     """
-    ends = ("_stats.csv",) * tables + ("_overlay.png",) * overlays
+    ends = ("_stats.csv",) * tables + (OVERLAY_SUFFIX,) * overlays
     names: dict[str, Path] = {}
     for task in tasks:
         if task.name in names:

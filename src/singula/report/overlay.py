@@ -17,6 +17,8 @@ from singula.util.sparse_labels import without_unannotated
 
 Rgb = npt.NDArray[np.uint8]
 _GOLDEN = 0.618033988749895
+OVERLAY_SUFFIX = "_overlay.png"
+"""End of the names of pictures that `singula predict` writes next to label images."""
 
 
 def to_gray(plane: npt.NDArray[Any]) -> Rgb:
