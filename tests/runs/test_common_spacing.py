@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,18 @@ def test_images_without_a_voxel_size_are_refused(write_config, data_2d, command,
 def test_settings_that_cannot_be_combined(write_config, data_2d, keys) -> None:
     with pytest.raises(UserError, match="SPACING"):
         load_config(write_config(data_2d, **{SPACING: [0.5, 0.5], **keys}))
+
+
+def test_channels_are_stored_again_after_a_correction_of_the_voxel_size(
+    mixed, write_config, tmp_path
+) -> None:
+    data = Path(shutil.copytree(mixed, tmp_path / "data"))
+    loaded = load_config(write_config(data, **{SPACING: [0.5, 0.5]}))
+    before = {sample.name: sample.opened() for sample in load_training(loaded)[0]}
+    path = data / "train" / "x" / "large.tif"
+    image = read_image(path, 2, 1).array[..., 0]
+    write_tiff(path, image, "YX", (0.5, 0.5), "µm")  # it was 0.25 µm
+    after = {sample.name: sample.opened() for sample in load_training(loaded)[0]}
+    assert after["large"].image.shape[:2] == image.shape != before["large"].image.shape[:2]
+    for values in (after["large"].targets or {}).values():
+        assert values.shape == image.shape

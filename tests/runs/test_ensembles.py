@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import singula
-from singula.cli.models import repeat_option
+from singula.cli.models import is_model, repeat_option
 from singula.errors import UserError
 from singula.inference import files
 from singula.io.read import read_image, read_labels
@@ -159,6 +159,7 @@ def test_words_after_the_option_are_models_or_images(tmp_path) -> None:
         "modelB",
     ]
     assert repeat_option(["-m", "a", "--", "b"], ["-m"], lambda w: True) == ["-m", "a", "--", "b"]
+    assert [is_model(word) for word in ("nuclei", str(run), "image.tif")] == [True, True, False]
 
 
 @pytest.fixture

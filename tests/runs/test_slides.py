@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from scipy.spatial import cKDTree
 
 import singula
@@ -217,3 +218,25 @@ def test_a_damaged_slide_is_reported(command, drawn, model, tmp_path) -> None:
     assert command(*line) == ExitCode.USER_ERROR
     assert "cannot be read as whole slide" in command.out + command.err
     assert not list((tmp_path / "out").glob("*.geojson"))
+
+
+def test_a_slide_of_glass_alone_is_predicted(command, model, tmp_path) -> None:
+    blank = np.full((640, 640, 3), 240, np.uint8)
+    with tifffile.TiffWriter(tmp_path / "blank.svs") as file:
+        for step in (1, 4):
+            file.write(
+                blank[::step, ::step], tile=(64, 64), photometric="rgb",
+                description="Aperio Image Library v1", metadata=None,
+            )  # fmt: skip
+    line = (
+        "predict",
+        tmp_path / "blank.svs",
+        "--model",
+        model,
+        "-o",
+        tmp_path / "out",
+        "--scale",
+        "0.5",
+    )
+    assert command(*line, "-o", tmp_path / "out") == 0, command.out + command.err
+    assert read_labels(tmp_path / "out" / "blank.zarr", 2).array.shape[:2] == (320, 320)

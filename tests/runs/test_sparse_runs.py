@@ -104,3 +104,14 @@ def test_masks_equal_minus_one(command, write_config, data_2d, tmp_path) -> None
         np.testing.assert_array_equal(logs[first], logs[second])
         np.testing.assert_array_equal(tables[first], tables[second])
     assert not np.array_equal(logs["none"], logs["masks"])
+
+
+def test_check_times_an_image_with_annotated_pixels(
+    command, write_config, data_2d, tmp_path
+) -> None:
+    data = Path(shutil.copytree(data_2d, tmp_path / "data"))
+    first, *others = sorted((data / "train" / "y").glob("*.tif"))
+    for path in (first, *others):
+        labels = tifffile.imread(path).astype(np.int16)
+        tifffile.imwrite(path, np.full_like(labels, -1) if path == first else labels)
+    assert command("check", "--config", write_config(data)) == 0, command.out + command.err

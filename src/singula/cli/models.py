@@ -61,6 +61,10 @@ def repeat_option(
 
 
 def is_model(word: str) -> bool:
-    """Return True if a word is a checkpoint, or the folder of a run or of a job."""
+    """Return True if a word is a built-in model, a checkpoint, or the folder of a run or job."""
+    from singula.zoo.models import built_in_models
+
     path = Path(word).expanduser()
+    if word in built_in_models() and not path.exists():
+        return True
     return path.suffix == ".pth" or any((path / part).exists() for part in _PARTS)

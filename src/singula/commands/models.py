@@ -89,4 +89,4 @@ def _object_size(run: Run) -> str:
         return "unknown (the run has no checkpoint)"
     if size is None:
         return "unknown"
-    return f"{size[-1]:g} pixels (median diameter)"
+    return f"{size[-1]:.3g} pixels (median diameter)"

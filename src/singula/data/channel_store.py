@@ -112,7 +112,7 @@ class ChannelStore:
         image_path: Path,
         read_label: Callable[[], NDArray[Any]],
         label_path: Path,
-        mask_path: Path | None = None,
+        *others: Path | None,
     ) -> Path:
         """Store the channels of an image if they are missing or outdated.
 
@@ -126,8 +126,9 @@ class ChannelStore:
             Returns the ids, (y, x) or (z, y, x); called only if the label file may have changed.
         label_path : Path
             Label file.
-        mask_path : Path, optional
-            Mask of the pixels of the labels that are not annotated.
+        *others : Path, optional
+            Other files that determine the ids: the mask of the pixels that are not annotated, and
+            the image if its voxel size determines the shape of the ids.
 
         Returns
         -------
@@ -141,7 +142,7 @@ class ChannelStore:
             ``storage.forbidden``: no folder can be written; ``channels.no_image``.
         """
         self._place_image(Path(image_path))
-        file, origin = f"{name}.tif", _identity_of(Path(label_path), mask_path)
+        file, origin = f"{name}.tif", _identity_of(Path(label_path), *others)
 
         def unread(entry: ChannelFile) -> bool:
             return origin is not None and entry.origin == origin and self._is_current(entry)
@@ -260,9 +261,9 @@ class ChannelStore:
         self._images.put(image.name, ChannelFile(), is_equal, lambda path: _link(image, path))
 
 
-def _identity_of(label: Path, mask: Path | None) -> list[str | int] | None:
-    """Return data that identify an unchanged label file and its mask, or None."""
-    parts = [identity(path) for path in (label, mask) if path is not None]
+def _identity_of(*files: Path | None) -> list[str | int] | None:
+    """Return data that identify unchanged files, or None if a file cannot be identified."""
+    parts = [identity(path) for path in files if path is not None]
     return None if None in parts else [value for part in parts for value in part or ()]
 
 

@@ -284,7 +284,8 @@ def load_samples(
             labels = reader.labels(pair)
             ids = labels[..., 0]
             label = Path(str(pair.label))  # `reader.labels` raises an error without labels
-            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, label, pair.mask)  # type: ignore[misc]
+            others = reader.label_sources(pair)
+            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, label, *others)  # type: ignore[misc]
             objects += int((np.unique(ids) > 0).sum())
             annotated = annotated_mask(ids).mean() if is_sparse(ids) else 1.0
             shares.append(float(annotated))

@@ -200,6 +200,13 @@ class Reader:
             return f"spacing {self.common.size} of {self.spacing or 'the file'}"
         return self.steps.label_variant if self.steps is not None else ""
 
+    def label_sources(self, pair: Pair) -> tuple[Path | None, ...]:
+        """Return the files that determine the labels of a pair, besides the label file.
+
+        The voxel size of the image determines the shape of resampled labels.
+        """
+        return (pair.mask, pair.image) if self.common is not None else (pair.mask,)
+
 
 def places_for(config: Config, part: str) -> ArrayPlaces:
     """Return the places of images and labels in the containers of TRAIN, VAL or TEST."""

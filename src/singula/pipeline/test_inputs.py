@@ -82,7 +82,8 @@ class TestInputs:
                 if config.DATA.TEST.CHECK_DATA:
                     self.label_issues.add(name, ids)
                 store = self._channels()
-                store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)), pair.mask)
+                others = self.reader.label_sources(pair)
+                store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)), *others)
                 channels = store.load(name, ids)
             else:
                 channels = encode_with(from_config.encode_settings(config, "TEST"), ids)

@@ -227,7 +227,8 @@ def _first_readable(config: Config, pairs: Iterable[Pair]) -> Sample | None:
             else:
                 image = reader.image(pair.image, pair.arrays).array
                 labels = reader.labels(pair)
-            if image.shape[:-1] == labels.shape[:-1]:
+            is_annotated = bool((labels[..., 0] >= 0).any())
+            if image.shape[:-1] == labels.shape[:-1] and is_annotated:
                 return Sample(pair.name, image, labels)
         except UserError:
             continue

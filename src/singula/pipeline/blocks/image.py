@@ -162,6 +162,11 @@ class BlockImage:
             for record in self.records("values"):
                 maxima.append(float(record["largest"]))
                 counts.add_arrays(record)
+            glass = self.context.glass
+            if glass is not None and max(maxima) == -np.inf:  # a slide of nothing but glass
+                pixel = np.broadcast_to(np.asarray(glass, image.dtype), (1, image.channels))
+                counts.add_part(pixel, [0] * len(self.spec.shape), self.spec.shape)
+                maxima.append(float(pixel.max()))
         if median:
             medians = [float(v) for v in counts.summary()["low"]]
             self.job.write_note("fill", FillNote(values=medians))
