@@ -164,8 +164,12 @@ class CheckpointInfo(StoredRecord):
     normalizer: NormalizerRecord | None = None
     config: str | None = None
     reference: ReferenceRecord | None = None
-    object_size: Ignorable[list[PositiveNumber] | None] = None
-    object_range: Ignorable[list[PositiveNumber] | None] = None
+    object_size: Ignorable[
+        Annotated[list[PositiveNumber], Field(min_length=2, max_length=3)] | None
+    ] = None
+    object_range: Ignorable[
+        Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None
+    ] = None
     voxel_size: Ignorable[VoxelSizeRecord | None] = None
     tuned: Ignorable[TunedRecord | None] = None
     ensembles: Ignorable[dict[str, TunedRecord]] = Field(default_factory=dict)
