@@ -322,9 +322,11 @@ def _check(**paths: object) -> object:
 FUNCTIONS: dict[str, Any] = {
     "load_config: path": load_config,
     "load: run_or_checkpoint": load,
+    "load: run_or_checkpoint[1]": lambda path: load([".", path]),
     "export: source": lambda path: export(path, "csv"),
     "export: output": lambda path: export(np.eye(8, dtype=np.uint8), "csv", path),
     "tune: run": tune,
+    "tune: run[1]": lambda path: tune([".", path]),
     "build_report: run": build_report,
     "gather_images: images": lambda path: gather_images([path]),
     "init_dataset: dataset": lambda path: init_dataset(path, "a.yaml", minutes=1),
@@ -336,6 +338,8 @@ FUNCTIONS: dict[str, Any] = {
     "run_demo: output": lambda path: run_demo(path, 2, quick=True, live=False),
     "Guard: root": lambda path: Guard.of([path]),
 }
+# Functions whose argument is a path or a sequence of paths.
+PATH_OR_PATHS = ("load: run_or_checkpoint", "tune: run")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -348,8 +352,9 @@ def test_every_path_of_a_function_is_validated(
             with pytest.raises(UserError) as error:
                 FUNCTIONS[function](given)
             assert error.value.code == code, text
-    for number in (3, b"cells", ["cells"]):
+    sequence = [["cells"]] if function in PATH_OR_PATHS else ["cells"]
+    for wrong in (3, b"cells", sequence):
         with pytest.raises(UserError) as error:
-            FUNCTIONS[function](number)
+            FUNCTIONS[function](wrong)
         assert error.value.code == "paths.type"
     assert not list(tmp_path.iterdir())

@@ -114,7 +114,7 @@ def load(
     from singula.training.device import torch_device
 
     target = torch_device(device)
-    if not isinstance(run_or_checkpoint, Sequence) or isinstance(run_or_checkpoint, str):
+    if not isinstance(run_or_checkpoint, Sequence) or isinstance(run_or_checkpoint, str | bytes):
         given: Sequence[Path] = [user_path(run_or_checkpoint, "run_or_checkpoint")]
     else:
         given = items(run_or_checkpoint, "run_or_checkpoint", user_path)

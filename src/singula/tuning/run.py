@@ -109,7 +109,7 @@ def tune(
     ['REMOVE_SMALL_OBJ', 'TH_BINARY_MASK']
     """
     save = flag(save, "save")
-    if isinstance(run, Sequence) and not isinstance(run, str):
+    if isinstance(run, Sequence) and not isinstance(run, str | bytes):
         folders = items(run, "run", user_path)
         if len(folders) != 1:
             return _tune_together(folders, metric, iou, device, save=save)
