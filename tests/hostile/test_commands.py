@@ -39,10 +39,18 @@ COMMANDS = get_command(cli.app).commands
 VALID: dict[str, list[dict[str, str]]] = {
     "run": [{"config": "{config}", "result_dir": "{out}", "gpu": "cpu"}],
     "predict": [{"images": "{data}/test/x", "model": "{run}", "output": "{out}", "gpu": "cpu"}],
-    "tune": [{"run_folder": "{run}", "gpu": "cpu"}],
+    "models": [{"folder": "{run}"}],
+    "tune": [{"run_folders": "{run}", "gpu": "cpu"}],
     "export": [{"source": "{run}", "to": "csv", "output": "{out}"}],
     "report": [{"run_folder": "{run}"}],
-    "init": [{"dataset": "{data}", "output": "{out}/made.yaml", "minutes": "1"}],
+    "reproduce": [
+        {"run_folder": "{run}"},
+        {"output": "{out}", "run_folder": "{run}", "gpu": "cpu"},
+    ],
+    "init": [
+        {"dataset": "{data}", "output": "{out}/made.yaml", "minutes": "1"},
+        {"start": "{run}", "dataset": "{data}", "output": "{out}/made.yaml", "minutes": "1"},
+    ],
     "demo": [{"output": "{out}", "quick": "", "gpu": "cpu"}],
     "check": [
         {"dataset": "{data}", "fix": "{out}", "html": "{out}.html"},
@@ -51,12 +59,16 @@ VALID: dict[str, list[dict[str, str]]] = {
     "gui": [{"root": "{data}", "no_browser": ""}],
 }
 OUTPUTS = {("run", "result_dir"), ("predict", "output"), ("export", "output"), ("init", "output"),
-           ("demo", "output"), ("check", "fix"), ("check", "html")}  # fmt: skip
+           ("reproduce", "output"), ("demo", "output"), ("check", "fix"),
+           ("check", "html")}  # fmt: skip
 # Commands that write into the run that they read.
 INTO_RUN = ("tune", "report", "export")
+# Commands that list what is in a folder, which may be nothing.
+LISTING = ("gui", "models")
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "config": (".yaml",),
     "model": (".pth", ""),
+    "start": (".pth", ""),
     "images": IMAGE_SUFFIXES,
     "source": (*IMAGE_SUFFIXES, ""),
 }
@@ -247,7 +259,7 @@ def test_bad_inputs_are_refused(
         make(path)
         before = bad_files.state(world.folder) | bad_files.state(tmp_path)
         code = shell(words_for(world, name, key, str(path), tmp_path / "out"))
-        allowed = (0,) if name == "gui" and path.is_dir() else (1, 2)
+        allowed = (0,) if name in LISTING and path.is_dir() else (1, 2)
         assert code in allowed, f"{path.name}: {code}\n{shell.text}"
         now = bad_files.state(world.folder) | bad_files.state(tmp_path)
         assert [p for p in before if now.get(p) != before[p]] == []
@@ -347,10 +359,12 @@ def test_names_that_are_not_text_are_used(
         for valid in VALID[name]:
             key = next(iter(valid))
             out = folder / f"out {name} {key}"
-            # A configuration is text and cannot hold the name; `demo` writes one for its folder.
+            # A configuration is text and cannot hold the name; `demo` and `reproduce` write one
+            # for their folders.
             config = made_world.folder / "test.yaml"
             value = str(config) if key == "config" else strange.fill(valid[key], out)
-            expected = ExitCode.USER_ERROR if name == "demo" else ExitCode.DONE
+            writes = (name, key) in (("demo", "output"), ("reproduce", "output"))
+            expected = ExitCode.USER_ERROR if writes else ExitCode.DONE
             assert shell(words_for(strange, name, key, value, out)) == expected, shell.text
 
 

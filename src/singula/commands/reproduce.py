@@ -21,9 +21,9 @@ from singula.pipeline.run import Job
 from singula.pipeline.run import run as run_job
 from singula.runs.compare import Comparison, compare_runs, largest_f1_difference
 from singula.runs.run import Run, open_run
-from singula.util.format import command, counted
+from singula.util.format import command, counted, show
 from singula.util.messages import captured_messages
-from singula.util.paths import user_path
+from singula.util.paths import text_problem, user_path
 from singula.util.process import thread_limit
 
 _log = logging.getLogger(__name__)
@@ -145,9 +145,10 @@ def reproduce(
     Raises
     ------
     UserError
-        ``runs.no_configuration``, ``reproduce.folder_exists``, ``reproduce.data_missing``,
-        ``reproduce.data_changed``, ``reproduce.data_option``, ``reproduce.model_missing``,
-        ``reproduce.model_changed``, ``reproduce.processes``; the codes of `open_run` and of `run`.
+        ``paths.character``: the name of `output` is not text; ``runs.no_configuration``,
+        ``reproduce.folder_exists``, ``reproduce.data_missing``, ``reproduce.data_changed``,
+        ``reproduce.data_option``, ``reproduce.model_missing``, ``reproduce.model_changed``,
+        ``reproduce.processes``; the codes of `open_run` and of `run`.
     """
     opened = open_run(user_path(run, "run"))
     opened = replace(opened, config=opened.valid_config())
@@ -169,6 +170,16 @@ def reproduce(
 
 
 def _check_output(folder: Path, run: Run, *, resume: bool) -> None:
+    text = str(folder.absolute())
+    problem = text_problem(text)
+    if problem is not None:  # the folder is written to the configuration of the repetition
+        reason, _, code = problem
+        raise UserError(
+            f"--output: got {show(text)}, expected a path that can be written to a configuration "
+            f"({reason})",
+            "give another folder with -o",
+            code,
+        )
     if resume or not folder.exists() or not any(folder.iterdir()):
         return
     raise UserError(
