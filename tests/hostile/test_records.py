@@ -27,7 +27,7 @@ from singula.io.record_files import (
     write_record,
 )
 from singula.io.record_tables import append_row, read_rows, read_table
-from singula.io.records import checkpoints, locks  # noqa: F401  # all subclasses
+from singula.io.records import checkpoints, locks, slides  # noqa: F401  # all subclasses
 from singula.io.records.base import StoredRecord
 from singula.io.records.blocks import FinishedNote, PlanNote
 from singula.io.records.results import (
@@ -93,6 +93,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "PyramidNote": {"path": "a", "level": 1},
     "ColorNote": {"match": "a", "instances": "b", "picture": "c"},
     "FinishedNote": {"result": RESULT},
+    "SlideNote": {"file": "a.svs", "downsample": [1.0, 1.0], "origin": [7, 9], "tissue": 0.5},
     "CheckpointInfo": {"channels": "BC", "tuned": {"thresholds": {"TH_CONTOUR": 0.5}}},
     "LockRecord": {"task": "run", "pid": 3, "host": "h", "command": "c", "started": "t"},
     "TrainerState": {"epoch": 3, "global_step": 5},
