@@ -24,6 +24,7 @@ from singula.exports import FORMATS
 from singula.inference import files
 from singula.inference.stages import PredictionStages, PredictTask
 from singula.io.pairing import Pair
+from singula.pipeline.readers import Reader
 from singula.training.epoch_log import EpochLog
 
 # A command that prints "ready" and is then interrupted at the place of {body}.
@@ -247,7 +248,13 @@ def test_memory_that_one_image_exhausts_does_not_end_a_prediction(
 ) -> None:
     settings = SimpleNamespace(SYSTEM=SimpleNamespace(NUM_CPUS=-1, MAX_MEMORY=10**9))
     predictor = SimpleNamespace(device=SimpleNamespace(type="cpu"))
-    model = SimpleNamespace(config=settings, reader=None, predictor=predictor)
+    model = SimpleNamespace(
+        config=settings,
+        reader=Reader(2, 1),
+        predictor=predictor,
+        others=(),
+        factors=lambda scale: None,
+    )
     monkeypatch.setattr(files, "instance", lambda value, *_: value)  # no model is needed
     errors = [*OUT_OF_MEMORY, ValueError("a bug")]
 
