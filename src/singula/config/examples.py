@@ -25,6 +25,7 @@ _FOLDERS = {
     for name, folder in (
         ("PATH", "x"),
         ("GT_PATH", "y"),
+        ("IGNORE_PATH", "ignore"),
         ("INSTANCE_CHANNELS_DIR", "x_BC"),
         ("INSTANCE_CHANNELS_MASK_DIR", "y_BC"),
     )
