@@ -62,12 +62,12 @@ def test_folders_without_images(tmp_path: Path) -> None:
         "file.tif": "got the file .*, expected a folder",
         "empty": "is empty",
         "nested": r"contains only folders \(x\)",
-        "other": r"no image: got the suffixes \.czi \(2\), no suffix \(1\), expected \.tif,",
+        "other": r"no image: got the suffixes \.svg \(2\), no suffix \(1\), expected \.tif,",
     }
     (tmp_path / "file.tif").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     (tmp_path / "nested" / "x").mkdir(parents=True)
-    touch(tmp_path / "other", "a.czi", "b.CZI", "README")
+    touch(tmp_path / "other", "a.svg", "b.SVG", "README")
     for name, message in cases.items():
         with pytest.raises(UserError, match=message) as caught:
             list_images(tmp_path / name, "DATA.TEST.PATH")
