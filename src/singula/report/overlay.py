@@ -153,6 +153,8 @@ def average_squares(plane: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
 
 def center_labels(labels: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
     """Return the label (y, x) of the center of each complete square of `side` pixels."""
+    if side == 1:
+        return labels
     height, width = (size // side for size in labels.shape)
     middle = slice(side // 2, None, side)
     return labels[middle, middle][:height, :width]
