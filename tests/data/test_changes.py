@@ -322,7 +322,9 @@ class TestRegions:
             counts.add(int(ndimage.label(image[..., 0] == -7)[1]))
         assert counts == {1, 2, 3}
 
-    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int64])
+    @pytest.mark.parametrize(
+        "dtype", [np.uint8, np.uint16, np.uint32, np.int8, np.int16, np.int32, np.int64]
+    )
     def test_cutmix_joins_two_patches_with_separate_ids(self, dtype: Any) -> None:
         top = int(np.iinfo(dtype).max) - 1
         labels = np.full((32, 32, 2), 2, dtype)
@@ -343,6 +345,30 @@ class TestRegions:
             assert int(new) > top
             np.testing.assert_array_equal(ids == new, box & (others[..., 0] == number))
         assert np.issubdtype(ids.dtype, np.integer)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int8, np.int16, np.int32])
+    @pytest.mark.parametrize("sparse", ["patch", "other", "both"])
+    def test_cutmix_keeps_pixels_that_are_not_annotated(self, dtype: Any, sparse: str) -> None:
+        top = int(np.iinfo(dtype).max)
+        labels, others = np.full((2, 32, 32, 1), top).astype(np.int64)
+        others[..., 0] = np.indices((32, 32))[1] // 4 % 3
+        labels[:, ::5], others[:, ::3] = 0, 0
+        stored = []
+        for array, name in ((labels, "patch"), (others, "other")):
+            if sparse in (name, "both"):
+                array[::4] = -1
+            signed = np.result_type(dtype, np.int8) if array.min() < 0 else dtype
+            stored.append(array.astype(signed))
+        mine, other = (
+            Patch(np.full((32, 32, 1), value, np.float32), array)
+            for value, array in enumerate(stored)
+        )
+        result = CutMix((0.5, 0.5)).apply(mine, np.random.default_rng(1), lambda: other)
+        box = result.image[..., 0] == 1
+        expected = np.where(others > 0, top + others, others)
+        np.testing.assert_array_equal(
+            result.labels.astype(np.int64), np.where(box[..., None], expected, labels)
+        )
 
     def test_cutmix_keeps_the_type_where_the_ids_fit(self) -> None:
         mine, other = random_patch((16, 16, 1)), random_patch((16, 16, 1), 1)

@@ -21,6 +21,7 @@ from singula.data.augment.change import (
     draw_box,
     draw_count,
 )
+from singula.util.sparse_labels import UNANNOTATED, is_sparse
 
 Mask = npt.NDArray[np.bool_]
 
@@ -64,7 +65,8 @@ class Cutout(Augmentation):
 class CutMix(Augmentation):
     """CutMix: replace a box by that of another training patch (Yun et al., 2019).
 
-    The ids of the box are renumbered above those of the patch, with a wider type if necessary.
+    The ids of the box are renumbered above those of the patch, with a wider type if necessary. The
+    result has a signed type if pixels are not annotated (-1).
     `size` is the side of the box as a fraction of each axis.
     """
 
@@ -91,14 +93,15 @@ def _join(patch: Patch, taken: npt.NDArray[Any], box: tuple[slice, ...]) -> npt.
     highest = int(following.max(initial=0))
     fits = highest <= np.iinfo(labels.dtype).max
     dtype = labels.dtype if fits else np.min_scalar_type(highest)
-    if "i" in (labels.dtype.kind, taken.dtype.kind):
+    if is_sparse(labels[..., 0]) or is_sparse(ids):  # needs a signed type; ids are below 2**63
         dtype = np.dtype(np.int64) if dtype.itemsize == 8 else np.result_type(dtype, np.int8)
     result: npt.NDArray[Any] = labels.astype(dtype)
     inside = result[patch.place]  # a view
     inside[box] = taken
-    inside[..., 0][box] = np.where(
-        taken[..., 0] < 0, taken[..., 0], following[ranks].reshape(taken.shape[:-1]).astype(dtype)
-    )
+    renumbered = following.astype(dtype)
+    if is_sparse(ids):
+        renumbered[ids == UNANNOTATED] = UNANNOTATED
+    inside[..., 0][box] = renumbered[ranks].reshape(taken.shape[:-1])
     return result
 
 
