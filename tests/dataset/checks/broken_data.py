@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
-from example_data import ExampleData, labels
+from example_data import PARTS, ExampleData, labels
 
 from singula.io.write import write_tiff
 
@@ -124,9 +124,12 @@ def negative(data: ExampleData) -> Found:
 
 
 def minus_one(data: ExampleData) -> Found:
-    ids = data.ids("train", NAME).astype(np.int16)
-    data.put("train", "y", NAME, np.where(ids == 0, -1, ids).astype(np.int16))
-    return {("background", Y)}
+    """Use -1 for the background of all images; next to images with 0 it means not annotated."""
+    names = [f"im{place}.tif" for place in range(PARTS["train"])]
+    for name in names:
+        ids = data.ids("train", name).astype(np.int16)
+        data.put("train", "y", name, np.where(ids == 0, -1, ids).astype(np.int16))
+    return {("background", f"train/y/{name}") for name in names}
 
 
 def counted_from_minus_one(data: ExampleData) -> Found:
