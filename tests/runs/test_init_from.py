@@ -1,11 +1,14 @@
 """Configurations that start from a model."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
-from singula.config import load_config
+from singula.commands.start_model import model_keys
+from singula.config import Config, load_config
 from singula.io.write import write_tiff
 
 BEST = "checkpoints/job_1-checkpoint-best.pth"
@@ -50,6 +53,30 @@ def test_a_model_that_finds_nothing_is_not_used(model, command, tmp_path) -> Non
     assert not config.MODEL.LOAD_CHECKPOINT
     assert not config.PATHS.CHECKPOINT_FILE
     assert "starts from random weights" in command.out
+
+
+def test_preprocessing_and_network_are_those_of_the_model() -> None:
+    changed = {
+        "DATA.PREPROCESS.SPACING": [0.5, 0.5],
+        "DATA.FORCE_RGB": True,
+        "MODEL.VIT_NUM_LAYERS": 6,
+        "MODEL.LOAD_CHECKPOINT": True,
+        "TRAIN.EPOCHS": 7,
+    }
+    keys = model_keys(Config().replaced(changed))
+    assert {"DATA.PREPROCESS.SPACING", "DATA.FORCE_RGB", "MODEL.VIT_NUM_LAYERS"} <= set(keys)
+    assert not {"MODEL.LOAD_CHECKPOINT", "TRAIN.EPOCHS"} & set(keys)
+
+
+def test_images_without_annotation_are_not_scored(model, command, data_2d, tmp_path) -> None:
+    data = Path(shutil.copytree(data_2d, tmp_path / "sparse"))
+    first, *others = sorted((data / "train" / "y").glob("*.tif"))
+    for path in (first, *others):
+        labels = tifffile.imread(path).astype(np.int16)
+        tifffile.imwrite(path, np.full_like(labels, -1) if path == first else labels)
+    line = ("init", data, "--from", model, "-o", tmp_path / "sparse.yaml")
+    assert command(*line) == 0, command.err
+    assert "finds objects with F1" in command.out
 
 
 def test_other_dimensions_are_refused(model, command, data_3d, tmp_path) -> None:

@@ -8,13 +8,15 @@ from statistics import fmean
 from singula.autoconfig import Choice
 from singula.autoconfig.sizes import Sizes
 from singula.autoconfig.start import Start
+from singula.config import Config
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
 from singula.inference import Model, load
 from singula.io.read import read_image, read_labels
-from singula.metrics import match
+from singula.metrics import match_overlap, overlap
 from singula.util.boxes import evenly_spaced
 from singula.util.format import counted
+from singula.util.sparse_labels import annotated_mask
 
 MIN_F1 = 0.1
 """F1 at IoU 0.5 below which the images do not resemble those of the model."""
@@ -27,6 +29,27 @@ _KEYS = (
     "DATA.NORMALIZATION.APPLICATION_MODE", "DATA.NORMALIZATION.PERC_CLIP",
     "DATA.NORMALIZATION.PERC_LOWER", "DATA.NORMALIZATION.PERC_UPPER",
 )  # fmt: skip
+_SECTIONS = ("MODEL.", "DATA.NORMALIZATION.", "DATA.PREPROCESS.", "DATA.FORCE_RGB")
+
+
+def model_keys(config: Config) -> list[str]:
+    """Return the keys that a training from the weights of a model takes from the model.
+
+    These are the keys of the network, and those of the preprocessing and normalization that differ
+    from the defaults.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the model.
+    """
+    values, defaults = config.dotted(), Config().dotted()
+    others = [
+        name
+        for name, value in values.items()
+        if name.startswith(_SECTIONS) and "CHECKPOINT" not in name and value != defaults[name]
+    ]
+    return list(dict.fromkeys((*_KEYS, *others)))
 
 
 def find_start(survey: Survey, path: Path) -> Start:
@@ -62,7 +85,7 @@ def find_start(survey: Survey, path: Path) -> Start:
         why += f", expected at least {MIN_F1:g}: the training starts from random weights"
         return Start(None, (Choice("MODEL.LOAD_CHECKPOINT", False, why),))
     values = model.config.dotted()
-    choices = [Choice(key, values[key]) for key in _KEYS]
+    choices = [Choice(key, values[key]) for key in model_keys(model.config)]
     choices += [
         Choice("PROBLEM.INSTANCE_SEG.DATA_CHANNELS", model.channels, "those of the model"),
         Choice("DATA.PATCH_SIZE", tuple(model.config.DATA.PATCH_SIZE), note="as for the model"),
@@ -105,6 +128,8 @@ def _score(model: Model, train: PartFacts) -> tuple[float, int]:
             slice(max(0, (size - _SIDE[model.ndim]) // 2), (size + _SIDE[model.ndim]) // 2)
             for size in image.shape[: model.ndim]
         )
-        labels = model.predict(image[box])
-        scores.append(match(truth[box][..., 0], labels, (0.5,))[0].f1)
+        ids = truth[box][..., 0]
+        if annotated_mask(ids).any():
+            table = overlap(ids, model.predict(image[box]))
+            scores.append(match_overlap(table, (0.5,))[0].f1)
     return (fmean(scores) if scores else 0.0), len(scores)
