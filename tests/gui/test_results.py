@@ -119,6 +119,18 @@ def test_images_outside_the_roots_are_not_shown(made, tmp_path: Path) -> None:
         open_results(run, Guard.of([tmp_path / "data"]))
 
 
+def test_masks_outside_the_roots_are_not_read(tmp_path: Path) -> None:
+    labels, masks = cells(2), tmp_path / "masks"
+    write_tiff(masks / "good.tif", np.ones(labels.shape, np.uint8), "YX")
+    example = ExampleRun(tmp_path / "run", {"good": labels, "bad": labels})
+    example.keys = {"DATA.TEST.IGNORE_PATH": str(masks)}
+    run = example.write()
+    assert set(open_results(run, Guard.of([tmp_path])).images.pairs) == {"bad", "good"}
+    results = open_results(run, Guard.of([tmp_path / "run"]))
+    assert set(results.images.pairs) == {"bad"}
+    assert any("1 image not shown: outside the folders" in note for note in results.images.notes)
+
+
 @pytest.mark.parametrize("link", ["per_image_instances/good.tif", "metrics.csv"])
 def test_links_among_results_that_lead_outside_are_refused(
     made, tmp_path: Path, tmp_path_factory, link: str

@@ -129,12 +129,18 @@ def test_sliders_stay_if_nothing_better_is_found(
     assert result.values == {"DATA_MW_TH_CONTOUR": 0.3}
 
 
-def test_files_outside_the_roots_are_not_read(results: Results, demo: Path, guard: Guard) -> None:
+def test_files_outside_the_roots_are_not_read(
+    results: Results, demo: Path, guard: Guard, tmp_path: Path
+) -> None:
     with pytest.raises(UserError) as error:  # the images are outside
         begin(results, Guard.of([demo]))
     assert error.value.code == "gui.outside"
     with pytest.raises(UserError, match="--iou"):
         begin(results, guard, iou=0.0)
+    results.run.summary.configuration["DATA.TRAIN.IGNORE_PATH"] = str(tmp_path)
+    with pytest.raises(UserError) as error:
+        begin(results, guard)
+    assert error.value.code == "gui.outside"
     assert not (results.run.tree.tuning / RECORD).exists()
 
 

@@ -105,7 +105,7 @@ def measurements(instances: Instances) -> Table:
 def open_results(folder: Path, guard: Guard) -> Results:
     """Open a finished run.
 
-    Raw images and labels outside of the roots are omitted, with a notice.
+    Raw images, labels and masks outside of the roots are omitted, with a notice.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def open_results(folder: Path, guard: Guard) -> Results:
     refused = [
         name
         for name, pair in images.pairs.items()
-        if not all(guard.allows(path) for path in (pair.image, pair.label) if path is not None)
+        if not all(map(guard.allows, filter(None, (pair.image, pair.label, pair.mask))))
     ]
     for name in refused:
         del images.pairs[name]

@@ -25,8 +25,9 @@ _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 _TRAIN = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
 _VAL = ("DATA.VAL.PATH", "DATA.VAL.GT_PATH")
-FOLDER_KEYS = (*_TRAIN, *_VAL)
-"""Keys of all folders with images and labels for training and validation."""
+_MASKS = ("DATA.TRAIN.IGNORE_PATH", "DATA.VAL.IGNORE_PATH")
+FOLDER_KEYS = (*_TRAIN, *_VAL, *_MASKS)
+"""Keys of all folders with images, labels and masks for training and validation."""
 MAX_TRAINING = 20
 """Maximum number of training images."""
 
@@ -37,8 +38,8 @@ def validation_keys(config: Config) -> tuple[str, str]:
 
 
 def image_keys(config: Config) -> tuple[str, ...]:
-    """Return the keys of all folders that a tuning may read."""
-    return (*_TRAIN, *(key for key in validation_keys(config) if key not in _TRAIN))
+    """Return the keys of all folders that a tuning may read; no masks if a value is empty."""
+    return (*_TRAIN, _MASKS[0]) if config.DATA.VAL.FROM_TRAIN else FOLDER_KEYS
 
 
 @dataclass(frozen=True)

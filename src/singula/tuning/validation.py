@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-_MASKS = ("DATA.TRAIN.IGNORE_PATH", "DATA.VAL.IGNORE_PATH")
 _ENOUGH_OBJECTS = 100  # validation objects for which training images are not needed
 _VARIANCE = 0.25  # maximum variance of the score of an object
 _BIAS = 0.1  # typical excess of the scores of training images
@@ -96,7 +95,7 @@ def find_run(folder: Path | str) -> Run:
 def _resolve_folders(config: Config, bases: Sequence[Path]) -> Config:
     """Resolve missing relative folders of images against the folders in which the run started."""
     values, moved = config.dotted(), dict[str, str]()
-    for key in (*FOLDER_KEYS, *_MASKS):
+    for key in FOLDER_KEYS:
         path = Path(values[key])
         if values[key] and not path.is_absolute() and not path.exists():
             existing = [base / path for base in bases if (base / path).exists()]
