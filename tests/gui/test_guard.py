@@ -136,6 +136,17 @@ def test_folders_of_a_configuration(guard: Guard, key: str, value: str, fine: bo
             guard.check_config(config)
 
 
+@pytest.mark.parametrize("key", ["PATH", "GT_PATH", "IGNORE_PATH"])
+@pytest.mark.parametrize("part", ["TRAIN", "VAL"])
+def test_validation_images_of_a_test_are_checked(guard: Guard, part: str, key: str) -> None:
+    config = config_from_dict(
+        {"TEST.ENABLE": True, "DATA.TEST.USE_VAL_AS_TEST": True,
+         "DATA.VAL.FROM_TRAIN": part == "TRAIN", f"DATA.{part}.{key}": "/somewhere"}
+    )  # fmt: skip
+    with pytest.raises(UserError, match=f"DATA.{part}.{key}"):
+        guard.check_config(config)
+
+
 def _path_keys(part: type[Section] = Config, prefix: str = "") -> list[str]:
     """Return the keys of the schema whose type is a folder or file."""
     found = []

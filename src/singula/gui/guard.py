@@ -192,8 +192,10 @@ class Guard:
         """
         values = config.dotted()
         moved = config.path_overrides()
+        tests_validation = config.TEST.ENABLE and config.DATA.TEST.USE_VAL_AS_TEST
         for key, value in values.items():
-            if key in _INPUTS and not values[_INPUTS[key]]:
+            is_validation = tests_validation and key.startswith(("DATA.TRAIN.", "DATA.VAL."))
+            if key in _INPUTS and not (values[_INPUTS[key]] or is_validation):
                 continue
             chosen = _is_channel_folder(key) and config.is_set(key)
             used = key in _INPUTS or key in moved or chosen
