@@ -592,7 +592,8 @@ def test_a_prediction_interrupted_at_the_end_is_completed(jobs, tmp_path, monkey
     assert (out / "large_stats.csv").is_file()  # with --resume the image would count as done
     assert jobs.command(*line, "--overwrite") == 0, jobs.command.err
     np.testing.assert_array_equal(read_labels(out, 2), before)
-    assert sorted(p.name for p in out.iterdir()) == ["large.zarr", "large_stats.csv"]
+    written = ["large.zarr", "large_overlay.png", "large_stats.csv"]
+    assert sorted(p.name for p in out.iterdir()) == written
 
 
 def test_the_reason_against_blocks_is_reported_once(jobs, tmp_path, monkeypatch) -> None:
