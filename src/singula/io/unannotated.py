@@ -123,7 +123,7 @@ def sparse_type(stored: np.dtype[Any]) -> np.dtype[Any]:
     """Return the signed type for the ids of a file of this type, and for -1."""
     if stored.kind == "i":
         return stored.newbyteorder("=")
-    wider = {1: np.int16, 2: np.int32} if stored.kind in "bu" else {}
+    wider = {1: np.int16, 2: np.int32} if stored.kind in ("b", "u") else {}
     return np.dtype(wider.get(stored.itemsize, np.int64))
 
 
