@@ -15,7 +15,7 @@ from singula.config.validate_model import MODEL_RULES
 from singula.config.validate_preprocess import PREPROCESS_RULES
 from singula.config.yaml_source import Problem
 from singula.representations.table import DECODERS
-from singula.util.format import counted
+from singula.util.format import counted, show
 
 Rule = Callable[[Config], Iterator[Problem]]
 _SEG = "PROBLEM.INSTANCE_SEG"
@@ -87,13 +87,16 @@ def _blocks(config: Config) -> Iterator[Problem]:
         "TEST.FULL_IMG": config.TEST.FULL_IMG,
         "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK,
         "DATA.PREPROCESS.TEST": config.DATA.PREPROCESS.TEST,
-        "DATA.PREPROCESS.SPACING": bool(config.DATA.PREPROCESS.SPACING),
+        "DATA.PREPROCESS.SPACING": config.DATA.PREPROCESS.SPACING,
         f"{_SEG}.DATA_CHECK_MW": config.PROBLEM.INSTANCE_SEG.DATA_CHECK_MW,
     }
-    for name in (name for name, enabled in needs_whole_image.items() if enabled):
+    for name, value in needs_whole_image.items():
+        if not value:
+            continue
+        expected = "False" if value is True else "no value"
         yield Problem(
-            f"{name}: got True, expected False with TEST.BY_CHUNKS.ENABLE True, as this step "
-            "needs whole images",
+            f"{name}: got {show(value)}, expected {expected} with TEST.BY_CHUNKS.ENABLE True, as "
+            "this step needs whole images",
             "config.combination",
         )
     channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS

@@ -31,7 +31,7 @@ _PIECES = 0.25  # difference of spreads that shows that objects break into piece
 _KEPT = log(4 / 3)  # change of the scale that is not worth a resampling
 _MIN_SIDE = 24  # pixels of a crop after resampling, along y and x
 _WINDOW = {2: 256, 3: 64}  # pixels of a crop after resampling, along each axis
-_POSITIONS = 16  # of crops that are compared, along each axis
+_POSITIONS = 16  # number of crops that are compared, along each axis
 _SAMPLES = 64  # pixels of a crop that are compared, along each axis
 
 

@@ -79,12 +79,12 @@ def check_scale(scale: Scale, ndim: int) -> Factors | Literal["auto"] | None:
 
 
 def _invalid(name: str, scale: object, ndim: int | None = None) -> UserError:
-    axes = "one for each axis" if ndim is None else f"{ndim}, one for each axis"
+    axes = "one for each axis" if ndim is None else f"{ndim} factors, one for each axis"
     return UserError(
-        f"{name}: got {show(scale)}, expected auto, or a factor from 1/{MAX_FACTOR:g} to "
-        f"{MAX_FACTOR:g} (or {axes}, z first)",
-        "give the factor by which the image is enlarged to show objects as large as in the "
-        "training images, such as 0.5 if they are twice as large",
+        f"{name}: got {show(scale)}, expected auto, a factor from 1/{MAX_FACTOR:g} to "
+        f"{MAX_FACTOR:g}, or {axes} (z first)",
+        "give a factor that enlarges the image until its objects are as large as in the training "
+        "images, such as 0.5 if they are twice as large",
         "predict.scale",
     )
 

@@ -54,8 +54,8 @@ class CommonSpacing:
         if sizes is None:
             raise UserError(
                 f"{path}: gives no voxel size, which {_KEY} needs",
-                f"set {self.key}, add the voxel size to the file (Fiji: Image > Properties…), or "
-                f"remove {_KEY}",
+                f"set {self.key} (singula predict: --spacing), add the voxel size to the file "
+                f"(Fiji: Image > Properties…), or remove {_KEY}",
                 "data.no_voxel_size",
             )
         factors = tuple(size / other for size, other in zip(sizes, self.size, strict=True))

@@ -201,7 +201,7 @@ class Reader:
         return self.steps.label_variant if self.steps is not None else ""
 
     def label_sources(self, pair: Pair) -> tuple[Path | None, ...]:
-        """Return the files that determine the labels of a pair, besides the label file.
+        """Return the other files that determine the labels of a pair.
 
         The voxel size of the image determines the shape of resampled labels.
         """
