@@ -9,7 +9,10 @@ import tifffile
 
 from singula.commands.start_model import model_keys
 from singula.config import Config, load_config
+from singula.io.run_folder import ResultsTree
 from singula.io.write import write_tiff
+from singula.pipeline.checkpoints import find_start
+from singula.zoo.models import built_in_models
 
 BEST = "checkpoints/job_1-checkpoint-best.pth"
 
@@ -33,6 +36,15 @@ def test_network_and_weights_are_those_of_the_model(model, command, data_2d, tmp
     assert command(*line, "--set", "TEST.ENABLE=False") == 0, command.err
     assert "starting from the weights of" in command.out
     assert "not loaded" not in command.out
+
+
+def test_a_built_in_model_is_written_as_its_name(command, data_2d, tmp_path) -> None:
+    path = tmp_path / "tuned.yaml"
+    assert command("init", data_2d, "--from", "nuclei", "-o", path) == 0, command.err
+    config = load_config(path)
+    assert config.PATHS.CHECKPOINT_FILE == "nuclei"
+    start = find_start(config, ResultsTree(tmp_path, "job", 1))
+    assert start == built_in_models()["nuclei"].checkpoint
 
 
 def test_a_model_that_finds_nothing_is_not_used(model, command, tmp_path) -> None:

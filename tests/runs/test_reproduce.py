@@ -22,6 +22,7 @@ from singula.io.records.results import ModelFile
 from singula.pipeline import provenance
 from singula.runs.compare import Comparison, compare_runs, largest_f1_difference
 from singula.runs.run import open_run
+from singula.zoo.models import built_in_models
 
 KEYS = {
     "TRAIN.EPOCHS": 1,
@@ -230,6 +231,32 @@ def test_the_first_model_must_be_the_same(run, tmp_path) -> None:
     path.with_name("start.previous.pth").write_bytes(b"other weights")
     assert found(b"other weights") == path.with_name("start.previous.pth")
     assert find_model(opened) is None
+
+
+def test_a_built_in_model_is_recorded_by_name(run, tmp_path) -> None:
+    opened = open_run(run)
+    file = built_in_models()["nuclei"].checkpoint
+    config = Config().replaced(
+        {"PATHS.CHECKPOINT_FILE": str(file), "MODEL.LOAD_CHECKPOINT": True, "TRAIN.ENABLE": True}
+    )
+    recorded = provenance.first_model(config, opened.tree)
+    assert recorded is not None
+    assert recorded["path"] == "nuclei"
+
+    def model(path: str, sha256: str) -> Path | None:
+        first = ModelFile(path=path, sha256=sha256)
+        return find_model(
+            replace(opened, summary=opened.summary.model_copy(update={"first_model": first}))
+        )
+
+    assert model(**recorded) == file
+    # Earlier versions recorded the path on the other machine.
+    assert model("/elsewhere/singula/zoo/nuclei/model.pth", recorded["sha256"]) == file
+    for path, code in (("nuclei", "model_changed"), ("absent", "model_missing")):
+        with pytest.raises(UserError) as error:
+            model(path, "0" * 64)
+        assert error.value.code == f"reproduce.{code}"
+        assert "install Singula" in str(error.value.hint)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Models of the package: size, content, card, and a prediction with each."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ import singula
 from singula.inference import find_model
 from singula.synthetic.fluorescence import make_image
 from singula.training.checkpoint import load_checkpoint, read_checkpoint
-from singula.zoo.models import built_in_models
+from singula.zoo.models import built_in_models, checkpoint_path, portable_name
 
 MODELS = built_in_models()
 MAX_BYTES = {2: 4 << 20, 3: 8 << 20}
@@ -53,6 +55,18 @@ def test_a_run_of_the_same_name_takes_precedence(tmp_path, monkeypatch) -> None:
     checkpoint.parent.mkdir()
     checkpoint.touch()
     assert find_model("nuclei").resolve() == checkpoint
+
+
+def test_the_name_of_a_model_refers_to_its_checkpoint(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = MODELS["nuclei"].checkpoint
+    assert portable_name(file) == "nuclei"
+    assert checkpoint_path("nuclei") == file
+    assert portable_name(Path("a.pth")) == str(tmp_path / "a.pth")
+    assert checkpoint_path("a.pth") == Path("a.pth")
+    Path("nuclei").touch()  # a file takes precedence, so the name would refer to it
+    assert checkpoint_path("nuclei") == Path("nuclei")
+    assert portable_name(file) == str(file)
 
 
 def test_the_first_notice_of_a_model_is_its_origin() -> None:

@@ -13,6 +13,7 @@ from singula.pipeline.provenance import data_keys, first_model
 from singula.runs.run import Run
 from singula.util.format import counted
 from singula.util.paths import user_path
+from singula.zoo.models import built_in_models, checkpoint_path
 
 Moves = Mapping[Path, Path]
 _MAX_LISTED = 10
@@ -173,25 +174,31 @@ def find_model(run: Run) -> Path | None:
     """
     recorded = run.summary.first_model
     if recorded is None:
-        found = first_model(run.config, run.tree)  # earlier versions did not record it
-        return None if found is None else Path(found["path"])
-    path = Path(recorded.path)
+        first = first_model(run.config, run.tree)  # earlier versions did not record it
+        return None if first is None else checkpoint_path(first["path"])
+    path = checkpoint_path(recorded.path)
     # A training that started from the checkpoint of its own run has renamed it. The run folder may
     # have been moved together with its checkpoints.
     places = [path, path.with_name(f"{path.stem}.previous{path.suffix}")]
     places += [run.tree.checkpoints / place.name for place in places]
     present = [place for place in places if place.is_file()]
-    for place in present:
+    # Earlier versions recorded the path of a built-in model, which another machine does not have.
+    for place in (*present, *(model.checkpoint for model in built_in_models().values())):
         if file_sha256(place) == recorded.sha256:
             return place.absolute()
+    is_built_in = not Path(recorded.path).is_absolute()
+    version = run.summary.versions.get("singula", "of the run")
+    install = f"install Singula {version}, which contains this model"
     if not present:
         raise UserError(
-            f"{path}: the checkpoint that the run started from does not exist",
-            "restore the file",
+            f"{recorded.path}: the checkpoint that the run started from does not exist",
+            install if is_built_in else "restore the file",
             "reproduce.model_missing",
         )
     raise UserError(
-        f"{path}: the checkpoint that the run started from has another content now",
-        "restore the file; a training replaces it, and `singula tune` adds thresholds to it",
+        f"{recorded.path}: the checkpoint that the run started from has another content now",
+        install
+        if is_built_in
+        else "restore the file; a training replaces it, and `singula tune` adds thresholds to it",
         "reproduce.model_changed",
     )

@@ -25,6 +25,7 @@ from singula.util.format import command, counted, show
 from singula.util.messages import captured_messages
 from singula.util.paths import text_problem, user_path
 from singula.util.process import thread_limit
+from singula.zoo.models import portable_name
 
 _log = logging.getLogger(__name__)
 TOLERANCE = 0.01
@@ -205,9 +206,9 @@ def _plan(
             path = output.absolute() / "channels" / part.lower() / letter
             values[f"DATA.{part}.{name}"] = str(path)
     if model is not None:
-        values["PATHS.CHECKPOINT_FILE"] = str(model)
+        name = values["PATHS.CHECKPOINT_FILE"] = portable_name(model)
         if not run.config.TRAIN.ENABLE:
-            notices.append(f"the run did not train; it is repeated with its checkpoint {model}")
+            notices.append(f"the run did not train; it is repeated with its checkpoint {name}")
     if values.get("TEST.REUSE_PREDICTIONS"):
         values["TEST.REUSE_PREDICTIONS"] = False
         notices.append("the run reused stored predictions; the repetition predicts again")

@@ -11,12 +11,13 @@ from singula.autoconfig.start import Start
 from singula.config import Config
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
-from singula.inference import Model, load
+from singula.inference import Model, find_model, load
 from singula.io.read import read_image, read_labels
 from singula.metrics import match_overlap, overlap
 from singula.util.boxes import evenly_spaced
 from singula.util.format import counted
 from singula.util.sparse_labels import annotated_mask
+from singula.zoo.models import portable_name
 
 MIN_F1 = 0.1
 """F1 at IoU 0.5 below which the images do not resemble those of the model."""
@@ -90,7 +91,9 @@ def find_start(survey: Survey, path: Path) -> Start:
         Choice("PROBLEM.INSTANCE_SEG.DATA_CHANNELS", model.channels, "those of the model"),
         Choice("DATA.PATCH_SIZE", tuple(model.config.DATA.PATCH_SIZE), note="as for the model"),
         Choice("MODEL.LOAD_CHECKPOINT", True, why),
-        Choice("PATHS.CHECKPOINT_FILE", str(model.checkpoint), note="start of the training"),
+        Choice(
+            "PATHS.CHECKPOINT_FILE", portable_name(find_model(path)), note="start of the training"
+        ),
     ]
     return Start(model.channels, tuple(choices))
 

@@ -21,6 +21,7 @@ from singula.prediction import Predictor
 from singula.prediction.openvino import OpenVinoNetwork, has_openvino
 from singula.training.checkpoint import Checkpoint, load_checkpoint, load_weights
 from singula.util.format import install_command
+from singula.zoo.models import built_in_models, checkpoint_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +108,7 @@ def _started_from(checkpoint: Path, start: Path) -> bool:
     text = load_checkpoint(checkpoint).description.get("config")
     entries = parse_yaml(text, str(checkpoint)).entries if text else {}
     used, named = (entries[key].value if key in entries else None for key in _START)
-    return bool(used and named) and Path(str(named)).resolve() == start.resolve()
+    return bool(used and named) and checkpoint_path(str(named)).resolve() == start.resolve()
 
 
 def trained_config(checkpoint: Checkpoint) -> Config:
@@ -132,10 +133,11 @@ def trained_config(checkpoint: Checkpoint) -> Config:
 def _configured_file(config: Config) -> Path | None:
     if not config.PATHS.CHECKPOINT_FILE:
         return None
-    path = Path(config.PATHS.CHECKPOINT_FILE)
+    path = checkpoint_path(config.PATHS.CHECKPOINT_FILE)
     if not path.is_file():
         raise UserError(
-            f"PATHS.CHECKPOINT_FILE: there is no file {path}",
+            f"PATHS.CHECKPOINT_FILE: got {path}, expected an existing file or the name of a "
+            f"built-in model ({', '.join(built_in_models())})",
             "correct the path, or remove the key to use the checkpoint of the run",
             "checkpoint.missing",
         )

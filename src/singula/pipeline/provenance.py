@@ -17,6 +17,7 @@ from singula.errors import UserError
 from singula.io.digest import digest_images, file_sha256
 from singula.io.run_folder import ResultsTree
 from singula.util.messages import captured_messages
+from singula.zoo.models import portable_name
 
 if TYPE_CHECKING:
     from singula.training.device import Device
@@ -190,6 +191,8 @@ def data_digests(config: Config) -> dict[str, dict[str, str]]:
 def first_model(config: Config, tree: ResultsTree) -> dict[str, Any] | None:
     """Return path and hash of the checkpoint that a run reads but does not train; None without one.
 
+    The path of a built-in model is its name.
+
     Parameters
     ----------
     config : Config
@@ -204,5 +207,5 @@ def first_model(config: Config, tree: ResultsTree) -> dict[str, Any] | None:
         return None
     with suppress(UserError), captured_messages():  # the run itself reports a missing file
         path = find(config, tree)
-        return {"path": str(path.absolute()), "sha256": file_sha256(path)}
+        return {"path": portable_name(path), "sha256": file_sha256(path)}
     return None

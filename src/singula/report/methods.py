@@ -360,6 +360,8 @@ def _scores(run: Run, references: _References) -> Iterator[str]:
 def _model_name(path: str) -> str:
     """Return the name of a checkpoint; files of the same name are named by their folder."""
     file = Path(path)
+    if not file.is_absolute():
+        return f"the built-in model {path}"
     return f"{file.parent.name}/{file.name}" if file.stem == "model" else file.name
 
 

@@ -79,3 +79,38 @@ def built_in_models() -> dict[str, BuiltInModel]:
         )
         for file in sorted(_FOLDER.glob("*/model.yaml"))
     }
+
+
+def checkpoint_path(name: str) -> Path:
+    """Return the checkpoint of a built-in model, or the path itself if it is not such a name.
+
+    A file with the name of a built-in model takes precedence.
+
+    Parameters
+    ----------
+    name : str
+        Name of a built-in model, or path of a checkpoint.
+    """
+    path = Path(name)
+    model = built_in_models().get(name)
+    return path if model is None or path.is_file() else model.checkpoint
+
+
+def portable_name(checkpoint: Path) -> str:
+    """Return the name that refers to a checkpoint in configurations and records.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        File of a checkpoint.
+
+    Returns
+    -------
+    str
+        Name of a built-in model, which is valid on each machine; for another file its absolute
+        path. `checkpoint_path` returns the file.
+    """
+    for name, model in built_in_models().items():
+        if model.checkpoint == checkpoint and checkpoint_path(name) == checkpoint:
+            return name
+    return str(checkpoint.absolute())

@@ -79,8 +79,8 @@ class Paths(Section):
     CHECKPOINT: Folder = key(_CHECKPOINTS, "Folder of the checkpoints.")
     CHECKPOINT_FILE: Folder = key(
         "",
-        "Checkpoint for the start of a training, or for a test without training; empty: that of "
-        "the run.",
+        "Checkpoint for the start of a training, or for a test without training, or the name of "
+        "a built-in model; empty: that of the run.",
     )
     PROB_MAP_DIR: Folder = key("JOB_DIR/prob_map", "Folder of the probability maps.")
     PROB_MAP_FILENAME: Name = key("prob_map.npy", "File name of a probability map.")

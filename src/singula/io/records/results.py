@@ -155,7 +155,15 @@ class TestSummary(Part):
 
 
 class ModelFile(Part):
-    """Checkpoint that a run reads but does not train."""
+    """Checkpoint that a run reads but does not train.
+
+    Attributes
+    ----------
+    path : str
+        Absolute path, or the name of a built-in model.
+    sha256 : str
+        Digest of the file.
+    """
 
     path: str
     sha256: Digest
