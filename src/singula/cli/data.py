@@ -95,10 +95,11 @@ def demo(
     ] = False,
     gpu: Annotated[str | None, typer.Option("--gpu", help="Device: 0, cuda:0, or cpu.")] = None,
 ) -> None:
-    """Generate synthetic nuclei, train a network on them, and show the results.
+    """Find synthetic nuclei with a built-in model, then train a network on such images.
 
-    The demonstration times a training step first. It then chooses the network and the number of
-    epochs so that everything takes less than four minutes on two cores.
+    The result of the built-in model is ready after some seconds. For the training, the
+    demonstration times a step first. It then chooses the network and the number of epochs so that
+    everything takes less than four minutes on two cores.
 
     Example: singula demo --3d
     """

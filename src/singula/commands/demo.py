@@ -1,4 +1,4 @@
-"""Implementation of `singula demo`: synthetic data, a short training, and scored results."""
+"""Implementation of `singula demo`: a built-in model, then a short training, on drawn images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from singula.commands.demo_model import FOLDER, show_built_in_model
 from singula.config import load_config
 from singula.data.patches import training_starts
 from singula.errors import UserError
@@ -312,7 +313,7 @@ def run_demo(
     live: bool,
     gpu: str | None = None,
 ) -> RunReport:
-    """Make data, train, test, and report the results.
+    """Make data, predict them with a built-in model, then train, test, and report the results.
 
     Parameters
     ----------
@@ -370,6 +371,11 @@ def _run_demo(
         shape=settings.shape,
         spacing=settings.spacing,
     )
+    # A result within seconds, before the minutes of the training
+    built_in = show_built_in_model(folder / "data", folder / FOLDER, gpu=gpu or "cpu")
+    if built_in is not None:
+        print_line("")
+        print_line("with training, for objects that no built-in model finds; Ctrl-C stops it")
     if settings.choices:
         settings = fit_to_budget(settings, partial(_measure, config, ndim, gpu or "cpu"))
         write_text(config, demo_yaml(folder / "data", ndim, settings))
