@@ -148,3 +148,13 @@ def test_both_parts_of_a_divided_image_are_annotated() -> None:
         shares = [(part[0].labels >= 0).sum() for part in parts]
         assert min(shares) > 0
         assert sum(shares) == len(slices) * 40 * 44
+
+
+def test_an_image_without_annotation_is_divided_like_a_complete_image() -> None:
+    empty = np.full((32, 40, 44, 1), -1, np.int8)
+    shapes = []
+    for labels in (empty, np.zeros_like(empty)):
+        sample = Sample("a", np.zeros(labels.shape, np.uint8), labels)
+        parts = hold_out([sample], 0.2, (8, 16, 16), None, reflect=False)
+        shapes.append([part[0].shape for part in parts])
+    assert shapes[0] == shapes[1]

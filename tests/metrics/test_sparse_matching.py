@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import singula
 from singula.errors import UserError
-from singula.metrics import match_overlap, overlap, overlap_among, sum_overlaps
-from singula.pipeline.score import map_scores
+from singula.metrics import match_dataset, match_overlap, overlap, overlap_among, sum_overlaps
+from singula.metrics.matching import RATES
+from singula.pipeline.score import Scores, map_scores, result_text, score_lines
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +63,53 @@ def test_half_of_an_object_decides() -> None:
     # 5 is hidden by half; 6 is compared within three annotated pixels
     assert (result.tp, result.fp, result.fn) == (1, 0, 0)
     assert result.ious.tolist() == pytest.approx([2 / 3])
+
+
+def test_images_without_annotated_pixels_have_no_score() -> None:
+    truth = np.array([[0, 1, 1, 2, 2, 0]])
+    pred = np.array([[0, 1, 1, 2, 0, 3]])
+    nothing = np.zeros_like(truth)
+    hidden = match_overlap(overlap(np.full_like(truth, -1), pred), (0.5, 0.75))
+    assert [score.n_images for score in hidden] == [0, 0]
+    assert all(np.isnan(getattr(score, name)) for score in hidden for name in RATES)
+    assert all(score.tp == score.fp == score.fn == 0 for score in hidden)
+    images = [singula.match(truth, pred, (0.5, 0.75)), singula.match(nothing, pred, (0.5, 0.75))]
+    for by_image in (True, False):
+        expected = match_dataset(images, by_image)
+        assert match_dataset([hidden, images[0], hidden, images[1]], by_image) == expected
+        (first, _) = match_dataset([hidden, hidden], by_image)
+        assert first.n_images == 0
+        assert np.isnan(first.f1)
+    # An image without objects is annotated
+    assert singula.match(nothing, nothing, 0.5).f1 == 1
+
+
+def test_maps_without_a_target_have_no_score() -> None:
+    truth = {"B": np.full((4, 4), -1, np.int8), "C": np.zeros((4, 4), np.int8)}
+    maps = {name: np.ones((4, 4), np.float32) for name in truth}
+    assert map_scores(truth, maps, np.zeros((4, 4), bool)) == {"iou_C": 0.0}
+
+
+def test_tables_name_images_without_annotated_pixels() -> None:
+    truth, pred = np.array([[0, 1, 1]]), np.array([[0, 1, 0]])
+    hidden = match_overlap(overlap(np.full_like(truth, -1), pred), (0.5,))
+    scored = singula.match(truth, pred, (0.5,))
+    scores = Scores({"per_image": {"a": scored, "b": hidden}})
+    scores.add_maps("a", "per_image", {"iou_B": 0.5})
+    rows = scores.rows()
+    assert [row["n_images"] for row in rows] == [1, 0, 1, 1]
+    assert ["per_image_iou_B" in row for row in rows] == [True, False, True, True]
+    assert any("not annotated" in line and "b" in line for line in score_lines(scores))
+    assert result_text(7, scores, "b") == "7 instances, not annotated"
+    lines = score_lines(Scores({"per_image": {"b": hidden}}))
+    assert not any(line.lstrip().startswith("0.50") for line in lines)
+
+
+def test_the_log_counts_instances_outside_of_the_annotated_part() -> None:
+    truth, pred = np.array([[0, 1, 1, -1, -1]]), np.array([[0, 1, 1, 2, 2]])
+    scores = Scores({"per_image": {"a": singula.match(truth, pred, (0.5,))}})
+    text = result_text(2, scores, "a")
+    assert text == "2 instances; in the annotated part: 1 instance, F1 1.000 at 0.5"
 
 
 def test_minus_one_without_background_is_an_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,59 @@ def test_a_volume_with_annotated_slices(command, write_config, sliced_3d, tmp_pa
         table[columns].to_numpy(float), blocks[columns].to_numpy(float), rtol=1e-5
     )
     assert command("tune", results) == 0, command.err
+
+
+def test_images_without_annotation_have_no_score(command, write_config, data_2d, tmp_path) -> None:
+    data = Path(shutil.copytree(data_2d, tmp_path / "data"))
+    for folder in ("x", "y"):
+        shutil.copy(data / "train" / folder / "image_000.tif", data / "val" / folder / "other.tif")
+    for part in ("val", "test"):
+        first, *others = sorted((data / part / "y").glob("*.tif"))
+        for path in (first, *others):
+            labels = tifffile.imread(path).astype(np.int16)
+            tifffile.imwrite(path, np.full_like(labels, -1) if path == first else labels)
+    config = write_config(data)
+    line = ["run", "--config", config, "--result_dir", tmp_path / "out"]
+    assert command(*line) == 0, command.err
+    assert "instances, not annotated" in command.out + command.err
+    results = tmp_path / "out" / "job" / "results" / "job_1"
+    table = pd.read_csv(results / "metrics.csv")
+    images = table[table.image.str.startswith("image")]
+    assert images.groupby("image").n_images.first().tolist() == [0] + [1] * len(others)
+    assert images[images.n_images == 0].filter(regex="f1|iou").isna().all(axis=None)
+    for threshold in (0.3, 0.5):
+        at = table[table.threshold == threshold].set_index("image")
+        mean, scored = at.loc["mean over images"], at[at.index.isin(images.image)].dropna()
+        assert mean.n_images == len(scored) == len(others)
+        assert mean.f1 == pytest.approx(scored.f1.mean())
+        assert mean.per_image_iou_B == pytest.approx(scored.per_image_iou_B.mean())
+    report = (results / "report.html").read_text(encoding="utf-8")
+    assert "not annotated" in report
+    assert ">nan" not in report
+    assert " nan " not in report
+    assert command(*line, "--resume") == 0, command.err
+    pd.testing.assert_frame_equal(pd.read_csv(results / "metrics.csv"), table)
+    assert command("tune", results) == 0, command.err
+    assert "without annotated pixels" in command.out + command.err
+    tuned = pd.read_csv(results / "tuning" / "tuning.csv")
+    assert "other" in set(tuned.image)
+    assert "image_000" not in set(tuned.image)
+
+
+def test_test_images_without_any_annotation_are_reported(
+    command, write_config, data_2d, tmp_path
+) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for path in (data_2d / "test" / "y").glob("*.tif"):
+        tifffile.imwrite(masks / path.name, np.ones(tifffile.imread(path).shape, np.uint8))
+    config = write_config(data_2d, **{"DATA.TEST.IGNORE_PATH": str(masks)})
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    assert "no image is annotated" in command.out + command.err
+    results = tmp_path / "out" / "job" / "results" / "job_1"
+    assert "no test image is annotated" in (results / "report.html").read_text(encoding="utf-8")
+    summary = json.loads((results / "run.json").read_text())
+    assert summary["scores"]["per_image"]["mean"][0]["f1"] is None
 
 
 @pytest.mark.slow

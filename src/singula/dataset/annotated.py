@@ -16,7 +16,7 @@ Array = NDArray[Any]
 def complete_objects(labels: Array, *, sections: bool = True) -> Array:
     """Return a label image without objects that may continue where pixels are not annotated.
 
-    If no object is complete, all are kept.
+    If no object is complete, return all objects.
 
     Parameters
     ----------
@@ -35,19 +35,19 @@ def complete_objects(labels: Array, *, sections: bool = True) -> Array:
         return np.zeros_like(ids)
     near = next_to_unannotated(labels)
     cut = np.unique(ids[near])
-    kept = np.where(np.isin(ids, cut), 0, ids).astype(ids.dtype)
-    return kept if kept.any() else ids
+    complete = np.where(np.isin(ids, cut), 0, ids).astype(ids.dtype)
+    return complete if complete.any() else ids
 
 
 def next_to_unannotated(labels: Array) -> NDArray[np.bool_]:
     """Return the pixels with a face neighbor that is not annotated; in slices, in the plane."""
-    unknown = ~annotated_mask(labels)
-    near = np.zeros_like(unknown)
+    excluded = ~annotated_mask(labels)
+    near = np.zeros_like(excluded)
     for axis in range(int(is_planar(labels)), labels.ndim):
         low = (slice(None),) * axis + (slice(None, -1),)
         high = (slice(None),) * axis + (slice(1, None),)
-        near[low] |= unknown[high]
-        near[high] |= unknown[low]
+        near[low] |= excluded[high]
+        near[high] |= excluded[low]
     return near
 
 

@@ -39,7 +39,7 @@ class Results:
     images: RunImages
 
     def score(self, stage: Stage, image: str | None = None) -> dict[str, float]:
-        """Return the scores at the reference threshold; empty without ground truth.
+        """Return the scores at the reference threshold; empty without annotated pixels.
 
         Parameters
         ----------

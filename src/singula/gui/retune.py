@@ -90,7 +90,7 @@ class Outcome:
     count : int
         Number of instances.
     scores : list of Score
-        Scores at each IoU threshold; empty without ground truth.
+        Scores at each IoU threshold; empty without annotated pixels.
     """
 
     labels: Array
@@ -229,7 +229,8 @@ class Retune:
         scores: list[Score] = []
         if self.truth is not None:
             table = overlap(self.truth, labels)
-            scores = list(match_overlap(table, self.config.TEST.MATCHING_STATS_THS))
+            matches = match_overlap(table, self.config.TEST.MATCHING_STATS_THS)
+            scores = [match for match in matches if match.n_images]
         return Outcome(labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])), scores)
 
 

@@ -32,6 +32,11 @@ class Overlap:
     pred: np.ndarray
     pixels: np.ndarray
 
+    @property
+    def is_annotated(self) -> bool:
+        """True unless no pixel is annotated."""
+        return not self.true.size or bool((self.true >= 0).any())
+
     def __add__(self, other: Overlap) -> Overlap:
         """Return the overlap of two parts of an image."""
         return sum_overlaps((self, other))

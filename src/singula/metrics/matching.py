@@ -4,10 +4,13 @@ The results equal those of StarDist's ``matching`` and ``matching_dataset`` (M. 
 2020), but are computed from a sparse table. As in StarDist, IoUs, their sums and
 ``mean_true_score`` have single precision. One difference: if neither the truth nor the prediction
 contains objects, every score is 1, not 0.
+
+An image without annotated pixels has no scores: its rates are NaN, and data sets leave it out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -63,7 +66,8 @@ class Score:
     mean_matched_score, mean_true_score : float
         Sum of matched IoUs divided by `tp`, and by `n_true`.
     n_images : int
-        Number of images.
+        Number of annotated images. For an image without annotated pixels, it is 0, and all rates
+        are NaN.
     """
 
     threshold: float
@@ -175,7 +179,8 @@ def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)
     TypeError, UserError
         Not an overlap, or not thresholds.
     """
-    table, thresholds = annotated_part(instance(table, "table", Overlap)), _thresholds(thresholds)
+    n_images = int(instance(table, "table", Overlap).is_annotated)
+    table, thresholds = annotated_part(table), _thresholds(thresholds)
     all_true, true = np.unique(table.true, return_inverse=True)
     all_pred, pred = np.unique(table.pred, return_inverse=True)
     true_size = np.bincount(true, table.pixels, len(all_true))
@@ -200,8 +205,8 @@ def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)
                 fn=n_true - tp,
                 n_true=n_true,
                 n_pred=n_pred,
-                n_images=1,
-                **_rates(tp, n_pred - tp, n_true - tp, np.sum(iou[chosen])),
+                n_images=n_images,
+                **_rates(tp, n_pred - tp, n_true - tp, np.sum(iou[chosen]), n_images),
                 true_ids=all_true[true[chosen]],
                 pred_ids=all_pred[pred[chosen]],
                 ious=iou[chosen],
@@ -222,7 +227,8 @@ def match_dataset(matches: Iterable[Sequence[Score]], by_image: bool = False) ->
     Parameters
     ----------
     matches : iterable of sequence of Score
-        Results of `match` for each image, all at the same thresholds.
+        Results of `match` for each image, all at the same thresholds. Images without annotated
+        pixels (`n_images` is 0) are left out.
     by_image : bool
         True: rates are means over images. False: rates are computed from the objects of all images.
 
@@ -252,13 +258,14 @@ def match_dataset(matches: Iterable[Sequence[Score]], by_image: bool = False) ->
             "evaluate.thresholds",
         )
     result = []
-    for threshold, scores in zip(thresholds, zip(*images, strict=True), strict=True):
+    for threshold, of_images in zip(thresholds, zip(*images, strict=True), strict=True):
+        scores = [score for score in of_images if score.n_images]
         tp, fp, fn = (sum(getattr(s, name) for s in scores) for name in COUNTS[:3])
-        if by_image:
+        if by_image and scores:
             rates = {name: _mean([getattr(s, name) for s in scores], name) for name in RATES}
         else:
             sums = [np.float32(s.mean_true_score) * np.float32(s.n_true) for s in scores]
-            rates = _rates(tp, fp, fn, _single_sum(sums))
+            rates = _rates(tp, fp, fn, _single_sum(sums), len(scores))
         result.append(
             Score(
                 threshold=threshold,
@@ -331,7 +338,9 @@ def _best_assignment(true: np.ndarray, pred: np.ndarray, gain: np.ndarray) -> np
     return chosen
 
 
-def _rates(tp: int, fp: int, fn: int, iou_sum: np.float32) -> dict[str, float]:
+def _rates(tp: int, fp: int, fn: int, iou_sum: np.float32, n_images: int) -> dict[str, float]:
+    if not n_images:
+        return dict.fromkeys(RATES, math.nan)
     if tp + fp + fn == 0:
         return dict.fromkeys(RATES, 1.0)
     return {
@@ -353,4 +362,4 @@ def _mean(values: list[float], name: str) -> float:
 
 def _single_sum(values: Sequence[float | np.float32]) -> np.float32:
     """Return the sum in single precision, image by image in order, as in StarDist."""
-    return np.float32(np.cumsum(np.asarray(values, np.float32))[-1])
+    return np.float32(np.cumsum(np.asarray([0, *values], np.float32))[-1])

@@ -20,13 +20,15 @@ from singula.metrics import (
     overlap_among,
     score_rows,
 )
-from singula.metrics.summary import MEAN
+from singula.metrics.summary import MEAN, POOLED
 from singula.representations.channels.table import CHANNELS
 from singula.util.format import counted
 
 Maps = Mapping[str, npt.NDArray[Any]]
 ClassOf = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 AXES = {2: "YX", 3: "ZYX"}
+NOT_ANNOTATED = "not annotated"
+_MAX_NAMES = 5  # images named in a message
 
 
 def map_scores(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict[str, float]:
@@ -44,7 +46,7 @@ def map_scores(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> di
     -------
     dict of str to float
         ``iou_<channel>`` at a threshold of 0.5 for binary channels, ``mae_<channel>`` for
-        distances.
+        distances. A channel of which no pixel has a target has no score.
     """
     return values(map_sums(truth, maps, foreground))
 
@@ -55,9 +57,11 @@ def map_sums(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict
     for name, true in truth.items():
         predicted, mask = maps[name], foreground if name == "D" else None
         if true.dtype.kind != "u" and true.min(initial=0) < 0:  # some pixels have no target
-            known = true >= 0
-            true, predicted = true[known], predicted[known]
-            mask = None if mask is None else mask[known]
+            has_target = true >= 0
+            if not has_target.any():
+                continue
+            true, predicted = true[has_target], predicted[has_target]
+            mask = None if mask is None else mask[has_target]
         if CHANNELS[name].kind == "binary":
             sums[f"iou_{name}"] = iou_sums(true, predicted)
         else:
@@ -73,8 +77,13 @@ def values(sums: Mapping[str, Ratio]) -> dict[str, float]:
 def class_map_scores(
     truth: npt.NDArray[Any], predicted: npt.NDArray[Any], n_classes: int
 ) -> dict[str, float]:
-    """Return ``iou_class_<k>`` for each class, and their mean without background, ``iou_class``."""
+    """Return ``iou_class_<k>`` for each class, and their mean without background, ``iou_class``.
+
+    Without pixels, there are no scores.
+    """
     scores = values(class_map_sums(truth, predicted, n_classes))
+    if not scores:
+        return {}
     return {"iou_class": float(np.mean(list(scores.values()))), **scores}
 
 
@@ -82,7 +91,8 @@ def class_map_sums(
     truth: npt.NDArray[Any], predicted: npt.NDArray[Any], n_classes: int
 ) -> dict[str, Ratio]:
     """Return the numerators and denominators of the class scores, to be summed over blocks."""
-    return {f"iou_class_{k}": iou_sums(truth == k, predicted == k) for k in range(1, n_classes)}
+    classes = range(1, n_classes) if truth.size else ()
+    return {f"iou_class_{k}": iou_sums(truth == k, predicted == k) for k in classes}
 
 
 def mean_scores(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -127,12 +137,13 @@ class Scores:
         for view, matches in self.matches.items():
             for row in score_rows(matches):
                 image = str(row["image"])
-                rows.append({"view": view, **row, **self.maps.get(image, overall)})
+                maps = overall if image in (MEAN, POOLED) else self.maps.get(image, {})
+                rows.append({"view": view, **row, **maps})
         for (view, number), matches in self.classes.items():
             rows += [{"view": view, "class": number, **row} for row in score_rows(matches)]
         matched = {image for matches in self.matches.values() for image in matches}
         # Slices of a stack, or all images without matching
-        others = {i: scores for i, scores in self.maps.items() if i not in matched}
+        others = {i: scores for i, scores in self.maps.items() if scores and i not in matched}
         for view in ("per_image", "as_3d_stack"):
             of_view = {i: s for i, s in others.items() if (view == "as_3d_stack") == _of_stack(s)}
             rows += [{"view": view, "image": i, **scores} for i, scores in of_view.items()]
@@ -186,23 +197,32 @@ def score_classes(
 def result_text(count: int, scores: Scores, image: str, view: str = "per_image") -> str:
     """Return the number of instances of an image and their F1, before and after post-processing.
 
+    If a part of the image is annotated, F1 compares only the instances in this part, which the text
+    counts separately.
+
     Parameters
     ----------
     count : int
-        Number of instances after all steps, used for an image without scores.
+        Number of instances after all steps.
     scores : Scores
         Scores of the test set.
     image, view : str
         Name of the image, and its view without ``_post_processing``.
     """
     stages = [scores.matches.get(key, {}).get(image) for key in (view, f"{view}_post_processing")]
+    scored = [matches for matches in stages if matches]
+    if not scored:
+        return counted(count, "instance")
+    if not scored[0][0].n_images:
+        return f"{counted(count, 'instance')}, {NOT_ANNOTATED}"
     texts = [
         f"{counted(matches[0].n_pred, 'instance')}, "
         + ", ".join(f"F1 {m.f1:.3f} at {m.threshold:g}" for m in matches)
-        for matches in stages
-        if matches
+        for matches in scored
     ]
-    return "; post-processed: ".join(texts) or counted(count, "instance")
+    is_partial = scored[-1][0].n_pred != count
+    start = f"{counted(count, 'instance')}; in the annotated part: " if is_partial else ""
+    return start + "; post-processed: ".join(texts)
 
 
 _HEADER = (
@@ -212,11 +232,19 @@ _HEADER = (
 )
 
 
-def _table_lines(matches: Mapping[str, Sequence[Score]]) -> list[str]:
+def _table_lines(title: str, matches: Mapping[str, Sequence[Score]]) -> list[str]:
+    """Return the lines of the scores of a view, or a line that no image is annotated."""
+    left_out = [name for name, scores in matches.items() if not scores[0].n_images]
+    lines = [title, _HEADER]
+    if left_out:
+        names = ", ".join(left_out[:_MAX_NAMES]) + (" …" if len(left_out) > _MAX_NAMES else "")
+        lines.insert(1, f"  {counted(len(left_out), 'image')} {NOT_ANNOTATED}, not scored: {names}")
+    if len(left_out) == len(matches):
+        return [title, "  no score, because no image is annotated"]
     pairs = zip(
         match_dataset(matches.values(), by_image=True), match_dataset(matches.values()), strict=True
     )
-    return [
+    return lines + [
         f"  {m.threshold:>6.2f} {m.f1:>8.3f} {p.f1:>7.3f} {p.precision:>7.3f} "
         f"{p.recall:>7.3f} {p.accuracy:>8.3f} {m.panoptic_quality:>8.3f} "
         f"{p.panoptic_quality:>7.3f} {p.mean_matched_score:>11.3f} "
@@ -229,14 +257,11 @@ def score_lines(scores: Scores) -> list[str]:
     """Return the lines of a text table of the scores."""
     lines = []
     for view, matches in scores.matches.items():
-        lines += [
-            f"Instances ({view.replace('_', ' ')}, {counted(len(matches), 'image')})",
-            _HEADER,
-        ]
-        lines += _table_lines(matches)
+        title = f"Instances ({view.replace('_', ' ')}, {counted(len(matches), 'image')})"
+        lines += _table_lines(title, matches)
     for (view, number), matches in scores.classes.items():
-        lines += [f"Instances of class {number} ({view.replace('_', ' ')})", _HEADER]
-        lines += _table_lines(matches)
+        title = f"Instances of class {number} ({view.replace('_', ' ')})"
+        lines += _table_lines(title, matches)
     overall = mean_scores(list(scores.maps.values()))
     if overall:
         lines.append("Maps (mean over images)")

@@ -47,18 +47,18 @@ def split_pairs(
     keys = config.DATA.VAL
     rng = np.random.default_rng([config.SYSTEM.SEED, len(pairs)]) if keys.RANDOM else None
     if keys.CROSS_VAL:
-        held = fold_of(len(pairs), keys.CROSS_VAL_NFOLD, keys.CROSS_VAL_FOLD, rng)
+        validation = fold_of(len(pairs), keys.CROSS_VAL_NFOLD, keys.CROSS_VAL_FOLD, rng)
     else:
-        held = held_out(len(pairs), keys.SPLIT_TRAIN, rng)
-    if not held and len(pairs) > 1:
+        validation = held_out(len(pairs), keys.SPLIT_TRAIN, rng)
+    if not validation and len(pairs) > 1:
         sizes = pair_shapes(config, "TRAIN", pairs) if shapes is None else shapes
         patch = config.patch
         if any(_place_of_cut(size, keys.SPLIT_TRAIN, patch, patch) is None for size in sizes):
-            held = _drawn(len(pairs), 1, rng)
-    if not held:
+            validation = _drawn(len(pairs), 1, rng)
+    if not validation:
         return None
-    training = [pair for number, pair in enumerate(pairs) if number not in held]
-    return training, [pair for number, pair in enumerate(pairs) if number in held]
+    training = [pair for number, pair in enumerate(pairs) if number not in validation]
+    return training, [pair for number, pair in enumerate(pairs) if number in validation]
 
 
 def fold_of(count: int, folds: int, number: int, rng: np.random.Generator | None) -> set[int]:
@@ -93,19 +93,19 @@ def fold_of(count: int, folds: int, number: int, rng: np.random.Generator | None
 
 def share_of(count: int, fraction: float) -> int | None:
     """Return the number of images in a fraction of `count`; None if it is 0 or `count`."""
-    held = round(count * fraction)
-    return held if 1 <= held < count else None
+    share = round(count * fraction)
+    return share if 1 <= share < count else None
 
 
 def held_out(count: int, fraction: float, rng: np.random.Generator | None) -> set[int]:
     """Return the indices of the validation images; without `rng`, the last images."""
-    held = share_of(count, fraction)
-    return set() if held is None else _drawn(count, held, rng)
+    share = share_of(count, fraction)
+    return set() if share is None else _drawn(count, share, rng)
 
 
-def _drawn(count: int, held: int, rng: np.random.Generator | None) -> set[int]:
+def _drawn(count: int, size: int, rng: np.random.Generator | None) -> set[int]:
     order = rng.permutation(count) if rng is not None else np.arange(count)
-    return set(order[count - held :].tolist())
+    return set(order[count - size :].tolist())
 
 
 def hold_out(
@@ -140,10 +140,10 @@ def hold_out(
     UserError
         ``data.image_too_small``: an image is too small to be divided.
     """
-    held = held_out(len(samples), fraction, rng)
-    if held:
-        training = [s for i, s in enumerate(samples) if i not in held]
-        return training, [s for i, s in enumerate(samples) if i in held]
+    validation = held_out(len(samples), fraction, rng)
+    if validation:
+        training = [s for i, s in enumerate(samples) if i not in validation]
+        return training, [s for i, s in enumerate(samples) if i in validation]
     parts = [_cut(sample, fraction, patch, reflect) for sample in samples]
     return [a for a, _ in parts], [b for _, b in parts]
 
@@ -156,7 +156,8 @@ def _cut(
     cut = _place_of_cut(shape, fraction, patch, min_shape)
     ids = sample.opened().labels[..., 0] if cut is not None else np.zeros(1, np.uint8)
     if ids.dtype.kind == "i" and is_sparse(ids):
-        cut = _cut_of_annotated(annotated_mask(np.asarray(ids)), fraction, min_shape, cut)
+        annotated = annotated_mask(np.asarray(ids))
+        cut = _cut_of_annotated(annotated, fraction, min_shape, cut) or cut
     if cut is None:
         raise UserError(
             f"DATA.VAL.SPLIT_TRAIN: {sample.name} {shape} is too small to hold out a part for "
@@ -188,12 +189,12 @@ def _place_of_cut(
     size = shape[axis]
     if size < 2 * min_shape[axis]:
         return None
-    held = min(max(round(size * fraction), min_shape[axis]), size - min_shape[axis])
-    return axis, size - held
+    length = min(max(round(size * fraction), min_shape[axis]), size - min_shape[axis])
+    return axis, size - length
 
 
 def _cut_of_annotated(
-    known: npt.NDArray[np.bool_],
+    annotated: npt.NDArray[np.bool_],
     fraction: float,
     min_shape: Sequence[int],
     usual: tuple[int, int] | None,
@@ -202,7 +203,7 @@ def _cut_of_annotated(
 
     Parameters
     ----------
-    known : ndarray of bool, (y, x) or (z, y, x)
+    annotated : ndarray of bool, (y, x) or (z, y, x)
         Annotated pixels.
     fraction : float
         Fraction of the annotated pixels to hold out, in (0, 1).
@@ -216,16 +217,16 @@ def _cut_of_annotated(
     (int, int) or None
         None if no division has annotated pixels in both parts.
     """
-    axes = sorted(range(known.ndim), key=lambda axis: -known.shape[axis])
+    axes = sorted(range(annotated.ndim), key=lambda axis: -annotated.shape[axis])
     if usual is not None:
         axes.sort(key=lambda axis: axis != usual[0])
     for axis in axes:
-        others = tuple(other for other in range(known.ndim) if other != axis)
-        before = np.cumsum(known.sum(axis=others))  # annotated pixels before the next position
-        held = 1 - before / max(1, before[-1])
-        positions = np.arange(min_shape[axis], known.shape[axis] - min_shape[axis] + 1)
-        positions = positions[(held[positions - 1] > 0) & (held[positions - 1] < 1)]
+        others = tuple(other for other in range(annotated.ndim) if other != axis)
+        before = np.cumsum(annotated.sum(axis=others))  # annotated pixels before the next position
+        after = 1 - before / max(1, before[-1])  # fraction of annotated pixels
+        positions = np.arange(min_shape[axis], annotated.shape[axis] - min_shape[axis] + 1)
+        positions = positions[(after[positions - 1] > 0) & (after[positions - 1] < 1)]
         if len(positions):
-            nearest = np.abs(held[positions - 1] - fraction).argmin()
+            nearest = np.abs(after[positions - 1] - fraction).argmin()
             return axis, int(positions[nearest])
     return None

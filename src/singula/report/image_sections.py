@@ -110,9 +110,11 @@ def table_section(
     columns += ["Matched", "Missed", "False"] if threshold is not None else []
     columns += ["Split", "Merging"] * has_truth
     columns += [f"F1 at {threshold:g}, {run.stage_label(stage)}" for stage in others]
-    rows = []
+    rows, unannotated = [], set(run.scores.unannotated(main.key))
     for name in names[:_MAX_ROWS]:
         shown = tag("a", name, href=f"#{links[name]}") if name in links else name
+        if name in unannotated:
+            shown = join((shown, " (not annotated)"))
         fact = facts.get(name, ImageFacts(0))
         scores = run.scores.row(main.key, name, threshold) if threshold is not None else None
         row: list[object] = [shown]

@@ -340,9 +340,13 @@ def _scores(run: Run, references: _References) -> Iterator[str]:
     stage = stages[-1]
     threshold = run.threshold(stage)
     mean, pooled = (run.scores.row(stage.key, name, threshold) for name in (MEAN, POOLED))
+    unannotated = len(run.scores.unannotated(stage.key))
     if threshold is None or not pooled:
+        if unannotated:
+            yield "The prediction was not scored, because no test image is annotated."
         return
     count = len(run.scores.images(stage.key))
+    annotated = "annotated " if unannotated else ""
     yield (
         "A predicted and a true object match if their intersection over union (IoU) is at least "
         f"{threshold:g}; each object has at most one match."
@@ -351,8 +355,8 @@ def _scores(run: Run, references: _References) -> Iterator[str]:
         f"{references.name(F1_METHOD)}, twice the number of matches divided by the number of true "
         "and predicted objects, was "
         f"{pooled['f1']:.3f} over all {round(pooled['n_true'] or 0):,} true objects of "
-        f"{counted(count, 'test image')} and {mean['f1']:.3f} as the mean over images; the "
-        f"{references.name(PQ_METHOD)}, F1 times the mean IoU of the matches, was "
+        f"{counted(count, f'{annotated}test image')} and {mean['f1']:.3f} as the mean over images; "
+        f"the {references.name(PQ_METHOD)}, F1 times the mean IoU of the matches, was "
         f"{pooled['panoptic_quality']:.3f}."
     )
 

@@ -134,7 +134,10 @@ def _facts_from_tables(run: Run, stage: Stage, name: str) -> ImageFacts:
 def _count(truth: Instances | None, pred: Instances) -> ImageFacts:
     if truth is None:
         return ImageFacts(count_instances(pred.labels))
-    table = annotated_part(overlap(truth.sparse_labels, pred.labels))
+    whole = overlap(truth.sparse_labels, pred.labels)
+    if not whole.is_annotated:
+        return ImageFacts(count_instances(pred.labels))
+    table = annotated_part(whole)
     cut = splits(table)
     return ImageFacts(
         n_pred=len(np.unique(table.pred[table.pred > 0])),

@@ -54,11 +54,17 @@ def headline(run: Run, stage: Stage | None, objects: Mapping[str, Objects]) -> M
     pooled, mean = (scores.row(stage.key, name, threshold) for name in (POOLED, MEAN))
     if threshold is None or not pooled:
         counts = f"{counted(images, 'test image')}, {counted(pred, 'predicted object')}."
-        reason = " There are no scores, because the run had no ground truth."
-        return tag("p", counts, reason if not run.has_truth else None, class_="lead")
+        reason = None
+        if not run.has_truth:
+            reason = " There are no scores, because the run had no ground truth."
+        elif scores.unannotated(stage.key):
+            reason = " There are no scores, because no test image is annotated."
+        return tag("p", counts, reason, class_="lead")
+    unannotated = len(scores.unannotated(stage.key))
     lead = tag(
         "p",
-        f"{counted(images, 'test image')}, ",
+        f"{counted(images, 'test image')}"
+        + (f" ({unannotated} not annotated and not scored), " if unannotated else ", "),
         f"{counted(int(pooled['n_true'] or 0), 'true object')}, ",
         f"{counted(int(pooled['n_pred'] or 0), 'predicted object')}. ",
         f"A predicted object is correct if it matches a true object at IoU ≥ {threshold:g} (the "
@@ -127,7 +133,8 @@ def _card(value: Markup, title: str, *details: object) -> Markup:
 
 def score_section(run: Run, stages: Sequence[Stage]) -> Markup | None:
     """Return the scores at all thresholds, pooled over objects and averaged over images."""
-    scored = [stage for stage in stages if run.scores.thresholds(stage.key)]
+    scored = [stage for stage in stages if run.scores.images(stage.key)]
+    scored = [stage for stage in scored if run.scores.thresholds(stage.key)]
     if not scored:
         return None
     views = dict.fromkeys(stage.view for stage in scored)
@@ -144,7 +151,8 @@ def score_section(run: Run, stages: Sequence[Stage]) -> Markup | None:
             "p",
             "Pooled over objects: all objects have the same weight, so crowded images weigh more. "
             "Mean over images: the average of the scores of the images, which have the same "
-            "weight. An image without objects in ground truth and prediction scores 1.",
+            "weight. An image without objects in ground truth and prediction scores 1. An image "
+            "without annotated pixels has no score.",
         ),
     )
 

@@ -33,12 +33,26 @@ class Scores:
         return sorted({t for image in images for t in image if t is not None})
 
     def images(self, view: str) -> list[str]:
-        """Return the names of the scored images."""
+        """Return the names of the scored images; images without annotated pixels have no score."""
+        return [name for name in self._names(view) if not self._is_unannotated(view, name)]
+
+    def unannotated(self, view: str) -> list[str]:
+        """Return the names of the images without annotated pixels."""
+        return [name for name in self._names(view) if self._is_unannotated(view, name)]
+
+    def _names(self, view: str) -> list[str]:
         return [name for name in self.rows.get(view, {}) if name not in (MEAN, POOLED, "mean")]
 
+    def _is_unannotated(self, view: str, image: str) -> bool:
+        return any(row.get("n_images") == 0 for row in self.rows[view][image].values())
+
     def row(self, view: str, image: str, threshold: float | None) -> Row:
-        """Return the scores of an image; the images `MEAN` and `POOLED` are the whole test set."""
-        return self.rows.get(view, {}).get(image, {}).get(threshold, {})
+        """Return the scores of an image; the images `MEAN` and `POOLED` are the whole test set.
+
+        Without annotated pixels, there are none.
+        """
+        row = self.rows.get(view, {}).get(image, {}).get(threshold, {})
+        return {} if row.get("n_images") == 0 else row
 
     def maps(self, view: str, image: str) -> Row:
         """Return the scores of the predicted channels."""

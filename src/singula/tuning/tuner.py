@@ -92,7 +92,7 @@ class Trial:
     thresholds : dict
         Thresholds by key without prefix, such as ``{"TH_CONTOUR": 0.5, "REMOVE_SMALL_OBJ": 20}``.
     value : float
-        Objective of the search: weighted mean over the images.
+        Objective of the search: weighted mean over the images with annotated pixels.
     score : Score
         Mean scores of the images that the network was not trained on.
     images : tuple of Match
@@ -236,6 +236,11 @@ class Tuner:
         ----------
         thresholds : mapping
             As for `decode`.
+
+        Raises
+        ------
+        UserError
+            ``tuning.not_annotated``: no validation image has annotated pixels.
         """
         settings = self.settings.changed(thresholds)
         if self._can_filter_sizes(settings):
@@ -254,10 +259,18 @@ class Tuner:
             )
         pairs = list(zip(self.examples, matches, strict=True))
         total = match_dataset([[m] for e, m in pairs if not e.training], by_image=True)[0]
+        if not total.n_images:
+            raise UserError(
+                "examples: no validation image is annotated, expected an image with labels other "
+                "than -1",
+                "annotate objects in a validation image",
+                "tuning.not_annotated",
+            )
         value = float(getattr(total, METRICS[self.metric]))
         if any(example.training for example in self.examples):
-            values = [getattr(m, METRICS[self.metric]) for m in matches]
-            value = float(np.average(values, weights=[e.weight for e in self.examples]))
+            scored = [(e.weight, m) for e, m in pairs if m.n_images]
+            values = [getattr(m, METRICS[self.metric]) for _, m in scored]
+            value = float(np.average(values, weights=[weight for weight, _ in scored]))
         return Trial(dict(thresholds), value, total, tuple(matches))
 
     def groups(self) -> tuple[tuple[str, ...], ...]:

@@ -130,15 +130,16 @@ def training_weight(validation: int, training: int) -> float:
     return of_training / (of_training + of_validation)
 
 
-def _count_objects(image: LabeledImage) -> int:
-    labels = image.read()[1]
-    return int(np.count_nonzero(np.unique(labels) > 0))
+def _count_objects(image: LabeledImage) -> int | None:
+    """Return the number of objects of an image; None if no pixel is annotated."""
+    ids = np.unique(image.read()[1])
+    return int(np.count_nonzero(ids > 0)) if (ids >= 0).any() else None
 
 
 def add_training(
     images: Sequence[LabeledImage], candidates: Callable[[], Sequence[LabeledImage]]
 ) -> tuple[list[LabeledImage], float]:
-    """Add training images if validation objects are few.
+    """Leave out images without annotated pixels, and add training images if objects are few.
 
     Parameters
     ----------
@@ -153,19 +154,24 @@ def add_training(
         All images.
     weight : float
         Total weight of the added images.
+
+    Raises
+    ------
+    UserError
+        ``tuning.not_annotated``: no validation image has annotated pixels.
     """
-    validation = 0
-    for image in images:
-        validation += _count_objects(image)
-        if validation >= _ENOUGH_OBJECTS:
-            return list(images), 0.0
+    images, validation = _annotated(images)
+    if validation >= _ENOUGH_OBJECTS:
+        return images, 0.0
     added: list[LabeledImage] = []
     objects = 0
     for image in candidates():
         if objects >= _ENOUGH_OBJECTS:
             break
-        added.append(image)
-        objects += _count_objects(image)
+        count = _count_objects(image)
+        if count is not None:
+            added.append(image)
+            objects += count
     weight = training_weight(validation, objects)
     if added and weight:
         _log.warning(
@@ -174,7 +180,26 @@ def add_training(
             f"too, with {weight:.0%} of the weight"
         )
         return [*images, *added], weight
-    return list(images), 0.0
+    return images, 0.0
+
+
+def _annotated(images: Sequence[LabeledImage]) -> tuple[list[LabeledImage], int]:
+    """Return the validation images with annotated pixels, and the number of their objects."""
+    counts = [_count_objects(image) for image in images]
+    annotated = [image for image, n in zip(images, counts, strict=True) if n is not None]
+    if images and not annotated:
+        raise UserError(
+            f"no pixel of {counted(len(images), 'validation image')} is annotated, expected labels "
+            "other than -1",
+            "annotate objects in a validation image",
+            "tuning.not_annotated",
+        )
+    if len(annotated) < len(images):
+        _log.warning(
+            f"{counted(len(images) - len(annotated), 'validation image')} without annotated pixels "
+            "are not used"
+        )
+    return annotated, sum(n for n in counts if n is not None)
 
 
 def image_weights(images: Sequence[LabeledImage], added: float) -> dict[bool, float]:
