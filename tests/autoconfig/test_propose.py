@@ -157,6 +157,31 @@ def test_depth_is_measured_in_the_unit_of_the_files(survey, gpu) -> None:
     assert micrometers == pytest.approx(pixels / 2)
 
 
+def test_depth_is_in_pixels_if_the_voxel_size_is_not_configured(survey, gpu) -> None:
+    facts = {"shape": (64, 128, 128), "size": 40, "touching": 0.6, "machine": gpu}
+    pixels = propose(survey(**facts))[f"{SEG}.DATA_MW_TH_DISTANCE"]
+    uniform = survey(**facts, spacing=(0.5, 0.5, 0.5))
+    train = uniform.parts[0]
+    images = (replace(train.images[0], spacing=(0.55, 0.5, 0.5)), *train.images[1:])
+    similar = replace(uniform, parts=(replace(train, images=images), *uniform.parts[1:]))
+    assert propose(similar)[f"{SEG}.DATA_MW_TH_DISTANCE"] == pixels
+    fixed = [Choice("DATA.TRAIN.RESOLUTION", (-1,))]
+    proposal = propose(uniform, fixed=fixed)
+    assert proposal[f"{SEG}.DATA_MW_TH_DISTANCE"] == pixels
+    assert loaded(proposal)[0].DATA.TRAIN.spacing is None
+
+
+def test_fixed_channels_decide_thresholds_and_weights(survey) -> None:
+    for channels, n_thresholds in (("BC", 4), ("BCD", 5), ("BP", 4)):
+        proposal = propose(survey(), fixed=[Choice(f"{SEG}.DATA_CHANNELS", channels)])
+        config, notices = loaded(proposal)
+        assert notices == []
+        assert channels == config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+        assert len(config.channel_weights) == len(channels)
+        thresholds = {choice.key for choice in proposal.choices if "DATA_MW_TH" in choice.key}
+        assert len(thresholds) == n_thresholds
+
+
 def test_more_minutes_give_more_epochs_within_the_time(survey) -> None:
     facts = survey(count=200)
     few, many = propose(facts, minutes=10), propose(facts, minutes=60)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singula.autoconfig import Proposal, propose
+from singula.autoconfig import Choice, Proposal, propose
 from singula.autoconfig.sizes import Sizes
 from singula.autoconfig.training import choose_epochs, grid_patches, schedule
 from singula.dataset.facts import Survey
@@ -76,6 +76,50 @@ def test_network_patch_and_batch_do_not_depend_on_the_speed() -> None:
     for key in ("DATA.PATCH_SIZE", "TRAIN.BATCH_SIZE", "MODEL.FEATURE_MAPS", "SYSTEM.DEVICE"):
         assert proposal[key] == first[key]
     assert proposal["TRAIN.EPOCHS"] != first["TRAIN.EPOCHS"]
+
+
+@pytest.mark.parametrize("minutes", [5, 60])
+@pytest.mark.parametrize("side", [64, 256])
+def test_fixed_network_and_patch_decide_the_schedule(side: int, minutes: float) -> None:
+    survey, seen = example_survey((1024, 1024), count=60), []
+    fixed = [
+        Choice("MODEL.ARCHITECTURE", "unet"),
+        Choice("MODEL.FEATURE_MAPS", [8, 16]),
+        Choice("MODEL.DROPOUT_VALUES", [0.0, 0.0]),
+        Choice("DATA.PATCH_SIZE", (side, side, 1)),
+    ]
+
+    def measure(survey: Survey, proposal: Proposal) -> TrainingSpeed:
+        seen.append(proposal)
+        return TrainingSpeed(0.3, 0.1, measured_on="1 CPU thread")
+
+    proposal = propose(survey, minutes=minutes, measure=measure, fixed=fixed)
+    for choice in fixed:
+        assert choice in seen[0].choices
+        assert choice in proposal.choices
+    batch = proposal["TRAIN.BATCH_SIZE"]
+    assert batch == seen[0]["TRAIN.BATCH_SIZE"]
+    assert batch * side**2 == pytest.approx(2**17, rel=0.5)  # type: ignore[operator]
+    seconds, epochs = training_seconds(survey, proposal), proposal["TRAIN.EPOCHS"]
+    assert seconds <= 60 * minutes or epochs == 10
+    if epochs not in (10, 400):
+        assert seconds > 60 * minutes * 0.9
+
+
+def test_fixed_network_decides_the_assumed_speed() -> None:
+    survey = example_survey((1024, 1024), count=60)
+    narrow, wide = (
+        propose(
+            survey,
+            fixed=[
+                Choice("MODEL.ARCHITECTURE", "unet"),
+                Choice("MODEL.FEATURE_MAPS", [width, 2 * width]),
+                Choice("DATA.PATCH_SIZE", (128, 128, 1)),
+            ],
+        )
+        for width in (8, 32)
+    )
+    assert narrow["TRAIN.EPOCHS"] > wide["TRAIN.EPOCHS"]  # type: ignore[operator]
 
 
 def test_the_assumed_speed_is_kept_if_a_step_cannot_be_timed() -> None:

@@ -1000,6 +1000,7 @@ TABLE |= {
         "survey": Argument(_survey(), OBJECT),
         **proposal_arguments(),
         "stored": Argument(None, PATH.or_none()),
+        "fixed": Argument((), ITEMS),
     },
     "singula.autoconfig.write_proposal": lambda folder: {
         "survey": Argument(_survey(), OBJECT),

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from singula.commands.start_model import model_keys
+from singula.commands.start_model import _box_with_objects, model_keys
 from singula.config import Config, load_config
+from singula.config.thresholds import KEYS
+from singula.inference.publish import publish
 from singula.io.run_folder import ResultsTree
 from singula.io.write import write_tiff
 from singula.pipeline.checkpoints import find_start
@@ -30,8 +32,8 @@ def test_network_and_weights_are_those_of_the_model(model, command, data_2d, tmp
     config, trained = load_config(path), load_config(tmp_path / "job.yaml")
     assert config.MODEL.LOAD_CHECKPOINT
     assert Path(config.PATHS.CHECKPOINT_FILE).samefile(model)
-    for key in ("MODEL.FEATURE_MAPS", "DATA.NORMALIZATION.TYPE", "DATA.PATCH_SIZE"):
-        assert config.dotted()[key] == trained.dotted()[key]
+    for key in model_keys(trained):
+        assert config.dotted()[key] == trained.dotted()[key], key
     line = ("run", "--config", path, "--result_dir", tmp_path / "again", "--set", "TRAIN.EPOCHS=1")
     assert command(*line, "--set", "TEST.ENABLE=False") == 0, command.err
     assert "starting from the weights of" in command.out
@@ -45,6 +47,108 @@ def test_a_built_in_model_is_written_as_its_name(command, data_2d, tmp_path) -> 
     assert config.PATHS.CHECKPOINT_FILE == "nuclei"
     start = find_start(config, ResultsTree(tmp_path, "job", 1))
     assert start == built_in_models()["nuclei"].checkpoint
+
+
+@pytest.mark.parametrize("channels", ["BC", "BCD"])
+def test_published_model_of_any_channels(
+    channels, command, run_once, write_config, data_2d, tmp_path
+) -> None:
+    """The voxel size of the data does not change the unit of the distances of the model."""
+    keys = {"DATA_MW_TH_TYPE": "manual", "DATA_CHANNELS": channels}
+    if channels == "BCD":
+        keys |= {"DATA_CHANNEL_WEIGHTS": "(1, 1, 0.05)", "DISTANCE_CHANNEL_MASK": False}
+    changes = {f"PROBLEM.INSTANCE_SEG.{key}": value for key, value in keys.items()}
+    name = "manual_25" if channels == "BC" else "manual_25_BCD"
+    config = write_config(data_2d, **changes, **{"TRAIN.EPOCHS": 25})
+    published = publish(run_once(name, config, tmp_path / "out") / "job" / BEST, tmp_path / "m.pth")
+    data = _with_voxel_size(data_2d, tmp_path / "data")
+    path = tmp_path / "tuned.yaml"
+    line = ("init", data, "--from", published, "-o", path, "--minutes", 0.1)
+    assert command(*line) == 0, command.err
+    config, trained = load_config(path), load_config(config)
+    assert config.MODEL.LOAD_CHECKPOINT
+    for key in model_keys(trained):
+        assert config.dotted()[key] == trained.dotted()[key], key
+    section = config.PROBLEM.INSTANCE_SEG
+    assert len(section.DATA_CHANNEL_WEIGHTS) == len(channels)
+    assert config.is_set(KEYS["TH_DISTANCE"]) == ("D" in channels)
+    assert config.DATA.TRAIN.spacing == (None if "D" in channels else (0.1, 0.1))
+    if "D" in channels:
+        assert section.DATA_MW_TH_DISTANCE >= 1
+    line = ("run", "--config", path, "--result_dir", tmp_path / "again", "--set", "TRAIN.EPOCHS=1")
+    assert command(*line) == 0, command.err
+    assert "starting from the weights of" in command.out
+    assert "not loaded" not in command.out
+
+
+def _with_voxel_size(data: Path, folder: Path) -> Path:
+    """Copy the images of a data set with a voxel size of 0.1 µm."""
+    shutil.copytree(data, folder)
+    for path in sorted(folder.glob("*/x/*.tif")):
+        write_tiff(path, tifffile.imread(path), "YX", (0.1, 0.1), "µm")
+    return folder
+
+
+def _write_pairs(folder: Path, count: int, shape: tuple[int, ...] = (96, 96)) -> Path:
+    """Write images with one object in a corner."""
+    for number in range(count):
+        image = np.zeros(shape, np.uint8)
+        image[4:14, 4:14] = 200
+        labels = (image if image.ndim == 2 else image[..., 0]) // 200
+        for part, array in (("x", image), ("y", labels)):
+            target = folder / "train" / part / f"{number}.tif"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(target, array, photometric="rgb" if array.ndim > 2 else "minisblack")
+    return folder
+
+
+def test_color_images_for_a_gray_model_are_refused(model, command, tmp_path) -> None:
+    data = _write_pairs(tmp_path / "data", 2, (96, 96, 3))
+    image = tifffile.imread(data / "train" / "x" / "0.tif")[..., 0]
+    tifffile.imwrite(data / "train" / "x" / "0.tif", image)
+    assert command("init", data, "--from", model, "-o", tmp_path / "mixed.yaml") == 2
+    assert "convert the color images to gray" in command.err
+    assert "nuclei_he" in command.err
+
+
+def test_mixed_images_start_from_a_color_model(command, tmp_path, monkeypatch) -> None:
+    data = _write_pairs(tmp_path / "data", 3, (96, 96, 3))
+    image = tifffile.imread(data / "train" / "x" / "1.tif")[..., 0]
+    tifffile.imwrite(data / "train" / "x" / "1.tif", image)
+    monkeypatch.setattr("singula.commands.start_model.MIN_F1", 0.0)
+    path = tmp_path / "mixed.yaml"
+    assert command("init", data, "--from", "nuclei_he", "-o", path) == 0, command.err
+    config = load_config(path)
+    assert config.DATA.FORCE_RGB
+    assert config.MODEL.LOAD_CHECKPOINT
+    assert config.in_channels == 3
+    assert "3 training images" in command.out
+
+
+def test_model_in_units_of_the_voxel_size_needs_it(
+    command, run_once, write_config, data_3d, tmp_path
+) -> None:
+    resolution = {f"DATA.{part}.RESOLUTION": "(2, 1, 1)" for part in ("TRAIN", "VAL", "TEST")}
+    changes = {"PROBLEM.INSTANCE_SEG.DATA_CHANNELS": "BCD", "TRAIN.EPOCHS": 1, **resolution}
+    changes["PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS"] = "(1, 1, 0.1)"
+    config = write_config(data_3d, ndim=3, **changes)
+    model = run_once("units_3d", config, tmp_path / "out") / "job" / BEST
+    data = Path(shutil.copytree(data_3d, tmp_path / "data"))
+    path = next((data / "train" / "x").glob("*.tif"))
+    tifffile.imwrite(path, tifffile.imread(path))
+    assert command("init", data, "--from", model, "-o", tmp_path / "a.yaml") == 2
+    assert "voxel size" in command.err
+    assert command("init", data_3d, "--from", model, "-o", tmp_path / "b.yaml") == 0, command.err
+
+
+def test_score_uses_a_box_with_objects() -> None:
+    labels = np.zeros((3000, 1500), np.uint8)
+    labels[2900:2920, 10:30] = 1
+    box = _box_with_objects(labels)
+    assert labels[box].shape == (1024, 1024)
+    assert (labels[box] == 1).sum() == 400
+    labels[1500, 750] = 2
+    assert _box_with_objects(labels) == (slice(988, 2012), slice(238, 1262))
 
 
 def test_a_model_that_finds_nothing_is_not_used(model, command, tmp_path) -> None:

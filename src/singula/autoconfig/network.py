@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from singula.autoconfig.setting import Choice
 from singula.autoconfig.sizes import Sizes
 from singula.dataset.facts import Machine, PartFacts, Survey
+from singula.util.architectures import REARRANGED, downsampling_steps
 from singula.util.format import counted, shape_text
 
 _MIN_SIDE = {2: 128, 3: 64}
@@ -89,13 +90,11 @@ def choose_network(
     along_z = z_steps(levels, shape[0], anisotropy) if sizes.ndim == 3 else []
     steps = [(*along_z[n : n + 1], 2, 2) for n in range(levels - 1)]
     width = 32 if machine.gpus else 16
-    per_pixel, cost = float(width), (width / 16) ** 1.5
     name, why = "unet", ""
     if sizes.radius < _MIN_RADIUS and not machine.gpus:
         why = f"objects have a radius of {sizes.radius:.1f} pixels, so every pixel counts"
     elif levels > 2 and not machine.gpus:
-        levels, per_pixel = levels - 1, width / math.prod(steps[0])
-        cost = _LIGHT_COST[sizes.ndim]
+        levels -= 1
         name, why = "unet_light", "half the resolution inside of the network: a CPU trains faster"
     maps = tuple(width * 2**level for level in range(levels))
     depth = (
@@ -108,7 +107,37 @@ def choose_network(
     ]
     if along_z:
         choices.append(Choice("MODEL.Z_DOWN", along_z, _why_steps(along_z, anisotropy, shape[0])))
-    return Network(tuple(choices), maps, tuple(steps), cost, per_pixel)
+    return Network(tuple(choices), maps, tuple(steps), *_cost(name, width, steps[0]))
+
+
+def fixed_network(fixed: Mapping[str, Choice], ndim: int) -> Network | None:
+    """Return the network of fixed choices; None if they do not determine it.
+
+    Parameters
+    ----------
+    fixed : mapping of str to Choice
+        Choices by key.
+    ndim : int
+        Number of spatial axes.
+    """
+    keys = ("MODEL.ARCHITECTURE", "MODEL.FEATURE_MAPS", "MODEL.Z_DOWN")
+    chosen = [fixed[key] for key in keys if key in fixed]
+    if len(chosen) < len(keys) - (ndim == 2):
+        return None
+    name, maps = chosen[0].value, tuple(chosen[1].value)
+    levels = downsampling_steps(name, len(maps))
+    along_z = [step or 2 for step in chosen[2].value] if ndim == 3 else []
+    steps = [(*along_z[n : n + 1], 2, 2) for n in range(levels)]
+    first_step = steps[0] if steps else (1,) * ndim
+    return Network(tuple(chosen), maps, tuple(steps), *_cost(name, maps[0], first_step))
+
+
+def _cost(name: str, width: int, first_step: Sequence[int]) -> tuple[float, float]:
+    """Return the relative duration of a training step, and the feature maps per pixel."""
+    cost = (width / 16) ** 1.5
+    if name.lower() not in REARRANGED:
+        return cost, float(width)
+    return cost * _LIGHT_COST[len(first_step)], width / math.prod(first_step)
 
 
 def z_steps(levels: int, depth: int, anisotropy: float) -> list[int]:

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from singula.autoconfig.rules import Measure, Proposal
-from singula.autoconfig.start import FindStart
 from singula.autoconfig.training import step_text
-from singula.autoconfig.write import check_output, write_proposal
+from singula.autoconfig.write import FindStart, check_output, write_proposal
 from singula.dataset.facts import Survey, find_folders, survey_dataset
 from singula.errors import UserError
 from singula.util.format import command, counted

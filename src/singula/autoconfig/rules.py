@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from singula.autoconfig import augmentation, folders, images, network, objects, training
@@ -16,13 +16,16 @@ from singula.errors import UserError
 from singula.representations.table import DECODERS
 from singula.training.speed import TrainingSpeed
 from singula.util.arguments import choice as one_of
-from singula.util.arguments import function, instance, integer, number
+from singula.util.arguments import function, instance, integer, items, number, of_class
 from singula.util.format import command, counted, shape_text
 from singula.util.paths import user_path
 
 MINUTES = 30.0  # default duration of a training
 _CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
 _CLASSES = "MODEL.N_CLASSES"
+_RESOLUTION = "DATA.TRAIN.RESOLUTION"
+_PATCH = "DATA.PATCH_SIZE"
+_COMMON = "DATA.PREPROCESS.SPACING"
 _SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST", "PATHS")
 _DATA_ORDER = (
     "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
@@ -64,11 +67,6 @@ class Proposal:
                 return choice.value
         raise KeyError(key)
 
-    def replaced(self, choices: Sequence[Choice]) -> Proposal:
-        """Return a copy in which choices replace those of the same keys, or are added."""
-        chosen = {choice.key: choice for choice in (*self.choices, *choices)}
-        return replace(self, choices=tuple(_ordered(list(chosen.values()))))
-
     @property
     def yaml(self) -> str:
         """Text of the file, every key with its comment."""
@@ -90,6 +88,7 @@ def propose(
     channels: str | None = None,
     classes: int | None = None,
     measure: Measure | None = None,
+    fixed: Sequence[Choice] = (),
 ) -> Proposal:
     """Choose a configuration for a data set.
 
@@ -109,6 +108,9 @@ def propose(
     measure : callable, optional
         Time a training step of a first proposal, or return None if this is not possible; see
         `singula.pipeline.timing.measure_proposal`. By default, a speed is assumed.
+    fixed : sequence of Choice, optional
+        Choices that do not depend on the data, such as those of a model from which the training
+        starts. All other choices are consistent with them.
 
     Returns
     -------
@@ -125,7 +127,8 @@ def propose(
     survey = instance(survey, "survey", Survey)
     minutes = number(minutes, "minutes (--minutes)", above=0)
     stored = None if stored is None else user_path(stored, "stored")
-    answers = _answers(channels, classes)
+    settled = _answers(channels, classes)
+    settled |= {choice.key: choice for choice in items(fixed, "fixed", of_class(Choice))}
     if measure is not None:
         function(measure, "measure")
     train = survey.part("train")
@@ -136,12 +139,12 @@ def propose(
             "init.no_labels",
         )
     _check_labels(survey, train)
-    first = _propose(survey, train, minutes, stored, answers, None)
+    first = _propose(survey, train, minutes, stored, settled, None)
     speed = None if measure is None else measure(survey, first)
     if speed is None:
         return first
     # The measured speed stays valid, because network, patch and batch do not depend on it.
-    return _propose(survey, train, minutes, stored, answers, speed)
+    return _propose(survey, train, minutes, stored, settled, speed)
 
 
 def _propose(
@@ -149,21 +152,27 @@ def _propose(
     train: PartFacts,
     minutes: float,
     stored: Path | None,
-    answers: Mapping[str, Choice],
+    fixed: Mapping[str, Choice],
     speed: TrainingSpeed | None,
 ) -> Proposal:
     """Choose a configuration for a given or an assumed speed; see `propose`."""
     stored = Path("channels") if stored is None else stored
     sizes = Sizes.of(survey)
-    learning, pixels = _learning(survey, sizes, train, minutes, speed)
-    channels = answers.get(_CHANNELS) or objects.choose_channels(sizes, survey.machine)
-    classes = answers.get(_CLASSES) or _classes(survey)
+    learning, pixels = _learning(survey, sizes, train, minutes, speed, fixed)
+    channels = fixed.get(_CHANNELS) or objects.choose_channels(sizes, survey.machine)
+    classes = fixed.get(_CLASSES) or _classes(survey)
     chosen = [
         Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
         *training.choose_device(survey.machine),
         Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
         objects.choose_dimensions(survey),
-        *_instances(survey, sizes, pixels, channels, 2 if classes is None else classes.value),
+        *_instances(
+            sizes,
+            _spacing(survey, fixed),
+            pixels,
+            channels,
+            2 if classes is None else classes.value,
+        ),
         *learning,
         *([classes] if classes is not None else []),
         *images.choose_normalization(survey, train),
@@ -178,7 +187,8 @@ def _propose(
         *_resolution(survey),
         *_testing(survey),
     ]
-    return Proposal(tuple(_ordered(chosen)), minutes, _summary(survey, sizes), speed)
+    by_key = {**{choice.key: choice for choice in chosen}, **fixed}
+    return Proposal(tuple(_ordered(by_key.values())), minutes, _summary(survey, sizes), speed)
 
 
 def _check_labels(survey: Survey, train: PartFacts) -> None:
@@ -196,16 +206,16 @@ def _check_labels(survey: Survey, train: PartFacts) -> None:
 
 
 def _instances(
-    survey: Survey, sizes: Sizes, pixels: float, used: Choice, n_classes: int
+    sizes: Sizes, spacing: tuple[float, ...] | None, pixels: float, used: Choice, n_classes: int
 ) -> list[Choice]:
     """Choose the keys of channels and decoding.
 
     Parameters
     ----------
-    survey : Survey
-        Measurements of the data set.
     sizes : Sizes
         Statistics of the training instances.
+    spacing : tuple of float, optional
+        Voxel size in whose unit the network learns distances; None for pixels.
     pixels : float
         Number of pixels that the network trains on, over all epochs.
     used : Choice
@@ -220,7 +230,7 @@ def _instances(
         objects.choose_contour(sizes, codes),
         *([objects.choose_point_radius(sizes)] if "P" in codes else []),
         objects.choose_growth(),
-        *objects.choose_thresholds(sizes, codes, survey.spacing, pixels),
+        *objects.choose_thresholds(sizes, codes, spacing, pixels),
         *objects.choose_seed_morphology(sizes, codes),
         *objects.choose_min_size(sizes),
     ]
@@ -230,12 +240,19 @@ def _instances(
 
 
 def _learning(
-    survey: Survey, sizes: Sizes, train: PartFacts, minutes: float, speed: TrainingSpeed | None
+    survey: Survey,
+    sizes: Sizes,
+    train: PartFacts,
+    minutes: float,
+    speed: TrainingSpeed | None,
+    fixed: Mapping[str, Choice],
 ) -> tuple[list[Choice], float]:
     """Choose network, patch size and schedule, and return the number of pixels trained on."""
     shape = network.typical_shape(train)
-    chosen = network.choose_network(sizes, shape, survey.anisotropy, survey.machine)
-    patch = network.choose_patch_size(survey, sizes, shape, chosen.steps)
+    chosen = network.fixed_network(fixed, survey.ndim)
+    if chosen is None:
+        chosen = network.choose_network(sizes, shape, survey.anisotropy, survey.machine)
+    patch = fixed.get(_PATCH) or network.choose_patch_size(survey, sizes, shape, chosen.steps)
     patch_shape = patch.value[:-1]
     val_fraction = folders.validation_fraction(survey)
     batch = network.choose_batch_size(
@@ -294,7 +311,7 @@ def _resolution(survey: Survey) -> list[Choice]:
     common = survey.common_spacing
     if common is not None:
         why = "voxel sizes of the files differ; images are resampled to their median, in µm"
-        return [Choice("DATA.PREPROCESS.SPACING", common, why)]
+        return [Choice(_COMMON, common, why)]
     if survey.spacing is None or not survey.has_uniform_spacing:
         return []
     parts = ["TRAIN"]
@@ -305,6 +322,15 @@ def _resolution(survey: Survey) -> list[Choice]:
     return [
         Choice(f"DATA.{part}.RESOLUTION", sizes, why if part == "TRAIN" else "") for part in parts
     ]
+
+
+def _spacing(survey: Survey, fixed: Mapping[str, Choice]) -> tuple[float, ...] | None:
+    """Return the voxel size in whose unit the network learns distances; None for pixels."""
+    choices = {**{choice.key: choice for choice in _resolution(survey)}, **fixed}
+    if _RESOLUTION not in choices or -1 in choices[_RESOLUTION].value:
+        return None
+    sizes: tuple[float, ...] = choices.get(_COMMON, choices[_RESOLUTION]).value
+    return sizes
 
 
 def _testing(survey: Survey) -> list[Choice]:
@@ -321,7 +347,7 @@ def _testing(survey: Survey) -> list[Choice]:
     ]
 
 
-def _ordered(choices: Sequence[Choice]) -> list[Choice]:
+def _ordered(choices: Iterable[Choice]) -> list[Choice]:
     """Return the choices grouped by section, in the order of the format."""
 
     def position(choice: Choice) -> tuple[int, int, int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from singula.autoconfig.rules import MINUTES, Measure, Proposal, propose
-from singula.autoconfig.start import FindStart
+from singula.autoconfig.setting import Choice
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
@@ -15,6 +16,9 @@ from singula.io.formats.table import suffix_of
 from singula.io.write import write_text
 from singula.util.arguments import function, instance
 from singula.util.paths import user_path
+
+FindStart = Callable[[Survey], Sequence[Choice]]
+"""Function that compares a data set with a model, and returns the choices of a training from it."""
 
 
 def write_proposal(
@@ -44,7 +48,8 @@ def write_proposal(
     channels, classes, measure : optional
         As for `propose`.
     find_start : callable, optional
-        Choose a model from which the training starts.
+        Function that returns the choices of a training from the weights of a model. They take
+        precedence over all other choices.
 
     Returns
     -------
@@ -62,17 +67,16 @@ def write_proposal(
     survey = instance(survey, "survey", Survey)
     output = check_output(output)
     arranged, notes = _with_separate_folders(survey, output.with_name(f"{output.stem}_data"))
-    start = None if find_start is None else function(find_start, "find_start")(survey)
+    fixed = () if find_start is None else function(find_start, "find_start")(survey)
     proposal = propose(
         arranged,
         minutes=minutes,
         stored=output.with_name(f"{output.stem}_channels"),
-        channels=channels if start is None else start.channels or channels,
+        channels=channels,
         classes=classes,
         measure=measure,
+        fixed=fixed,
     )
-    if start is not None:
-        proposal = proposal.replaced(start.choices)
     for part, arranged_part in zip(survey.parts, arranged.parts, strict=True):
         if part is not arranged_part:
             _link(part, arranged_part)

@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from singula.autoconfig import Choice
 from singula.autoconfig.sizes import Sizes
-from singula.autoconfig.start import Start
 from singula.config import Config
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
 from singula.inference import Model, find_model, load
-from singula.io.read import read_image, read_labels
 from singula.metrics import match_overlap, overlap
-from singula.util.boxes import evenly_spaced
+from singula.pipeline.checkpoints import trained_config
+from singula.pipeline.from_config import channel_names
+from singula.representations.channels.table import CHANNELS
+from singula.training.checkpoint import load_checkpoint
+from singula.util.boxes import center_box, evenly_spaced
 from singula.util.format import counted
-from singula.util.sparse_labels import annotated_mask
-from singula.zoo.models import portable_name
+from singula.zoo.models import built_in_models, portable_name
 
 MIN_F1 = 0.1
 """F1 at IoU 0.5 below which the images do not resemble those of the model."""
 _IMAGES = 8  # labeled images of the first score
 _SIDE = {2: 1024, 3: 128}  # maximum side in pixels of the scored part of an image
+_SEG = "PROBLEM.INSTANCE_SEG"
+# Keys that would otherwise be chosen from the data
 _KEYS = (
-    "MODEL.ARCHITECTURE", "MODEL.FEATURE_MAPS", "MODEL.DROPOUT_VALUES", "MODEL.Z_DOWN",
-    "MODEL.BATCH_NORMALIZATION", "MODEL.KERNEL_SIZE", "MODEL.UPSAMPLE_LAYER", "MODEL.ACTIVATION",
-    "DATA.TEST.PADDING", "PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE", "DATA.NORMALIZATION.TYPE",
+    f"{_SEG}.DATA_CHANNELS", f"{_SEG}.DATA_CHANNEL_WEIGHTS", f"{_SEG}.DATA_CONTOUR_MODE",
+    "DATA.PATCH_SIZE", "DATA.TEST.PADDING", "DATA.NORMALIZATION.TYPE",
     "DATA.NORMALIZATION.APPLICATION_MODE", "DATA.NORMALIZATION.PERC_CLIP",
     "DATA.NORMALIZATION.PERC_LOWER", "DATA.NORMALIZATION.PERC_UPPER",
+    "MODEL.ARCHITECTURE", "MODEL.FEATURE_MAPS", "MODEL.DROPOUT_VALUES",
 )  # fmt: skip
-_SECTIONS = ("MODEL.", "DATA.NORMALIZATION.", "DATA.PREPROCESS.", "DATA.FORCE_RGB")
+# Other keys of network, targets, loss and preprocessing, which are taken if they are not defaults
+_SECTIONS = (
+    "MODEL.", "LOSS.", "DATA.NORMALIZATION.", "DATA.PREPROCESS.", "DATA.FORCE_RGB",
+    f"{_SEG}.DISTANCE_CHANNEL_MASK", f"{_SEG}.POINT_RADIUS",
+)  # fmt: skip
+_NOTES = {
+    f"{_SEG}.DATA_CHANNELS": "those of the model",
+    f"{_SEG}.DATA_CHANNEL_WEIGHTS": "one per channel, as for the model",
+    "DATA.PATCH_SIZE": "as for the model",
+}
 
 
 def model_keys(config: Config) -> list[str]:
     """Return the keys that a training from the weights of a model takes from the model.
 
-    These are the keys of the network, and those of the preprocessing and normalization that differ
-    from the defaults.
+    These are the keys of the network, its channels and their loss, the patches, and the
+    preprocessing and normalization of the images.
 
     Parameters
     ----------
@@ -50,14 +67,16 @@ def model_keys(config: Config) -> list[str]:
         for name, value in values.items()
         if name.startswith(_SECTIONS) and "CHECKPOINT" not in name and value != defaults[name]
     ]
-    return list(dict.fromkeys((*_KEYS, *others)))
+    in_volumes = ("MODEL.Z_DOWN",) if config.ndim == 3 else ()
+    points = (f"{_SEG}.POINT_RADIUS",) if "P" in channel_names(config) else ()
+    return list(dict.fromkeys((*_KEYS, *in_volumes, *points, *others)))
 
 
-def find_start(survey: Survey, path: Path) -> Start:
+def find_start(survey: Survey, path: Path) -> tuple[Choice, ...]:
     """Score a model on labeled images, and return the choices for a training from its weights.
 
-    Network, channels and normalization are those of the model. If its F1 is below `MIN_F1`, the
-    training starts from random weights.
+    They are the values of `model_keys`, and the model. If its F1 is below `MIN_F1`, the training
+    starts from random weights, and all keys are chosen from the data.
 
     Parameters
     ----------
@@ -70,69 +89,133 @@ def find_start(survey: Survey, path: Path) -> Start:
     ------
     UserError
         ``init.other_model``: the dimensions, channels or classes of the images differ from those of
-        the model.
+        the model. ``init.no_voxel_size``: the model needs the voxel size of each image.
     """
     model = load(path)
     _check(survey, model, path)
     train = survey.part("train")
     if train is None:
         raise RuntimeError("a data set without training images")
-    f1, count = _score(model, train)
+    f1, count = _score(model, survey, train)
     why = f"{path} finds objects with F1 {f1:.2f} at IoU 0.5 in {counted(count, 'training image')}"
     if model.objects.size is not None:
         width = Sizes.of(survey).typical[-1]
         why += f"; its objects are {model.objects.size[-1]:.0f} pixels wide, these {width:.0f}"
     if f1 < MIN_F1:
         why += f", expected at least {MIN_F1:g}: the training starts from random weights"
-        return Start(None, (Choice("MODEL.LOAD_CHECKPOINT", False, why),))
+        return (Choice("MODEL.LOAD_CHECKPOINT", False, why),)
     values = model.config.dotted()
-    choices = [Choice(key, values[key]) for key in model_keys(model.config)]
-    choices += [
-        Choice("PROBLEM.INSTANCE_SEG.DATA_CHANNELS", model.channels, "those of the model"),
-        Choice("DATA.PATCH_SIZE", tuple(model.config.DATA.PATCH_SIZE), note="as for the model"),
+    return (
+        *(Choice(key, values[key], note=_NOTES.get(key, "")) for key in model_keys(model.config)),
+        *_pixel_distances(model.config),
         Choice("MODEL.LOAD_CHECKPOINT", True, why),
         Choice(
             "PATHS.CHECKPOINT_FILE", portable_name(find_model(path)), note="start of the training"
         ),
+    )
+
+
+def _pixel_distances(config: Config) -> list[Choice]:
+    """Choose distances in pixels if those of the model are in pixels."""
+    if not _has_distances(config) or config.DATA.TRAIN.spacing is not None:
+        return []
+    note = "distances in pixels, as for the model"
+    return [
+        Choice(f"DATA.{part}.RESOLUTION", (-1,), note=note) for part in ("TRAIN", "VAL", "TEST")
     ]
-    return Start(model.channels, tuple(choices))
+
+
+def _has_distances(config: Config) -> bool:
+    return any(CHANNELS[name].kind == "distance" for name in channel_names(config))
 
 
 def _check(survey: Survey, model: Model, path: Path) -> None:
+    """Raise an error if the images cannot be used for a training from the model."""
+    config = model.config
     classes = max(survey.classes, default=1)
-    trained = model.config.MODEL.N_CLASSES - 1
-    given = (survey.ndim, survey.channels, classes)
-    expected = (model.ndim, model.config.in_channels, trained)
-    if given == expected:
-        return
-    images, trained_on = (
-        f"{n}D images with {counted(c, 'channel')} and {counted(k, 'class', 'classes')}"
-        for n, c, k in (given, expected)
-    )
-    raise UserError(
-        f"--from: got {path}, a model for {trained_on}, expected a model for {images}",
-        "omit --from to train from random weights, or name another model",
-        "init.other_model",
-    )
-
-
-def _score(model: Model, train: PartFacts) -> tuple[float, int]:
-    """Return the mean F1 at IoU 0.5 of some training images, and their number."""
-    labeled = [pair for pair in train.pairs if pair.label is not None]
-    scores = []
-    for number in evenly_spaced(len(labeled), _IMAGES):
-        pair = labeled[number]
-        if pair.label is None:
-            continue
-        channels, classes = model.config.in_channels, model.config.MODEL.N_CLASSES > 2
-        image = read_image(pair.image, model.ndim, channels, arrays=pair.arrays).array
-        truth = read_labels(pair.label, model.ndim, classes, arrays=pair.label_arrays).array
-        box = tuple(
-            slice(max(0, (size - _SIDE[model.ndim]) // 2), (size + _SIDE[model.ndim]) // 2)
-            for size in image.shape[: model.ndim]
+    converted = config.DATA.FORCE_RGB and survey.channels == 1
+    given = (survey.ndim, config.in_channels if converted else survey.channels, classes)
+    expected = _trained_on(config)
+    if given != expected:
+        images, trained_on = (
+            f"{n}D images with {counted(c, 'channel')} and {counted(k, 'class', 'classes')}"
+            for n, c, k in (given, expected)
         )
-        ids = truth[box][..., 0]
-        if annotated_mask(ids).any():
-            table = overlap(ids, model.predict(image[box]))
-            scores.append(match_overlap(table, (0.5,))[0].f1)
+        raise UserError(
+            f"--from: got {path}, a model for {trained_on}, expected a model for {images}",
+            _remedy(survey, given, expected),
+            "init.other_model",
+        )
+    in_units = _has_distances(config) and config.DATA.TRAIN.spacing is not None
+    resampled = model.reader.common is not None
+    sizes = [image.spacing for image in survey.images]
+    if (resampled and None in sizes) or (in_units and not _is_uniform(survey)):
+        raise UserError(
+            f"--from: got images without {'a' if resampled else 'one common'} voxel size, which "
+            f"the model {path} needs",
+            "set the voxel size in the files (in Fiji: Image > Properties), or omit --from to "
+            "train from random weights",
+            "init.no_voxel_size",
+        )
+
+
+def _is_uniform(survey: Survey) -> bool:
+    return survey.spacing is not None and survey.has_uniform_spacing
+
+
+def _remedy(survey: Survey, given: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Return the remedy for a model for other images: dimensions, channels and classes."""
+    remedies = []
+    if (given[0], given[2]) == (expected[0], expected[2]) and expected[1] == 1:
+        if given[1] == 3:
+            some = "the color images" if survey.mixed_channels else "the images, if they show gray"
+            remedies.append(f"convert {some} to gray (in Fiji: Image > Type > 8-bit)")
+        else:
+            remedies.append("select the channel of the objects with --channel")
+    fitting = [
+        name
+        for name, built_in in built_in_models().items()
+        if _trained_on(trained_config(load_checkpoint(built_in.checkpoint))) == given
+    ]
+    if fitting:
+        remedies.append(f"start from {' or '.join(fitting)}")
+    return ", or ".join([*remedies, "omit --from to train from random weights"])
+
+
+def _trained_on(config: Config) -> tuple[int, int, int]:
+    """Return the dimensions, channels and classes of the training images of a model."""
+    return config.ndim, config.in_channels, config.MODEL.N_CLASSES - 1
+
+
+def _score(model: Model, survey: Survey, train: PartFacts) -> tuple[float, int]:
+    """Return the mean F1 at IoU 0.5 of some training images with objects, and their number."""
+    gray = model.reader.gray or survey.mixed_channels
+    reader = replace(model.reader.as_stored, gray=gray, spacing=None, unit=None)
+    with_objects = {labels.path for labels in train.labels if len(labels.objects)}
+    pairs = [pair for pair in train.pairs if pair.label in with_objects]
+    scores = []
+    for number in evenly_spaced(len(pairs), _IMAGES):
+        ids = reader.labels(pairs[number])[..., 0]
+        if not (ids > 0).any():
+            continue
+        box = _box_with_objects(ids)
+        image = reader.open_image(pairs[number].image, pairs[number].arrays)
+        scale = None
+        if model.reader.common is not None:
+            scale = model.reader.common.factors(image.path, image.spacing, image.unit)
+        table = overlap(ids[box], model.predict(image.read(box), scale=scale))
+        scores.append(match_overlap(table, (0.5,))[0].f1)
     return (fmean(scores) if scores else 0.0), len(scores)
+
+
+def _box_with_objects(ids: npt.NDArray[Any]) -> tuple[slice, ...]:
+    """Return the center of a label image, or a box around its first object if that is empty."""
+    center = center_box(ids.shape, (_SIDE[ids.ndim],) * ids.ndim)
+    if (ids[center] > 0).any():
+        return center
+    first = np.unravel_index(np.argmax(ids > 0), ids.shape)
+    starts = (
+        min(max(0, int(place) - _SIDE[ids.ndim] // 2), max(0, size - _SIDE[ids.ndim]))
+        for place, size in zip(first, ids.shape, strict=True)
+    )
+    return tuple(slice(start, start + _SIDE[ids.ndim]) for start in starts)
