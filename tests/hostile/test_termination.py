@@ -266,7 +266,7 @@ def test_memory_that_one_image_exhausts_does_not_end_a_prediction(
     options = {"augment": None, "tables": False, "resume": False}
     failed = files.predict_files(model, pairs[:-1], tmp_path / "out", **options)
     assert len(failed) == len(OUT_OF_MEMORY)
-    assert all("not enough memory" in reason for reason in failed.values())
+    assert {error.code for error in failed.values()} == {"memory.exhausted"}
     with pytest.raises(ValueError, match="a bug"):
         files.predict_files(model, pairs, tmp_path / "out", **options)
 

@@ -1,5 +1,6 @@
 """Choice of a built-in model for an image, and the prediction with it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from singula.errors import UserError
+from singula.errors import ExitCode, UserError
 from singula.inference import choose
 from singula.inference.choose import choose_models
 from singula.io.image import Header
@@ -73,23 +74,59 @@ def test_each_kind_has_its_model(images, monkeypatch) -> None:
     names = dict.fromkeys(("nuclei", "nuclei_he", "nuclei_3d"))
     monkeypatch.setattr(choose, "built_in_models", lambda: names)
     files = [path for name, path in images.items() if name != "two.tif"]
-    chosen = {c.model: {path.name for path in c.files} for c in choose_models(files)}
-    assert chosen == {
-        "nuclei": {"gray.png", "rgb.png", "rgba.png", "blue.png", "damaged.tif"},
+    choices, errors = choose_models(files)
+    assert {c.model: {path.name for path in c.files} for c in choices} == {
+        "nuclei": {"gray.png", "rgb.png", "rgba.png", "blue.png"},
         "nuclei_he": {"stained.png"},
         "nuclei_3d": {"volume.tif"},
     }
-    assert choose_models([images["two.tif"]], channel="1")[0].model == "nuclei"
+    assert {path.name: error.code for path, error in errors.items()} == {
+        "damaged.tif": "io.unreadable"
+    }
+    (choice,), _ = choose_models([images["two.tif"]], channel="1")
+    assert choice.model == "nuclei"
     monkeypatch.setattr(choose, "built_in_models", lambda: {"nuclei": None})
-    with pytest.raises(UserError) as refused:
-        choose_models([images["gray.png"], images["stained.png"]])
-    assert refused.value.code == "zoo.no_model"
+    (choice,), errors = choose_models([images["gray.png"], images["stained.png"]])
+    assert choice.files == (images["gray.png"],)
+    assert errors[images["stained.png"]].code == "zoo.no_model"
+
+
+def test_files_that_cannot_be_predicted_do_not_stop_the_others(
+    command, images, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(choose, "built_in_models", lambda: {"nuclei": None})
+    notes, missing = tmp_path / "notes.txt", tmp_path / "missing.tif"
+    notes.write_text("not an image")
+    shutil.copy(images["two.tif"], tmp_path / "copy.tif")
+    codes = {
+        images["damaged.tif"]: "io.unreadable",
+        notes: "io.suffix",
+        missing: "paths.missing",
+        images["two.tif"]: "predict.several_channels",
+        images["volume.tif"]: "zoo.no_model",
+    }
+    out = tmp_path / "out"
+    assert command("predict", *codes, images["gray.png"], "-o", out) == ExitCode.USER_ERROR
+    assert read_labels(out / "gray.tif", 2).array.any()
+    for path, code in codes.items():
+        assert f"{path.name}: FAILED" in command.out
+        assert f"{path} [{code}]" in command.err
+    line = ("predict", *codes, images["gray.png"], "-o", out, "--model", "nuclei", "--resume")
+    assert command(*line) == ExitCode.USER_ERROR
+    assert "gray.png: done already" in command.out
+    channels = images["two.tif"], tmp_path / "copy.tif"
+    assert command("predict", *channels, "-o", tmp_path / "none") == ExitCode.USER_ERROR
+    assert (command.out + command.err).count("--channel") == 1
+    assert not (tmp_path / "none").exists()
+    assert command("predict", *channels, "-o", out, "-m", "nuclei") == ExitCode.USER_ERROR
+    assert command.out.count("--channel NAME") == 1
+    assert command.out.count("FAILED") == 2
 
 
 def test_a_gray_image_has_the_same_instances_in_any_file(command, images, tmp_path) -> None:
     names, out = ("gray.png", "rgb.png", "rgba.png", "blue.png"), tmp_path / "out"
     files = [images[name] for name in names]
-    assert command("predict", *files, images["damaged.tif"], "-o", out) == 1, command.err
+    assert command("predict", *files, images["damaged.tif"], "-o", out) == 2, command.err
     assert built_in_models()["nuclei"].card.license in command.out
     first, *others = (read_labels(out / f"{Path(n).stem}.tif", 2).array for n in names)
     assert len(np.unique(first)) > 5

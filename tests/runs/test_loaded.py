@@ -197,11 +197,12 @@ def test_a_bad_file_among_good_ones(run, command, data_2d, tmp_path) -> None:
     (images / "image_002.tif").symlink_to("gone.tif")
     os.mkfifo(images / "image_003.tif")
     line = ("predict", images, "--model", run, "-o", tmp_path / "new")
-    assert command(*line) == 1
+    assert command(*line) == 2
     for number in (0, 2, 3):
         assert f"image_00{number}.tif: FAILED" in command.out
+        assert str(images / f"image_00{number}.tif") in command.err
     assert (tmp_path / "new" / "image_001.tif").is_file()
-    assert command(*line, "--resume") == 1
+    assert command(*line, "--resume") == 2
     assert "image_001.tif: done already" in command.out
 
 
@@ -289,7 +290,8 @@ def test_overlapping_stages_write_the_files_and_messages_of_one_after_the_other(
         out = tmp_path / str(workers)
         messages.clear()
         tasks = plan_predictions(model, gather_images([source]), out, tables=True)
-        failed = predict_files(model, tasks, out, augment=None, tables=True, resume=False)
+        errors = predict_files(model, tasks, out, augment=None, tables=True, resume=False)
+        failed = {name: str(error) for name, error in errors.items()}
         contents = {path.name: path.read_bytes() for path in sorted(out.glob("i*"))}
         return contents, failed, list(messages)
 

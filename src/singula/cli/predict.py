@@ -20,7 +20,7 @@ from singula.cli.app import (
     path_option,
 )
 from singula.cli.models import MODEL_NAMES, ModelCommand
-from singula.errors import ExitCode, UserError
+from singula.errors import UserError
 from singula.util.format import counted
 from singula.util.streams import print_line
 
@@ -143,12 +143,12 @@ def predict(
     with importing():
         from singula.exports import sizes_from_text
         from singula.inference import (
-            gather_images,
             parse_frames,
             plan_predictions,
             predict_files,
             scale_from_text,
         )
+        from singula.inference.failures import failure_error
         from singula.inference.tasks import check_targets
         from singula.io.run_lock import hold, output_locks
 
@@ -158,15 +158,14 @@ def predict(
         from singula.blocks.dask_options import check_dask_option
 
         check_dask_option(dask)
-    files = gather_images(images)
     selection: dict[str, Any] = {
         "series": series,
         "array": array or "",
         "channel": channel or "",
         "external_files": external_files,
     }
+    files, groups, failed = _assigned_models(images, model, selection)
     with hold(output_locks(output), "predict"):
-        groups = [(model, files)] if model else _built_in_models(files, selection)
         targets: dict[str, Any] = {
             "tables": tables,
             "overlays": overlay,
@@ -183,7 +182,7 @@ def predict(
         ]
         tasks = [task for _, planned in plans for task in planned]
         check_targets(tasks, files, output, **targets)
-        failed: dict[str, str] = {}
+        count = len(tasks) + len(failed)
         for loaded, planned in plans:
             failed |= predict_files(
                 loaded,
@@ -199,27 +198,51 @@ def predict(
                 scale=scale_from_text(scale),
                 glass=glass,
             )
-    print_line(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
-    if len(failed) == len(tasks):
-        raise UserError(
-            f"none of {counted(len(tasks), 'image')} could be predicted",
-            "correct the errors above and repeat the command",
-            "predict.all_failed",
-        )
+    print_line(f"{count - len(failed)} of {counted(count, 'image')}: {output}")
     if failed:
-        raise typer.Exit(ExitCode.INCOMPLETE)
+        raise failure_error(failed, count)
 
 
-def _built_in_models(
-    files: Sequence[Path], selection: Mapping[str, Any]
-) -> list[tuple[Sequence[Path | str], Sequence[Path]]]:
-    """Return the built-in models for files, and print the choice."""
+def _assigned_models(
+    images: Sequence[Path], model: Sequence[Path] | None, selection: Mapping[str, Any]
+) -> tuple[list[Path], list[tuple[Sequence[Path | str], Sequence[Path]]], dict[str, UserError]]:
+    """Return the image files, the models with their files, and the errors of other files.
+
+    The choice of built-in models and the errors are printed.
+
+    Raises
+    ------
+    UserError
+        No file can be predicted.
+    """
+    from singula.inference import gather_images
     from singula.inference.choose import choose_models
+    from singula.inference.failures import FailureReport, common_error, failure_error
 
-    choices = choose_models(files, **selection)
-    for choice in choices:
-        print_line(choice.reason)
-    return [([choice.model], choice.files) for choice in choices]
+    files: list[Path] = []
+    errors: dict[Path, UserError] = {}
+    for path in images:
+        try:
+            files += gather_images([path])
+        except UserError as error:
+            errors[path] = error
+    groups: list[tuple[Sequence[Path | str], Sequence[Path]]]
+    groups = [(model, files)] if model and files else []
+    if not model:
+        choices, refused = choose_models(files, **selection)
+        errors |= refused
+        for choice in choices:
+            print_line(choice.reason)
+        groups = [([choice.model], choice.files) for choice in choices]
+    shared = None if groups else common_error(errors)
+    if shared is not None:
+        raise shared
+    report = FailureReport()
+    for path, failure in errors.items():
+        report.add(path, failure)
+    if not groups:
+        raise failure_error(report.errors, len(report.errors))
+    return files, groups, report.errors
 
 
 def _loaded(names: Sequence[Path | str], gpu: str | None) -> Model:

@@ -43,12 +43,13 @@ def show_built_in_model(data: Path, output: Path, *, gpu: str | None = None) -> 
         ``demo.prediction_failed``: an image cannot be predicted, or its results cannot be written.
     """
     images = sorted((data / "test" / "x").glob("*.tif"))
-    try:
-        (choice,) = choose_models(images)
-    except UserError as error:
+    choices, errors = choose_models(images)
+    for error in errors.values():
         if error.code != "zoo.no_model":
-            raise
+            raise error
+    if not choices:
         return None
+    (choice,) = choices
     began = perf_counter()
     title = built_in_models()[choice.model].card.title
     print_line(f"without training: built-in model {choice.model}, {title}")
@@ -57,9 +58,9 @@ def show_built_in_model(data: Path, output: Path, *, gpu: str | None = None) -> 
     failed = predict_files(
         model, tasks, output, augment=None, tables=True, overlays=True, resume=False
     )
-    for path, message in failed.items():
+    for path, failure in failed.items():
         raise UserError(
-            f"{path}: {message}",
+            f"{path}: {failure.message}",
             "correct the error and repeat the command",
             "demo.prediction_failed",
         )

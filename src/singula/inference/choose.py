@@ -51,10 +51,8 @@ def choose_models(
     array: str = "",
     channel: str = "",
     external_files: bool = False,
-) -> list[ModelChoice]:
+) -> tuple[list[ModelChoice], dict[Path, UserError]]:
     """Choose a built-in model for each file.
-
-    Files that cannot be read are assigned to the first model, whose prediction reports the error.
 
     Parameters
     ----------
@@ -63,11 +61,14 @@ def choose_models(
     series, array, channel, external_files
         As for `plan_predictions`.
 
-    Raises
-    ------
-    UserError
-        ``predict.several_channels``: an image has channels that are not colors, and none is
-        selected; ``zoo.no_model``: there is no built-in model for an image.
+    Returns
+    -------
+    choices : list of ModelChoice
+        Models with their files.
+    errors : dict of Path to UserError
+        Errors of the other files: ``predict.several_channels``: the image has channels that are not
+        colors, and none is selected; ``zoo.no_model``: there is no built-in model for the image;
+        the codes of `read_header`.
     """
     place = ArrayPlace(
         inside=array,
@@ -77,36 +78,46 @@ def choose_models(
         external_files=external_files,
     )
     kinds: dict[Kind, list[Path]] = {}
-    unreadable: list[Path] = []
+    errors: dict[Path, UserError] = {}
     for path in files:
-        kind = _kind_of_file(path, place)
-        (unreadable if kind is None else kinds.setdefault(kind, [])).append(path)
-    if unreadable:
-        kinds.setdefault(next(iter(kinds), "plane"), []).extend(unreadable)
-    return [_choice(kind, chosen) for kind, chosen in kinds.items()]
+        try:
+            kind = _kind_of_file(path, place)
+            _check_model(path, kind)
+        except UserError as error:
+            errors[path] = error
+        else:
+            kinds.setdefault(kind, []).append(path)
+    return [_choice(kind, chosen) for kind, chosen in kinds.items()], errors
 
 
-def _choice(kind: Kind, files: list[Path]) -> ModelChoice:
-    name, images = _MODELS[kind], _IMAGES[kind]
-    if name not in built_in_models():
+def _check_model(path: Path, kind: Kind) -> None:
+    """Raise an error if there is no built-in model for a kind of images."""
+    if _MODELS[kind] not in built_in_models():
         raise UserError(
-            f"{files[0]}: got a {images[0]}, for which this version has no built-in model (it has "
-            f"{', '.join(built_in_models())})",
+            f"{path}: got a {_IMAGES[kind][0]}, for which this version has no built-in model (it "
+            f"has {', '.join(built_in_models())})",
             "give a model with --model: a run of yours, or the name of a built-in model",
             "zoo.no_model",
         )
-    count = counted(len(files), *images)
+
+
+def _choice(kind: Kind, files: list[Path]) -> ModelChoice:
+    name = _MODELS[kind]
+    count = counted(len(files), *_IMAGES[kind])
     example = f", such as {files[0].name}" if files[1:] else f" ({files[0].name})"
     return ModelChoice(name, tuple(files), f"{count}{example}: model {name}")
 
 
-def _kind_of_file(path: Path, place: ArrayPlace) -> Kind | None:
-    """Return the kind of the first image of a file; None if it cannot be read."""
-    try:
-        first = place if place.series is not None else list_series(path, place)[0].place
-        header = read_header(path, first)
-    except UserError:
-        return None
+def _kind_of_file(path: Path, place: ArrayPlace) -> Kind:
+    """Return the kind of the first image of a file.
+
+    Raises
+    ------
+    UserError
+        ``predict.several_channels``; the codes of `read_header`.
+    """
+    first = place if place.series is not None else list_series(path, place)[0].place
+    header = read_header(path, first)
     kind = image_kind(path, header)
     if kind == "colors" and is_gray(path, header, first):
         return "plane"

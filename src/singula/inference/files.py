@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.inference.auto_scale import trained_sizes
+from singula.inference.failures import FailureReport
 from singula.inference.model import Model
 from singula.inference.scale import Factors, Scale, factors_from_spacing
 from singula.inference.stages import (
@@ -54,7 +55,7 @@ def predict_files(
     unit: str | None = None,
     scale: Scale = None,
     glass: bool = False,
-) -> dict[str, str]:
+) -> dict[str, UserError]:
     """Predict images and write the instances as ``<name>.tif``.
 
     An image that does not fit into memory is predicted in blocks and written as ``<name>.zarr``.
@@ -92,8 +93,8 @@ def predict_files(
 
     Returns
     -------
-    dict
-        Messages of the images that failed, by name.
+    dict of str to UserError
+        Errors of the images that failed, by the path of the file. They are also logged.
 
     Raises
     ------
@@ -158,8 +159,8 @@ def _factors(
     return factors
 
 
-def _predict_all(prediction: PredictionStages, images: Sequence[Pair]) -> dict[str, str]:
-    """Predict images, and return the messages of those that failed, by name.
+def _predict_all(prediction: PredictionStages, images: Sequence[Pair]) -> dict[str, UserError]:
+    """Predict images, log the errors of images that failed, and return the errors.
 
     While the network predicts an image in memory, threads read the next one and finish the previous
     one. Images in blocks are predicted alone, and their messages appear at once.
@@ -170,16 +171,15 @@ def _predict_all(prediction: PredictionStages, images: Sequence[Pair]) -> dict[s
         prediction.read, prediction.predict, prediction.finish, lambda task: task.needed
     )
     workers = finishing_threads(config, prediction.model.predictor.device.type)
-    failed: dict[str, str] = {}
+    report = FailureReport()
     tasks = (prediction.task(number, pair, memory) for number, pair in enumerate(images, 1))
     for in_blocks, group in groupby(tasks, lambda task: task.in_blocks):
         outcomes = run_stages(group, stages, workers=0 if in_blocks else workers, memory=memory)
         with closing(outcomes):
             for task, error in ((outcome.item, outcome.error) for outcome in outcomes):
                 if error is not None:
-                    failed[task.full_name] = str(error)
-                    _log.warning(f"[{task.number}/{task.count}] {task.title}: FAILED: {error}")
-    return failed
+                    report.add(task.pair.image, error, name=task.full_name, step=task.step)
+    return report.errors
 
 
 def _workers(model: Model, dask: str | None) -> AbstractContextManager[Runner | None]:
