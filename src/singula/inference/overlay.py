@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from singula.io.atomic import atomic_path
 from singula.io.lazy import LazyImage
+from singula.report.outlines import draw_outlines
 from singula.report.overlay import (
     average_squares,
     center_labels,
     encode_png,
     middle_plane,
-    overlay,
     square_side,
 )
 from singula.util.boxes import DISPLAY_SIDE
@@ -27,8 +27,8 @@ _BAND = 1 << 24  # pixels that are read at once
 def write_outlines(path: Path, image: Array, labels: Array) -> None:
     """Write a PNG file with the outlines of instances over their image.
 
-    Of a volume, the slice with the most labeled pixels is shown. Planes with sides above 2,048
-    pixels are downsampled.
+    See `draw_outlines`. Of a volume, the slice with the most labeled pixels is shown. Planes with
+    sides above 2,048 pixels are downsampled.
 
     Parameters
     ----------
@@ -74,6 +74,6 @@ def write_outlines_of_files(path: Path, image: LazyImage, labels: LazyImage) -> 
 
 
 def _write(path: Path, plane: Array, labels: Array) -> None:
-    picture = overlay(plane, labels, fill=0.0)
+    picture = draw_outlines(plane, labels)
     with atomic_path(path) as temporary:
         temporary.write_bytes(encode_png(picture))
