@@ -171,6 +171,23 @@ def test_depth_is_in_pixels_if_the_voxel_size_is_not_configured(survey, gpu) -> 
     assert loaded(proposal)[0].DATA.TRAIN.spacing is None
 
 
+def test_choices_are_for_resampled_images(survey) -> None:
+    small = survey((512, 512), size=24)
+    fixed = [
+        Choice("MODEL.ARCHITECTURE", "unet"),
+        Choice("MODEL.FEATURE_MAPS", [8, 16]),
+        Choice("DATA.PATCH_SIZE", (128, 128, 1)),
+        Choice("DATA.TRAIN.RESOLUTION", (3.0, 3.0)),
+    ]
+    enlarged = propose(small, fixed=[*fixed, Choice("DATA.PREPROCESS.SPACING", (1.5, 1.5))])
+    large = propose(survey((1024, 1024), size=48), fixed=fixed)
+    for key in ("TRAIN.EPOCHS", "TRAIN.BATCH_SIZE", f"{SEG}.DATA_CONTOUR_MODE"):
+        assert enlarged[key] == large[key]
+    key = f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"
+    assert enlarged[key] == pytest.approx(large[key], rel=0.01)
+    assert "512" in dict((key, why) for key, _, why in enlarged.reasons)["PROBLEM.NDIM"]
+
+
 def test_fixed_channels_decide_thresholds_and_weights(survey) -> None:
     for channels, n_thresholds in (("BC", 4), ("BCD", 5), ("BP", 4)):
         proposal = propose(survey(), fixed=[Choice(f"{SEG}.DATA_CHANNELS", channels)])

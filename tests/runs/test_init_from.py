@@ -89,6 +89,28 @@ def _with_voxel_size(data: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("size", [None, 0.1])
+def test_much_larger_objects_are_resampled(model, size, command, data_2d, tmp_path) -> None:
+    data = tmp_path / "large"
+    for path in sorted(data_2d.glob("train/?/*.tif")):
+        target = data / path.relative_to(data_2d)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        enlarged = np.kron(tifffile.imread(path), np.ones((8, 8), np.uint8))
+        write_tiff(target, enlarged, "YX", *(() if size is None else ((size, size), "µm")))
+    path = tmp_path / "tuned.yaml"
+    assert command("init", data, "--from", model, "-o", path) == 0, command.err
+    config = load_config(path)
+    assert config.MODEL.LOAD_CHECKPOINT
+    factor = (size or config.DATA.TRAIN.RESOLUTION[0]) / config.DATA.PREPROCESS.SPACING[0]
+    assert factor == pytest.approx(1 / 8, rel=0.1)
+    assert "--scale 0.1" in command.out
+    line = ("run", "--config", path, "--result_dir", tmp_path / "again", "--set", "TRAIN.EPOCHS=1")
+    assert command(*line) == 0, command.err
+    (results,) = tmp_path.glob("again/tuned/results/tuned_1/per_image_instances")
+    for labels in results.glob("*.tif"):
+        assert tifffile.imread(labels).shape == enlarged.shape
+
+
 def _write_pairs(folder: Path, count: int, shape: tuple[int, ...] = (96, 96)) -> Path:
     """Write images with one object in a corner."""
     for number in range(count):
@@ -144,11 +166,11 @@ def test_model_in_units_of_the_voxel_size_needs_it(
 def test_score_uses_a_box_with_objects() -> None:
     labels = np.zeros((3000, 1500), np.uint8)
     labels[2900:2920, 10:30] = 1
-    box = _box_with_objects(labels)
+    box = _box_with_objects(labels, 1024)
     assert labels[box].shape == (1024, 1024)
     assert (labels[box] == 1).sum() == 400
     labels[1500, 750] = 2
-    assert _box_with_objects(labels) == (slice(988, 2012), slice(238, 1262))
+    assert _box_with_objects(labels, 1024) == (slice(988, 2012), slice(238, 1262))
 
 
 def test_a_model_that_finds_nothing_is_not_used(model, command, tmp_path) -> None:

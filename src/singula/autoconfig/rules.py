@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singula.autoconfig import augmentation, folders, images, network, objects, training
+from singula.autoconfig.resample import COMMON, RESOLUTION, resampled_survey
 from singula.autoconfig.setting import Choice, commented_yaml
 from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import GENERATED, marks
@@ -23,9 +24,7 @@ from singula.util.paths import user_path
 MINUTES = 30.0  # default duration of a training
 _CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
 _CLASSES = "MODEL.N_CLASSES"
-_RESOLUTION = "DATA.TRAIN.RESOLUTION"
 _PATCH = "DATA.PATCH_SIZE"
-_COMMON = "DATA.PREPROCESS.SPACING"
 _SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST", "PATHS")
 _DATA_ORDER = (
     "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
@@ -139,23 +138,28 @@ def propose(
             "init.no_labels",
         )
     _check_labels(survey, train)
-    first = _propose(survey, train, minutes, stored, settled, None)
+    resampled = resampled_survey(survey, settled)
+    summary = _summary(survey, Sizes.of(survey))
+    first = _propose(resampled, minutes, stored, settled, summary, None)
     speed = None if measure is None else measure(survey, first)
     if speed is None:
         return first
     # The measured speed stays valid, because network, patch and batch do not depend on it.
-    return _propose(survey, train, minutes, stored, settled, speed)
+    return _propose(resampled, minutes, stored, settled, summary, speed)
 
 
 def _propose(
     survey: Survey,
-    train: PartFacts,
     minutes: float,
     stored: Path | None,
     fixed: Mapping[str, Choice],
+    summary: str,
     speed: TrainingSpeed | None,
 ) -> Proposal:
     """Choose a configuration for a given or an assumed speed; see `propose`."""
+    train = survey.part("train")
+    if train is None:
+        raise RuntimeError("a data set without training images")
     stored = Path("channels") if stored is None else stored
     sizes = Sizes.of(survey)
     learning, pixels = _learning(survey, sizes, train, minutes, speed, fixed)
@@ -188,7 +192,7 @@ def _propose(
         *_testing(survey),
     ]
     by_key = {**{choice.key: choice for choice in chosen}, **fixed}
-    return Proposal(tuple(_ordered(by_key.values())), minutes, _summary(survey, sizes), speed)
+    return Proposal(tuple(_ordered(by_key.values())), minutes, summary, speed)
 
 
 def _check_labels(survey: Survey, train: PartFacts) -> None:
@@ -311,7 +315,7 @@ def _resolution(survey: Survey) -> list[Choice]:
     common = survey.common_spacing
     if common is not None:
         why = "voxel sizes of the files differ; images are resampled to their median, in µm"
-        return [Choice(_COMMON, common, why)]
+        return [Choice(COMMON, common, why)]
     if survey.spacing is None or not survey.has_uniform_spacing:
         return []
     parts = ["TRAIN"]
@@ -327,9 +331,9 @@ def _resolution(survey: Survey) -> list[Choice]:
 def _spacing(survey: Survey, fixed: Mapping[str, Choice]) -> tuple[float, ...] | None:
     """Return the voxel size in whose unit the network learns distances; None for pixels."""
     choices = {**{choice.key: choice for choice in _resolution(survey)}, **fixed}
-    if _RESOLUTION not in choices or -1 in choices[_RESOLUTION].value:
+    if RESOLUTION not in choices or -1 in choices[RESOLUTION].value:
         return None
-    sizes: tuple[float, ...] = choices.get(_COMMON, choices[_RESOLUTION]).value
+    sizes: tuple[float, ...] = choices.get(COMMON, choices[RESOLUTION]).value
     return sizes
 
 

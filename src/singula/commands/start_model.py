@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import pi
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,13 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.autoconfig import Choice
-from singula.autoconfig.sizes import Sizes
 from singula.config import Config
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
 from singula.inference import Model, find_model, load
+from singula.inference.auto_scale import trained_sizes
+from singula.inference.scale import Scale
+from singula.io.units import round_significant
+from singula.labels.diameters import representative
 from singula.metrics import match_overlap, overlap
 from singula.pipeline.checkpoints import trained_config
+from singula.pipeline.common_spacing import MAX_FACTOR
 from singula.pipeline.from_config import channel_names
 from singula.representations.channels.table import CHANNELS
 from singula.training.checkpoint import load_checkpoint
@@ -29,6 +34,9 @@ MIN_F1 = 0.1
 """F1 at IoU 0.5 below which the images do not resemble those of the model."""
 _IMAGES = 8  # labeled images of the first score
 _SIDE = {2: 1024, 3: 128}  # maximum side in pixels of the scored part of an image
+_MAX_SIDE = 4  # largest change of this side for images that are resampled
+_ALIKE = 4 / 3  # ratio of sizes that is not worth a resampling
+_GAIN = 0.05  # F1 that resampling must add
 _SEG = "PROBLEM.INSTANCE_SEG"
 # Keys that would otherwise be chosen from the data
 _KEYS = (
@@ -75,8 +83,10 @@ def model_keys(config: Config) -> list[str]:
 def find_start(survey: Survey, path: Path) -> tuple[Choice, ...]:
     """Score a model on labeled images, and return the choices for a training from its weights.
 
-    They are the values of `model_keys`, and the model. If its F1 is below `MIN_F1`, the training
-    starts from random weights, and all keys are chosen from the data.
+    They are the values of `model_keys`, and the model. If the objects are much larger or smaller
+    than those of the model, and it finds them better in resampled images, the training resamples
+    the images. If its F1 is below `MIN_F1`, the training starts from random weights, and all keys
+    are chosen from the data.
 
     Parameters
     ----------
@@ -96,18 +106,20 @@ def find_start(survey: Survey, path: Path) -> tuple[Choice, ...]:
     train = survey.part("train")
     if train is None:
         raise RuntimeError("a data set without training images")
-    f1, count = _score(model, survey, train)
-    why = f"{path} finds objects with F1 {f1:.2f} at IoU 0.5 in {counted(count, 'training image')}"
-    if model.objects.size is not None:
-        width = Sizes.of(survey).typical[-1]
-        why += f"; its objects are {model.objects.size[-1]:.0f} pixels wide, these {width:.0f}"
-    if f1 < MIN_F1:
+    f1, count = _score(model, survey, train, 1.0)
+    scale = _scale_to_model(survey, model)
+    enlarged = _score(model, survey, train, scale)[0] if scale != 1 else f1
+    if enlarged < max(f1 + _GAIN, MIN_F1):
+        scale = 1.0
+    why = _score_text(path, model, survey, count, f1, scale, enlarged)
+    if max(f1, enlarged) < MIN_F1:
         why += f", expected at least {MIN_F1:g}: the training starts from random weights"
         return (Choice("MODEL.LOAD_CHECKPOINT", False, why),)
     values = model.config.dotted()
     return (
         *(Choice(key, values[key], note=_NOTES.get(key, "")) for key in model_keys(model.config)),
         *_pixel_distances(model.config),
+        *_resampling(survey, scale),
         Choice("MODEL.LOAD_CHECKPOINT", True, why),
         Choice(
             "PATHS.CHECKPOINT_FILE", portable_name(find_model(path)), note="start of the training"
@@ -122,6 +134,65 @@ def _pixel_distances(config: Config) -> list[Choice]:
     note = "distances in pixels, as for the model"
     return [
         Choice(f"DATA.{part}.RESOLUTION", (-1,), note=note) for part in ("TRAIN", "VAL", "TEST")
+    ]
+
+
+def _scale_to_model(survey: Survey, model: Model) -> float:
+    """Return the factor that gives the objects the size of those of the model.
+
+    It is 1 if objects of this size occur in the training images of the model, if images are
+    resampled anyway, or if they have no common voxel size that would determine their resampling.
+    """
+    without_size = all(image.spacing is None for image in survey.images)
+    if model.objects.size is None or model.reader.common is not None:
+        return 1.0
+    if not (without_size or survey.has_uniform_spacing):
+        return 1.0
+    size, (low, high) = trained_sizes(model.objects)
+    diameter = _diameter(survey)
+    is_usual = low <= diameter <= high or 1 / _ALIKE <= size / diameter <= _ALIKE
+    return 1.0 if is_usual else min(MAX_FACTOR, max(1 / MAX_FACTOR, size / diameter))
+
+
+def _diameter(survey: Survey) -> float:
+    """Return the median diameter of the disk or ball with the size of a training object."""
+    objects = survey.objects("train")
+    unit = {2: pi / 4, 3: pi / 6}[survey.ndim]
+    diameters = (objects.npixels / unit) ** (1 / survey.ndim)
+    return float(np.median(diameters[representative(diameters, objects.border)]))
+
+
+def _score_text(
+    path: Path, model: Model, survey: Survey, count: int, f1: float, scale: float, enlarged: float
+) -> str:
+    """Return the scores of a model, and the sizes of the objects, as text."""
+    images = counted(count, "training image")
+    text = f"{path} finds objects with F1 {f1:.2f} at IoU 0.5 in {images}"
+    if model.objects.size is not None:
+        diameter = f"{_diameter(survey):.0f}"
+        text += f"; its objects have a diameter of {trained_sizes(model.objects)[0]:.0f} pixels"
+        text += f", these of {diameter}"
+    if scale != 1:
+        text += f"; F1 {enlarged:.2f} with --scale {scale:.2g}, by which the training resamples"
+    return text
+
+
+def _resampling(survey: Survey, scale: float) -> list[Choice]:
+    """Choose the voxel sizes of an image and of the network whose ratio is the scale."""
+    if scale == 1:
+        return []
+    why = f"images are resampled by {scale:.2g}: their objects get the size of those of the model"
+    sizes = survey.images[0].length[0]
+    if sizes is not None:
+        common = tuple(round_significant(size / scale, 6) for size in sizes)
+        return [Choice("DATA.PREPROCESS.SPACING", common, why)]
+    scale = round_significant(scale, 3)
+    return [
+        Choice("DATA.PREPROCESS.SPACING", (1.0,) * survey.ndim, why),
+        *(
+            Choice(f"DATA.{part}.RESOLUTION", (scale,) * survey.ndim, note="ratio to SPACING")
+            for part in ("TRAIN", "VAL", "TEST")
+        ),
     ]
 
 
@@ -187,8 +258,12 @@ def _trained_on(config: Config) -> tuple[int, int, int]:
     return config.ndim, config.in_channels, config.MODEL.N_CLASSES - 1
 
 
-def _score(model: Model, survey: Survey, train: PartFacts) -> tuple[float, int]:
-    """Return the mean F1 at IoU 0.5 of some training images with objects, and their number."""
+def _score(model: Model, survey: Survey, train: PartFacts, scale: float) -> tuple[float, int]:
+    """Return the mean F1 at IoU 0.5 of some training images with objects, and their number.
+
+    Images are enlarged by `scale`, or to the voxel size of the model if it has one.
+    """
+    side = round(_SIDE[model.ndim] / min(max(scale, 1 / _MAX_SIDE), _MAX_SIDE))
     gray = model.reader.gray or survey.mixed_channels
     reader = replace(model.reader.as_stored, gray=gray, spacing=None, unit=None)
     with_objects = {labels.path for labels in train.labels if len(labels.objects)}
@@ -198,24 +273,24 @@ def _score(model: Model, survey: Survey, train: PartFacts) -> tuple[float, int]:
         ids = reader.labels(pairs[number])[..., 0]
         if not (ids > 0).any():
             continue
-        box = _box_with_objects(ids)
+        box = _box_with_objects(ids, side)
         image = reader.open_image(pairs[number].image, pairs[number].arrays)
-        scale = None
+        factors: Scale = None if scale == 1 else scale
         if model.reader.common is not None:
-            scale = model.reader.common.factors(image.path, image.spacing, image.unit)
-        table = overlap(ids[box], model.predict(image.read(box), scale=scale))
+            factors = model.reader.common.factors(image.path, image.spacing, image.unit)
+        table = overlap(ids[box], model.predict(image.read(box), scale=factors))
         scores.append(match_overlap(table, (0.5,))[0].f1)
     return (fmean(scores) if scores else 0.0), len(scores)
 
 
-def _box_with_objects(ids: npt.NDArray[Any]) -> tuple[slice, ...]:
+def _box_with_objects(ids: npt.NDArray[Any], side: int) -> tuple[slice, ...]:
     """Return the center of a label image, or a box around its first object if that is empty."""
-    center = center_box(ids.shape, (_SIDE[ids.ndim],) * ids.ndim)
+    center = center_box(ids.shape, (side,) * ids.ndim)
     if (ids[center] > 0).any():
         return center
     first = np.unravel_index(np.argmax(ids > 0), ids.shape)
     starts = (
-        min(max(0, int(place) - _SIDE[ids.ndim] // 2), max(0, size - _SIDE[ids.ndim]))
+        min(max(0, int(place) - side // 2), max(0, size - side))
         for place, size in zip(first, ids.shape, strict=True)
     )
-    return tuple(slice(start, start + _SIDE[ids.ndim]) for start in starts)
+    return tuple(slice(start, start + side) for start in starts)
