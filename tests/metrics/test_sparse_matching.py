@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 import singula
 from singula.errors import UserError
+from singula.labels.overlap import overlap_in_block
 from singula.metrics import match_dataset, match_overlap, overlap, overlap_among, sum_overlaps
 from singula.metrics.matching import RATES
 from singula.pipeline.score import Scores, map_scores, result_text, score_lines
+from singula.util.annotated_slices import annotated_slices, mark_slices
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +112,36 @@ def test_the_log_counts_instances_outside_of_the_annotated_part() -> None:
     scores = Scores({"per_image": {"a": singula.match(truth, pred, (0.5,))}})
     text = result_text(2, scores, "a")
     assert text == "2 instances; in the annotated part: 1 instance, F1 1.000 at 0.5"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cross_sections_are_compared_in_annotated_slices(seed) -> None:
+    rng = np.random.default_rng(seed)
+    planes = [scene(int(rng.integers(99))) for _ in range(9)]
+    truth, pred = (np.stack([plane[side] for plane in planes]) for side in (0, 1))
+    slices = [1, 5]
+    sparse = np.full_like(truth, -1)
+    sparse[slices] = truth[slices]
+    expected = singula.match(*brute_force(truth[slices], pred[slices]), (0.2, 0.5))
+    assert singula.match(sparse, pred, (0.2, 0.5)) == expected
+    assert expected[0].n_pred > 0
+    # In blocks, some of which contain no annotated slice
+    marked = mark_slices(sparse, annotated_slices(sparse))
+    parts = [
+        overlap_in_block(marked[planes, rows], pred[planes, rows])
+        for planes in (slice(0, 2), slice(2, 4), slice(4, None))
+        for rows in (slice(0, 5), slice(5, None))
+    ]
+    assert match_overlap(sum_overlaps(parts), (0.2, 0.5)) == expected
+
+
+def test_a_complete_prediction_of_annotated_slices_has_score_1() -> None:
+    truth = np.zeros((32, 40, 40), np.int16)
+    truth[3:20, 4:16, 4:16], truth[10:30, 20:36, 20:36] = 1, 2
+    for slices in ([16], [8, 24]):
+        sparse = np.full_like(truth, -1)
+        sparse[slices] = truth[slices]
+        assert singula.match(sparse, truth, 0.5).f1 == 1
 
 
 def test_minus_one_without_background_is_an_error() -> None:

@@ -8,6 +8,7 @@ from math import gamma, pi
 import numpy as np
 
 from singula.dataset.facts import Objects, Survey
+from singula.dataset.facts.sections import objects_from_sections
 from singula.errors import UserError
 
 _MIN_INSTANCES = 10  # complete instances needed for statistics
@@ -19,7 +20,9 @@ class Sizes:
     """Statistics of the training instances; lengths in pixels.
 
     Sizes and shapes are measured on complete instances, which do not touch the border of the image.
-    If there are fewer than 10, the larger half of the other instances is also used.
+    If there are fewer than 10, the larger half of the other instances is also used. If single
+    slices of the volumes are annotated, sizes are estimated from cross sections; see
+    `objects_from_sections`.
 
     Parameters
     ----------
@@ -95,12 +98,13 @@ class Sizes:
                 "give each object an id in the label images: 1, 2, 3 and so on",
                 "init.no_objects",
             )
-        representative, complete = _representative(objects)
+        sized = _sized(survey)
+        representative, complete = _representative(sized)
         box = representative.box.astype(float)
         plane = box[:, -2:].max(axis=1)
         ellipse = pi ** (survey.ndim / 2) / gamma(survey.ndim / 2 + 1) * np.prod(box / 2, axis=1)
         part = survey.part("train")
-        least, least_cut = _least(objects, representative)
+        least, least_cut = _least(sized, representative)
         return cls(
             len(objects),
             int(objects.border.sum()),
@@ -117,6 +121,18 @@ class Sizes:
             float(np.median(representative.npixels / ellipse)),
             float(np.mean([labels.foreground for labels in part.labels])) if part else 0.0,
         )
+
+
+def _sized(survey: Survey) -> Objects:
+    """Return the instances for sizes: estimates for cross sections, else the instances."""
+    part = survey.part("train")
+    labels = () if part is None else part.labels
+    whole = [facts.objects for facts in labels if not facts.is_section]
+    sections = [facts.objects for facts in labels if facts.is_section]
+    if sections:
+        joined = Objects.concatenate(sections, survey.ndim)
+        whole.append(objects_from_sections(joined, survey.anisotropy))
+    return Objects.concatenate(whole, survey.ndim)
 
 
 def _representative(objects: Objects) -> tuple[Objects, bool]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.representations.channels.sparse import is_planar
+from singula.util.annotated_slices import is_planar
+from singula.util.format import counted
 from singula.util.sparse_labels import annotated_mask, without_unannotated
 
 Array = NDArray[Any]
+_MUCH_LARGER = 2  # size of the background, relative to that of the largest object
 
 
 def complete_objects(labels: Array, *, sections: bool = True) -> Array:
@@ -51,16 +54,42 @@ def next_to_unannotated(labels: Array) -> NDArray[np.bool_]:
     return near
 
 
+def describe_annotation(shares: Sequence[float]) -> str | None:
+    """Return a text on the annotated fraction of label images; None if all are complete.
+
+    Parameters
+    ----------
+    shares : sequence of float
+        Fraction of the pixels of each label image that are annotated.
+
+    Examples
+    --------
+    >>> describe_annotation([0.25, 1.0, 0.0])
+    '2 of 3 label images annotated in part, 1 of these not at all: 41.7% of the pixels'
+    """
+    sparse = [share for share in shares if share < 1]
+    if not sparse:
+        return None
+    count, empty = counted(len(shares), "label image"), sparse.count(0)
+    none = f", {empty} of these not at all" if empty else ""
+    mean = sum(shares) / len(shares)
+    return f"{len(sparse)} of {count} annotated in part{none}: {mean:.1%} of the pixels"
+
+
 def zero_is_background(labels: Array) -> bool:
     """Return True if 0, and not -1, is the background of a label image that contains both.
 
-    Objects have more neighbors in the background than in pixels that are not annotated.
+    The background is much larger than an object, or has more contact with objects than pixels that
+    are not annotated have.
 
     Parameters
     ----------
     labels : ndarray of int, (y, x) or (z, y, x)
         Ids; -1 and 0 occur.
     """
+    _, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    if sizes[0] > _MUCH_LARGER * sizes[1:].max(initial=0):
+        return True
     counts = {0: 0, -1: 0}
     for axis in range(labels.ndim - 2, labels.ndim):
         low = labels[(slice(None),) * axis + (slice(None, -1),)]

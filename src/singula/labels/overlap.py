@@ -9,6 +9,12 @@ from typing import Any
 import numpy as np
 
 from singula.labels.pair_counts import Pairs
+from singula.util.annotated_slices import (
+    UNANNOTATED_SLICE,
+    annotated_slices,
+    is_planar,
+    mark_slices,
+)
 from singula.util.arguments import as_array, items, label_image, of_class, same_shape
 from singula.util.sparse_labels import UNANNOTATED
 
@@ -22,8 +28,9 @@ class Overlap:
     Parameters
     ----------
     true, pred : ndarray of unsigned int, shape (pairs,)
-        Ids, sorted by the true and then the predicted one; each pair occurs once. If pixels are not
-        annotated, `true` is signed and ends with -1.
+        Ids, sorted by the true and then the predicted id; each pair occurs once. If pixels are not
+        annotated, `true` is signed and ends with -1. If single slices of a volume are annotated,
+        the pixels of the other slices are -2.
     pixels : ndarray of int64, shape (pairs,)
         Number of pixels that have both ids.
     """
@@ -54,7 +61,7 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
     Returns
     -------
     Overlap
-        Pixels that are not annotated have the true id -1; see `annotated_part`.
+        Pixels that are not annotated have the true id -1 or -2; see `annotated_part`.
 
     Raises
     ------
@@ -67,6 +74,35 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
     """
     truth = as_array(truth, "truth")
     if truth.dtype.kind != "i" or truth.min(initial=0) != UNANNOTATED:
+        truth = label_image(truth, "truth", ndim=None)
+    elif is_planar(truth):
+        truth = mark_slices(truth, annotated_slices(truth))
+    return overlap_in_block(truth, pred)
+
+
+def overlap_in_block(truth: np.ndarray, pred: np.ndarray) -> Overlap:
+    """Count the pixels of each pair of labels in a block of an image.
+
+    Parameters
+    ----------
+    truth : ndarray of int
+        Label image; -1 is not annotated. If single slices of the whole volume are annotated, the
+        pixels of the other slices are -2; see `mark_slices`.
+    pred : ndarray of int
+        Label image of the same shape.
+
+    Returns
+    -------
+    Overlap
+        The sum over the blocks of an image is the result of `overlap`.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not label images, or label images of different shapes.
+    """
+    truth = as_array(truth, "truth")
+    if truth.dtype.kind != "i" or truth.min(initial=0) not in (UNANNOTATED, UNANNOTATED_SLICE):
         truth = label_image(truth, "truth", ndim=None)
     pred = label_image(pred, "pred", ndim=None)
     same_shape(truth, pred, "truth and pred")
@@ -84,22 +120,24 @@ def annotated_part(table: Overlap) -> Overlap:
     """Return the overlap within the annotated pixels.
 
     Predicted objects of which at least half of the pixels are not annotated become background,
-    because it is not known whether they are correct.
+    because the labels do not show whether they are correct. If single slices of a volume are
+    annotated, the pixels in the other slices do not count: an object is as deep as several slices,
+    and its cross sections are compared.
 
     Parameters
     ----------
     table : Overlap
         Overlap of the whole image; returned unchanged if all pixels are annotated.
     """
-    hidden = table.true < 0
-    if not hidden.any():
+    annotated, in_slice = table.true >= 0, table.true != UNANNOTATED_SLICE
+    if annotated.all():
         return table
     ids, row = np.unique(table.pred, return_inverse=True)
-    pixels = np.bincount(row, table.pixels, len(ids))
-    unknown = np.bincount(row, table.pixels * hidden, len(ids))
-    pred = np.where((2 * unknown >= pixels)[row], 0, table.pred)[~hidden]
-    true = table.true[~hidden].astype(f"u{table.true.dtype.itemsize}")
-    return sum_overlaps([Overlap(true, pred, table.pixels[~hidden])])
+    pixels = np.bincount(row, table.pixels * in_slice, len(ids))
+    excluded = np.bincount(row, table.pixels * (table.true == UNANNOTATED), len(ids))
+    pred = np.where((2 * excluded >= pixels)[row], 0, table.pred)[annotated]
+    true = table.true[annotated].astype(f"u{table.true.dtype.itemsize}")
+    return sum_overlaps([Overlap(true, pred, table.pixels[annotated])])
 
 
 def sum_overlaps(parts: Iterable[Overlap]) -> Overlap:

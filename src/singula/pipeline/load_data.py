@@ -17,7 +17,7 @@ from singula.data.channel_store import ChannelStore
 from singula.data.patches import check_patch_fits
 from singula.data.preprocess import Reference
 from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
-from singula.dataset.annotated import complete_objects
+from singula.dataset.annotated import complete_objects, describe_annotation
 from singula.errors import UserError
 from singula.io.image import ArrayPlace
 from singula.io.pairing import Pair, check_pairs, pair_files, pairing_rule
@@ -310,12 +310,9 @@ def load_samples(
     where = "" if in_memory else ", read when they are needed"
     contents = f"{counted(len(samples), 'image')} with {counted(objects, 'instance')}"
     _log.info(f"{part.lower()}: {contents}{where}")
-    if min(shares, default=1.0) < 1:
-        _log.info(
-            f"  {part.lower()}: {sum(share < 1 for share in shares)} of "
-            f"{counted(len(shares), 'label image')} annotated in part: {np.mean(shares):.1%} of "
-            "the pixels"
-        )
+    text = describe_annotation(shares)
+    if text is not None:
+        _log.info(f"  {part.lower()}: {text}")
     label_issues.report(part.lower())
     return samples
 

@@ -116,7 +116,9 @@ def test_minus_one_with_background_0_is_not_annotated(tmp_path: Path) -> None:
     beside[3:6, 3:6] = -1
     strokes = np.where(labels() == 0, -1, labels()).astype(np.int16)
     strokes[::10, ::7] = 0  # strokes of background between the objects
-    for name, ids in (("beside", beside), ("strokes", strokes)):
+    ring = ndimage.binary_dilation(labels() > 0, iterations=2)  # unsure pixels around all objects
+    unsure = np.where(ring & (labels() == 0), -1, labels()).astype(np.int16)
+    for name, ids in (("beside", beside), ("strokes", strokes), ("unsure", unsure)):
         np.save(tmp_path / f"{name}.npy", ids)
         given = read_any_labels(tmp_path / f"{name}.npy", 2)
         np.testing.assert_array_equal(given.labels[..., 0], np.maximum(ids, 0))

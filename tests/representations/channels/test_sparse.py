@@ -17,7 +17,7 @@ from singula.representations.channels import (
     encode_with,
     measure_extent,
 )
-from singula.representations.channels.sparse import is_planar
+from singula.util.annotated_slices import is_planar
 
 CODES = tuple(CHANNELS)
 

@@ -56,6 +56,8 @@ class FileFacts:
         Description of the crops that were read of a large image; empty if it was read completely.
     notes : tuple of str
         Notes for the user on the file, such as the set to which it belongs.
+    annotated : float
+        Fraction of the pixels of the labels that are annotated.
     """
 
     part: str
@@ -70,6 +72,7 @@ class FileFacts:
     label_full: bool = False
     sampled: str = ""
     notes: tuple[str, ...] = ()
+    annotated: float = 1.0
 
 
 def check_image(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.dataset.annotated import complete_objects
+from singula.dataset.annotated import describe_annotation
 from singula.dataset.checks.correct import correct_labels
 from singula.dataset.checks.files import FileFacts, check_image, check_label
 from singula.dataset.checks.findings import (
@@ -34,7 +34,7 @@ from singula.dataset.checks.labels import (
 from singula.dataset.checks.pairing import Paired, pair_part
 from singula.dataset.checks.settings import InspectSettings
 from singula.dataset.facts import Folders, find_folders
-from singula.dataset.facts.objects import survey_objects
+from singula.dataset.facts.objects import survey_objects, survey_sparse
 from singula.dataset.scan import count_notes, decide_ndim, is_too_large
 from singula.errors import UserError
 from singula.io.pairing import Pair, with_places
@@ -157,7 +157,13 @@ def _notes(part: str, facts: Sequence[FileFacts]) -> list[str]:
         for fact in facts
         if fact.sampled
     ]
-    return sampled + count_notes(f"{part}: {note}" for fact in facts for note in fact.notes)
+    text = describe_annotation([fact.annotated for fact in facts if fact.pair.label is not None])
+    sparse = [] if text is None else [f"{part}: {text}"]
+    return [
+        *sampled,
+        *sparse,
+        *count_notes(f"{part}: {note}" for fact in facts for note in fact.notes),
+    ]
 
 
 def _training_findings(visit: _Visit) -> list[Finding]:
@@ -248,8 +254,7 @@ class _Visit:
             ids = labels[..., 0].copy() if labels.shape[-1] > 1 else labels[..., 0]
             facts.notes += tuple(f"labels: {note}" for note in given.header.notes)
             if given.sparse_ids is not None:
-                share = annotated_mask(given.sparse_ids).mean()
-                facts.notes += (f"labels of {pair.image.name}: {share:.1%} annotated (-1: not)",)
+                facts.annotated = float(annotated_mask(given.sparse_ids).mean())
             facts.label_channels = labels.shape[-1]
             facts.label_digest = fingerprint(labels)
             facts.label_full = bool(ids.all())
@@ -264,12 +269,16 @@ class _Visit:
     def _sparse_labels(self, pair: Pair, ids: Array, labels: Array) -> None:
         """Add the findings on labels that are annotated in part.
 
-        Objects that may continue where pixels are not annotated can have any shape.
+        Objects that may continue where pixels are not annotated can have any shape. The cross
+        section of an object near its end can have any size.
         """
         self.counts[pair.image] = int((np.unique(ids) > 0).sum())
-        objects = survey_objects(complete_objects(ids))
+        if not annotated_mask(ids).any():
+            return
+        objects, is_section = survey_sparse(ids)
         issues = find_object_issues(objects, self.smallest, self.settings.patch)
-        issues = [issue for issue in issues if issue.kind in ("tiny", "large", "empty")]
+        kinds = ("large", "empty") if is_section else ("tiny", "large", "empty")
+        issues = [issue for issue in issues if issue.kind in kinds]
         if labels.shape[-1] > 1:
             self.classes.update(np.unique(labels[..., 1][labels[..., 1] > 0]).tolist())
         self._add(pair.label or pair.image, pair, [replace(i, fixable=False) for i in issues])

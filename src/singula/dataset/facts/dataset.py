@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from singula.dataset.annotated import describe_annotation
 from singula.dataset.facts.facts import Machine, PartFacts, Survey
 from singula.dataset.facts.folders import Folders, find_folders
 from singula.dataset.facts.images import survey_image
@@ -81,6 +82,7 @@ def survey_dataset(
     notes += count_notes(
         f"{part.name}: {note}" for part in parts for image in part.images for note in image.notes
     )
+    notes += _sparse_notes(parts)
     channels = max((image.channels for part in parts for image in part.images), default=1)
     return Survey(
         path,
@@ -90,6 +92,21 @@ def survey_dataset(
         survey_machine() if machine is None else machine,
         tuple(dict.fromkeys(notes)),
     )
+
+
+def _sparse_notes(parts: Sequence[PartFacts]) -> list[str]:
+    """Return notes on parts with labels that are annotated in part."""
+    notes = []
+    for part in parts:
+        text = describe_annotation([labels.annotated for labels in part.labels])
+        if text is not None:
+            notes.append(f"{part.name}: {text}")
+    if any(labels.is_section for part in parts for labels in part.labels):
+        notes.append(
+            "single slices are annotated: sizes are estimated from the cross sections, as if "
+            "objects were as deep as wide"
+        )
+    return notes
 
 
 def _survey_part(

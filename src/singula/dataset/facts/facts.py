@@ -153,6 +153,10 @@ class LabelFacts:
         Measurements of the instances.
     suspicion : str, optional
         Reason why the labels do not show the objects, for example an inverted mask.
+    annotated : float
+        Fraction of the pixels that are annotated.
+    is_section : bool
+        True if single slices of a volume are annotated: the objects are cross sections.
     """
 
     path: Path
@@ -160,6 +164,8 @@ class LabelFacts:
     classes: tuple[int, ...]
     objects: Objects
     suspicion: str | None = None
+    annotated: float = 1.0
+    is_section: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,14 +328,15 @@ class Survey:
 
         Without a voxel size in the files, the ratio is estimated from the bounding boxes of
         complete instances, which are assumed to be as deep as wide. At least ten instances of
-        four pixels or more are needed; otherwise the ratio is 1.
+        four pixels or more are needed; otherwise the ratio is 1. Cross sections are not used.
         """
         if self.ndim == 2:
             return 1.0
         if self.spacing is not None:
             z, y, x = self.spacing
             return float(z / (y * x) ** 0.5)
-        objects = self.objects()
+        whole = [labels.objects for labels in self.labels if not labels.is_section]
+        objects = Objects.concatenate(whole, self.ndim)
         box = objects.box[~objects.border & (objects.box[:, 1:].min(axis=1, initial=9) >= 4)]
         if len(box) < 10:
             return 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -15,6 +16,7 @@ from singula.dataset.scan import Scan
 from singula.labels.components import connected_components, count_components
 from singula.labels.index import Survey as Index
 from singula.labels.index import survey as index_objects
+from singula.util.annotated_slices import annotated_slices, is_planar
 from singula.util.boxes import center_box
 from singula.util.process import compiled
 from singula.util.sparse_labels import annotated_mask, is_sparse
@@ -50,12 +52,44 @@ def survey_labels(scan: Scan, max_pixels: int = MAX_PIXELS) -> LabelFacts:
     if classes is not None:
         present = tuple(int(number) for number in np.unique(classes) if number)
     if is_sparse(ids):
-        foreground = float((ids > 0).sum() / max(1, annotated_mask(ids).sum()))
-        return LabelFacts(scan.path, foreground, present, survey_objects(complete_objects(ids)))
+        annotated = annotated_mask(ids)
+        foreground = float((ids > 0).sum() / max(1, annotated.sum()))
+        objects, is_section = survey_sparse(ids)
+        share = float(annotated.mean())
+        return LabelFacts(
+            scan.path, foreground, present, objects, annotated=share, is_section=is_section
+        )
     objects = survey_objects(ids)
     foreground = float(objects.npixels.sum() / max(1, ids.size))
     reason = None if sampled else suspicion(ids, classes)
     return LabelFacts(scan.path, foreground, present, objects, reason)
+
+
+def survey_sparse(labels: NDArray[Any]) -> tuple[Objects, bool]:
+    """Measure the complete objects of a label image that is annotated in part.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Ids; -1 is not annotated.
+
+    Returns
+    -------
+    objects : Objects
+        Objects that cannot continue where pixels are not annotated. If single slices of a volume
+        are annotated, their cross sections in each slice, with a depth of 1.
+    is_section : bool
+        True if the objects are cross sections.
+    """
+    if not is_planar(labels):
+        return survey_objects(complete_objects(labels)), False
+    parts = []
+    for z in np.flatnonzero(annotated_slices(labels)):
+        flat = survey_objects(complete_objects(labels[z]))
+        depth = np.ones((len(flat), 1), np.int64)
+        low, box = np.hstack([z * depth, flat.low]), np.hstack([depth, flat.box])
+        parts.append(replace(flat, low=low, box=box))
+    return Objects.concatenate(parts, labels.ndim), True
 
 
 def survey_objects(labels: NDArray[Any]) -> Objects:

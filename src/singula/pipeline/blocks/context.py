@@ -18,6 +18,7 @@ from singula.config import Config
 from singula.io.block_array import BlockArray
 from singula.io.image import ArrayPlace
 from singula.io.lazy import LazyImage
+from singula.io.lazy_array import LazyArray, iter_blocks
 from singula.io.records.blocks import ScalingNote, ThresholdsNote
 from singula.labels import Block
 from singula.pipeline import from_config
@@ -27,6 +28,7 @@ from singula.pipeline.postprocess import PostSettings, filter_maps, post_setting
 from singula.pipeline.readers import mask_place, reader_for
 from singula.prediction.median_filters import median_halo
 from singula.representations.decoders.blockwise import DecodePlan, block_decoder
+from singula.util.annotated_slices import annotated_slices, mark_slices
 from singula.util.boxes import Box, grown, local, shared_box
 
 if TYPE_CHECKING:
@@ -141,6 +143,27 @@ class BlockContext:
         return reader_for(self.config, "TEST").open_labels(
             Path(self.spec.label), None if place is None else ArrayPlace(*place)
         )
+
+    def marked(self, labels: Array, box: Box) -> Array:
+        """Return the ground truth of a box, in which slices without annotation are -2.
+
+        Parameters
+        ----------
+        labels : ndarray of int, (y, x) or (z, y, x)
+            Ids of the ground truth in the box; -1 is not annotated.
+        box : tuple of slice
+            Box of the image.
+        """
+        return mark_slices(labels, self._annotated_slices[box[0]]) if self.spec.planar else labels
+
+    @cached_property
+    def _annotated_slices(self) -> npt.NDArray[np.bool_]:
+        """True for each slice of the ground truth with annotated pixels."""
+        slices = np.zeros(self.shape[0], bool)
+        if self.truth is not None:
+            for box, part in iter_blocks(LazyArray.of(self.truth)):
+                slices[box[0]] |= annotated_slices(part[..., 0])
+        return slices
 
     @cached_property
     def mask(self) -> LazyImage | None:

@@ -33,12 +33,9 @@ from singula.representations.channels import CHANNELS, encode_with, find_contour
 from singula.representations.channels.binary import draw_points, nearest_to_centroids
 from singula.representations.channels.distance import furthest_pixels, make_near
 from singula.representations.channels.source import EncodeSettings, Source
-from singula.representations.channels.sparse import (
-    at_other_slices,
-    encode_sparse,
-    is_mostly_planar,
-)
+from singula.representations.channels.sparse import encode_sparse
 from singula.representations.channels.transform import lower_along, squared_along_rows
+from singula.util.annotated_slices import at_other_slices, is_mostly_planar
 from singula.util.boxes import Box, boxes, grown, local
 from singula.util.sparse_labels import annotated_mask
 

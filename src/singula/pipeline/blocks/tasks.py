@@ -19,7 +19,7 @@ from singula.blocks.stitch import HIGH, LOW, Face, face_of
 from singula.io.records.blocks import ClassesNote, ColorNote, HaloNote, LayerNote, PyramidNote
 from singula.labels import Block, border_ids, extents
 from singula.labels.holes import Holes, find_background
-from singula.labels.overlap import Overlap, overlap
+from singula.labels.overlap import Overlap, overlap, overlap_in_block
 from singula.labels.repair import contacts
 from singula.labels.voronoi import growth_foreground, voronoi_block
 from singula.measure import intensities, second_moments, shapes
@@ -341,9 +341,10 @@ def _finish_block(context: BlockContext, number: int, source: LayerNote, target:
     if context.truth is not None:
         truth = context.truth.read(box)
         predicted = np.broadcast_to(labels, truth.shape[:-1])
-        record |= pack("overlap", overlap(truth[..., 0], predicted))
+        ids = context.marked(truth[..., 0], box)
+        record |= pack("overlap", overlap_in_block(ids, predicted))
         if truth.shape[-1] > 1:
-            record |= pack("true_votes", overlap(truth[..., 0], truth[..., 1]))
+            record |= pack("true_votes", overlap_in_block(ids, truth[..., 1]))
     if "class" in context.names:
         classes = context.read_maps(box)["class"] if labels.any() else labels
         record |= pack("votes", overlap(labels, classes))

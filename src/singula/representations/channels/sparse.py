@@ -27,47 +27,10 @@ from singula.representations.channels.contour import find_known_contour
 from singula.representations.channels.source import EncodeSettings, Source
 from singula.representations.channels.table import CHANNELS, parse_channels
 from singula.representations.channels.transform import distance_to_zeros
+from singula.util.annotated_slices import is_planar as is_planar
 from singula.util.sparse_labels import UNANNOTATED, annotated_mask, without_unannotated
 
 Mask = NDArray[np.bool_]
-_PLANAR = 0.5  # minimum fraction of annotated pixels next to a slice that is not annotated
-
-
-def is_planar(labels: NDArray[Any]) -> bool:
-    """Return True if single slices of a volume are annotated.
-
-    This is the case if at least half of the annotated pixels have a pixel above or below them that
-    is not annotated.
-
-    Parameters
-    ----------
-    labels : ndarray of int, (y, x) or (z, y, x)
-        Ids; -1 is not annotated.
-    """
-    if labels.ndim < 3:
-        return False
-    known = annotated_mask(labels)
-    count = int(known.sum())
-    return is_mostly_planar(int(at_other_slices(known).sum()), count)
-
-
-def is_mostly_planar(at_edge: int, count: int) -> bool:
-    """Return the result of `is_planar` from the numbers of pixels at the edge and of all."""
-    return count > 0 and at_edge >= _PLANAR * count
-
-
-def at_other_slices(known: Mask) -> Mask:
-    """Return the annotated pixels with a pixel above or below them that is not annotated.
-
-    Parameters
-    ----------
-    known : ndarray of bool, (z, y, x)
-        Annotated pixels.
-    """
-    at_edge = np.zeros_like(known)
-    at_edge[1:] |= ~known[:-1]
-    at_edge[:-1] |= ~known[1:]
-    return at_edge & known
 
 
 def encode_sparse(
