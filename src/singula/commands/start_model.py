@@ -239,7 +239,7 @@ def _remedy(survey: Survey, given: tuple[int, ...], expected: tuple[int, ...]) -
     remedies = []
     if (given[0], given[2]) == (expected[0], expected[2]) and expected[1] == 1:
         if given[1] == 3:
-            some = "the color images" if survey.mixed_channels else "the images, if they show gray"
+            some = "the color images" if survey.mixed_channels else "the images, if they show gray,"
             remedies.append(f"convert {some} to gray (in Fiji: Image > Type > 8-bit)")
         else:
             remedies.append("select the channel of the objects with --channel")
