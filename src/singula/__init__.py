@@ -3,6 +3,7 @@
 The names below are stable. Each is imported at its first use, so that ``import singula`` is fast.
 
 >>> import singula
+>>> labels = singula.load("nuclei").predict(image)   # built-in model, without training
 >>> maps = singula.encode(labels, "BC")          # labels -> channels
 >>> labels = singula.decode(maps, "BC")          # channels -> labels
 >>> scores = singula.match(truth, labels)        # one result per IoU threshold
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from singula.config import load_config
     from singula.errors import UserError
     from singula.exports import export
-    from singula.inference import Model, load
+    from singula.inference import Model, list_models, load
     from singula.measure import measure
     from singula.metrics import match
     from singula.representations.channels import encode
@@ -36,6 +37,7 @@ __all__ = [
     "decode",
     "encode",
     "export",
+    "list_models",
     "load",
     "load_config",
     "match",
@@ -49,6 +51,7 @@ _DEFINED_IN = {
     "decode": ("singula.representations.decoders", "decode_labels"),
     "encode": ("singula.representations.channels", "encode"),
     "export": ("singula.exports", "export"),
+    "list_models": ("singula.inference", "list_models"),
     "load": ("singula.inference", "load"),
     "load_config": ("singula.config", "load_config"),
     "match": ("singula.metrics", "match"),

@@ -21,7 +21,7 @@ from singula.config.values import Folder, Name
 from singula.errors import UserError
 from singula.exports import export
 from singula.gui.guard import Guard
-from singula.inference import gather_images, load
+from singula.inference import gather_images, list_models, load
 from singula.io.run_folder import ResultsTree
 from singula.report.build import build_report
 from singula.tuning import tune
@@ -323,6 +323,7 @@ FUNCTIONS: dict[str, Any] = {
     "load_config: path": load_config,
     "load: run_or_checkpoint": load,
     "load: run_or_checkpoint[1]": lambda path: load([".", path]),
+    "list_models: folder": list_models,
     "export: source": lambda path: export(path, "csv"),
     "export: output": lambda path: export(np.eye(8, dtype=np.uint8), "csv", path),
     "tune: run": tune,

@@ -103,7 +103,7 @@ RECORDS = {
     "singula.dataset.checks": "Finding FixReport InspectedPart Inspection Kind Place",
     "singula.io.lazy": "LazyImage",
     "singula.io.read": "Header Image",
-    "singula.inference": "Model",
+    "singula.inference": "Model ModelInfo",
     "singula.autoconfig": "Choice Proposal",
     "singula.dataset.facts": "Folders ImageFacts LabelFacts Machine Objects PartFacts Survey",
     "singula.tuning": "Example Run Steps Trial TuneResult",
@@ -662,6 +662,9 @@ TABLE |= {
     },
     "singula.inference.gather_images": lambda folder: {
         "paths": Argument([written(folder / "a.tif", "")], ITEMS)
+    },
+    "singula.inference.list_models": lambda folder: {
+        "folder": Argument(folder, PATH.or_none()),
     },
     "singula.inference.load": lambda folder: {
         "run_or_checkpoint": Argument(folder / "missing.pth", PATH),

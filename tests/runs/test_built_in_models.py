@@ -10,10 +10,13 @@ import tifffile
 from PIL import Image
 
 from singula.errors import ExitCode, UserError
-from singula.inference import choose
+from singula.inference import choose, list_models
 from singula.inference.choose import choose_models
 from singula.io.image import Header
 from singula.io.read import read_labels
+from singula.metrics.summary import MEAN
+from singula.runs.run import open_run
+from singula.runs.scores import reference_threshold
 from singula.synthetic.fluorescence import make_image
 from singula.zoo.models import built_in_models
 
@@ -146,16 +149,32 @@ def test_models_lists_the_package_and_the_runs_of_a_folder(
     command, run_once, write_config, data_2d, tmp_path
 ) -> None:
     assert command("models") == 0, command.err
+    assert max(map(len, command.out.splitlines())) < 80
+    text = " ".join(command.out.split())
     for model in built_in_models().values():
-        assert f"{model.name}: {model.card.title}" in command.out
-        assert model.card.license in command.out
+        card = model.card
+        assert f"{model.name}: {card.title}" in text
+        assert f"license {card.license}" in text
+        for name, value in card.scores.items():
+            assert f"{value:.3f} {name}" in text
+    assert [item.name for item in list_models()] == list(built_in_models())
+    assert repr(list_models()) in command.out
     config = write_config(data_2d, **{"TRAIN.EPOCHS": 12})
     out = run_once("plain_12", config, tmp_path / "trained")
     assert command("models", out) == 0, command.err
     run = out / "job" / "results" / "job_1"
     assert str(run) in command.out
     assert str(data_2d / "train" / "x") in command.out
-    assert "mean over 2 test images" in command.out
+    assert "2 test images" in command.out
+    listed = list_models(out)[-1]
+    assert listed.name == str(run)
+    assert listed.training_data == str(data_2d / "train" / "x")
+    (f1,) = listed.scores.values()
+    scores = open_run(run).scores
+    assert (
+        f1
+        == scores.row("per_image", MEAN, reference_threshold(scores.thresholds("per_image")))["f1"]
+    )
     (run / "run.json").write_text("{")
     assert command("models", out) == 0, command.err
     assert f"{run}: is skipped" in command.out

@@ -259,7 +259,7 @@ def _loaded(names: Sequence[Path | str], gpu: str | None) -> Model:
 @app.command()
 def models(
     folder: Annotated[
-        Path | None, path_argument("[FOLDER]", kind="any", help="Folder with runs.")
+        Path | None, path_argument("[FOLDER]", kind="folder", help="Folder with runs.")
     ] = None,
 ) -> None:
     """List the built-in models and the runs below a folder.
@@ -267,7 +267,13 @@ def models(
     Shows training data, object size, scores and license. Example: singula models results/
     """
     begin_command(REPEAT_HINT)
-    from singula.commands.models import model_lines
+    from singula.inference import list_models
+    from singula.zoo.models import built_in_models
 
-    for line in model_lines(folder):
+    listed = list_models(folder)
+    for line in repr(listed).splitlines():
         print_line(line)
+    print_line("")
+    if folder is not None and len(listed) == len(built_in_models()):
+        print_line(f"no finished run in {folder}")
+    print_line("to use a model: singula predict IMAGES -o OUT --model NAME")
