@@ -28,7 +28,7 @@ from singula.data.patches import read_patch, training_starts
 from singula.data.random_patches import (
     background_rows,
     foreground_rows,
-    foreground_share,
+    grid_starts,
     random_start,
     start_with_foreground,
     starts_with_foreground,
@@ -200,7 +200,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if patches.random:
             enough = starts if len(starts_with_foreground(ids, patches.shape, minimum)) else []
         else:
-            enough = [s for s in starts if foreground_share(ids, s, patches.shape) >= minimum]
+            enough = grid_starts(ids, starts, patches.shape, minimum)
         self.left_out += len(starts) - len(enough)
         return enough
 
