@@ -905,6 +905,7 @@ TABLE |= {
         "channel": Argument("", TEXT),
         "ignore": Argument("", TEXT),
         "sparse": Argument(False, FLAG),
+        "color": Argument(None, INTEGER.or_none()),
     },
     "singula.io.block_array.BlockArray": lambda folder: {
         "path": Argument(stored_blocks(folder), PATH),

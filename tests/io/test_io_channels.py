@@ -137,6 +137,27 @@ def test_axes_from_the_shape(tmp_path: Path, shape: tuple[int, ...], ndim: int, 
         assert any(f"axis {axis} " in note for note in notes)
 
 
+def test_a_color_of_a_picture(tmp_path: Path) -> None:
+    colors = np.random.default_rng(4).integers(0, 255, (20, 24, 3), np.uint8)
+    PIL.Image.fromarray(colors).save(tmp_path / "a.png")
+    PIL.Image.fromarray(np.dstack([colors, colors[..., :1]])).save(tmp_path / "alpha.png")
+    tifffile.imwrite(tmp_path / "a.tif", colors, tile=(16, 16), photometric="rgb")
+    np.save(tmp_path / "a.npy", colors)
+    for name in ("a.png", "alpha.png", "a.tif", "a.npy"):
+        for number in range(3):
+            assert_selected(tmp_path / name, colors[..., number], color=number)
+    indices, palette = colors[..., 0] % 4, colors.reshape(-1, 3)[:4]
+    indexed = PIL.Image.fromarray(indices, mode="P")
+    indexed.putpalette(palette.ravel().tolist())
+    indexed.save(tmp_path / "palette.png")
+    assert_selected(tmp_path / "palette.png", palette[indices, 1], color=1)
+    tifffile.imwrite(tmp_path / "gray.tif", colors[..., 0])
+    for name, number in (("a.png", 5), ("gray.tif", 0)):
+        with pytest.raises(UserError) as caught:
+            read_image(tmp_path / name, 2, arrays=ArrayPlace(color=number))
+        assert caught.value.code == "io.no_such_color"
+
+
 def test_errors_name_the_channels(tmp_path: Path) -> None:
     path = ome_tiff(tmp_path)
     for text in ("Cy5", "3", "-1", "1.0", "9" * 50):

@@ -15,6 +15,8 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
 from singula.gui.retune import Retune
+from singula.inference import files as loaded_files
+from singula.inference import plan_predictions, predict_files
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.pipeline.load_data import load_training
@@ -112,6 +114,39 @@ def test_predict_gives_the_instances_of_the_run(run, mixed, command, tmp_path) -
     image = read_image(mixed / "test" / "x" / "large.tif", 2, 1).array
     expected = read_labels(run / "per_image_instances" / "large.tif", 2).array[..., 0]
     np.testing.assert_array_equal(model.predict(image, spacing=0.25), expected)
+
+
+def test_images_in_blocks_are_not_resampled(run, mixed, tmp_path, monkeypatch) -> None:
+    """An image that has the common voxel size, or is predicted with --scale 1, is not resampled."""
+    model = singula.load(run)
+    files = [mixed / "test" / "x" / name for name in ("large.tif", "image_000.tif")]
+    pairs = plan_predictions(model, files, tmp_path / "plan")
+
+    def predict(name: str, **options: object) -> dict[str, UserError]:
+        options = {"augment": None, "tables": True, "resume": False, **options}
+        return predict_files(model, pairs, tmp_path / name, **options)  # type: ignore[arg-type]
+
+    assert predict("plain") == predict("whole", scale=1) == {}
+    for options in ({"dask": "local:1", "scale": 2.0}, {"dask": "local:1", "scale": "auto"}):
+        with pytest.raises(UserError) as error:
+            predict("refused", **options)
+        assert error.value.code == "predict.scale_dask"
+    monkeypatch.setattr(loaded_files, "available_memory", lambda config: 1)
+    failed = predict("stored")
+    assert list(failed) == [str(files[0])]
+    assert failed[str(files[0])].code == "predict.scale_blocks"
+    assert predict("blocks", scale=1) == {}
+    for whole, blocks, name in (
+        ("plain", "stored", "image_000"),
+        ("whole", "blocks", "image_000"),
+        ("whole", "blocks", "large"),
+    ):
+        expected = read_labels(tmp_path / whole / f"{name}.tif", 2)
+        found = read_labels(tmp_path / blocks / f"{name}.zarr", 2)
+        np.testing.assert_array_equal(found.array, expected.array)
+        assert found.spacing == pytest.approx(expected.spacing)
+        tables = [pd.read_csv(tmp_path / part / f"{name}_stats.csv") for part in (whole, blocks)]
+        pd.testing.assert_frame_equal(*tables, rtol=1e-4)
 
 
 def test_a_run_can_be_tuned_and_decoded_again(run, mixed, command) -> None:

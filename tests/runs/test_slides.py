@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from scipy.spatial import cKDTree
 
 import singula
 from singula.errors import ExitCode, UserError
-from singula.inference.slides import downsample_for
+from singula.inference import plan_predictions, predict_files
+from singula.inference.model import Model
+from singula.inference.slides import downsample_for, slide_pair
 from singula.io.formats.slide import Slide
 from singula.io.image import ArrayPlace
 from singula.io.read import read_image, read_labels
 from singula.io.slide_notes import slide_of
 from singula.io.write import write_tiff
+from singula.pipeline.common_spacing import CommonSpacing
 from singula.pipeline.object_size import TrainedObjects
 from singula.synthetic.slide import SlideTruth, make_slide
 
@@ -198,6 +202,33 @@ def test_a_slide_without_a_pixel_size_is_refused(command, unsized, model, tmp_pa
     line = ("predict", unsized / "b.svs", "--model", model)
     assert command(*line, "-o", tmp_path / "none") == ExitCode.USER_ERROR
     assert "--spacing" in command.out + command.err
+
+
+def test_a_slide_is_read_at_the_common_pixel_size(unsized, model, tmp_path) -> None:
+    plain = singula.load(model)
+    size = (TRAINED, TRAINED)
+    common = replace(
+        plain,
+        objects=TrainedObjects(),
+        config=plain.config.replaced({"DATA.PREPROCESS.SPACING": size}),
+        reader=replace(plain.reader, common=CommonSpacing(size, "DATA.TEST.RESOLUTION")),
+    )
+    pairs = plan_predictions(plain, [unsized / "b.svs"], tmp_path)
+
+    def predict(model: Model, name: str, **options: object) -> np.ndarray:
+        options = {"augment": None, "tables": True, "resume": False, **options}
+        assert predict_files(model, pairs, tmp_path / name, **options) == {}  # type: ignore[arg-type]
+        return read_labels(tmp_path / name / "b.zarr", 2).array
+
+    expected = predict(plain, "plain", spacing=(0.25, 0.25))
+    assert expected.any()
+    np.testing.assert_array_equal(predict(common, "common", spacing=(0.25, 0.25)), expected)
+    np.testing.assert_array_equal(predict(common, "scaled", scale=1 / 1.5), expected)
+    assert predict(plain, "finest", scale=1).shape[:2] == (608, 608)
+    pair = pairs[0]
+    with pytest.raises(UserError) as caught:
+        slide_pair(common, pair, (0.25, 0.5), None, None, glass=False)
+    assert caught.value.code == "predict.slide_spacing"
 
 
 @pytest.mark.slow

@@ -14,8 +14,10 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.inference.auto_scale import trained_sizes
 from singula.inference.failures import FailureReport
+from singula.inference.image_scales import is_resampling, scale_with_dask
 from singula.inference.model import Model
 from singula.inference.scale import Factors, Scale, factors_from_spacing
+from singula.inference.slides import is_slide
 from singula.inference.stages import (
     PredictionStages,
     PredictOptions,
@@ -124,14 +126,11 @@ def predict_files(
         )
     unit = check_unit(unit, "--unit")
     factors = _factors(model, scale, spacing, unit)
-    if factors is not None and dask is not None:
-        raise UserError(
-            f"--dask: got {dask!r} with --scale {show(factors)}, expected images that are not "
-            "resampled",
-            "omit --dask, or give --scale 1",
-            "predict.scale_dask",
-        )
-    sizes = VoxelSizes(spacing, unit, resampled=isinstance(factors, tuple))
+    stored = [pair.image for pair in images if not is_slide(pair.image)]
+    if factors is not None and is_resampling(factors) and dask is not None and stored:
+        raise scale_with_dask(dask, factors, stored[0])
+    resampled = isinstance(factors, tuple) and is_resampling(factors)
+    sizes = VoxelSizes(spacing, unit, resampled=resampled)
     locks = hold(output_locks(output), "predict")
     with locks, messages_once(), _workers(model, dask) as runner:
         options = PredictOptions(
@@ -154,8 +153,8 @@ def _factors(
     factors = model.factors(scale)
     if factors == "auto":
         trained_sizes(model.objects)
-    if factors is None and scale is not None and model.reader.common is not None:
-        return (1.0,) * model.ndim  # not to the common voxel size
+    if factors is None and scale is not None:
+        return (1.0,) * model.ndim  # neither to the common voxel size, nor a coarse level
     return factors
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from math import prod
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.image import AnyArray, ArrayPlace, Header, Image
 from singula.io.label_values import shades
+from singula.io.lazy import open_image
 from singula.io.read import read_image
+from singula.util.boxes import boxes
 
 _MAX_PIXELS = 64_000_000  # larger images are not read to compare their colors
+_BOX = 2048  # pixels along each axis that are read at once
 
 
 def is_color(header: Header) -> bool:
@@ -57,6 +61,35 @@ def _shown_channel(colors: AnyArray) -> int | None:
     return used[0] if used else 0
 
 
+def shown_color(path: Path, ndim: int, place: ArrayPlace | None) -> int:
+    """Return the number of the color that equals the only channel of a picture in color.
+
+    The picture is read in boxes until two colors differ; see `is_gray`.
+
+    Parameters
+    ----------
+    path, ndim, place
+        As for `read_gray`.
+
+    Raises
+    ------
+    UserError
+        As `read_gray`.
+    """
+    image = open_image(path, ndim, arrays=place)
+    is_used = np.zeros(image.channels, bool)
+    is_equal = np.ones((image.channels, image.channels), bool)
+    for box in boxes(image.spatial_shape, (_BOX,) * ndim):
+        colors = image.read(box).reshape(-1, image.channels)
+        is_used |= colors.any(axis=0)
+        for first, second in combinations(range(image.channels), 2):
+            if is_equal[first, second]:
+                is_equal[first, second] = np.array_equal(colors[:, first], colors[:, second])
+        if not is_equal[np.triu(np.outer(is_used, is_used), 1)].all():
+            raise _in_color(path)
+    return int(np.argmax(is_used))
+
+
 def read_gray(path: Path, ndim: int, place: ArrayPlace | None) -> Image:
     """Read the channel that a picture in color shows, see `is_gray`.
 
@@ -77,10 +110,14 @@ def read_gray(path: Path, ndim: int, place: ArrayPlace | None) -> Image:
     image = read_image(path, ndim, arrays=place)
     number = _shown_channel(image.array)
     if number is None:
-        raise UserError(
-            f"{path}: is a picture in color, expected a gray image for this model",
-            "use a model for stained images (--model nuclei_he), or convert the image: in Fiji, "
-            "Image > Type > 8-bit",
-            "predict.image_shape",
-        )
+        raise _in_color(path)
     return replace(image, array=np.ascontiguousarray(image.array[..., number, None]))
+
+
+def _in_color(path: Path) -> UserError:
+    return UserError(
+        f"{path}: is a picture in color, expected a gray image for this model",
+        "use a model for stained images (--model nuclei_he), or convert the image: in Fiji, "
+        "Image > Type > 8-bit",
+        "predict.image_shape",
+    )

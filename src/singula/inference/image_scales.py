@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from singula.data.preprocess import scaled_shape
 from singula.errors import UserError
-from singula.inference.gray import is_color, read_gray
+from singula.inference.gray import is_color, read_gray, shown_color
 from singula.inference.model import Model
 from singula.inference.scale import Factors
 from singula.inference.voxel_sizes import VoxelSizes
@@ -21,6 +22,7 @@ from singula.pipeline.memory import (
     needed_memory,
     whole_image_bytes,
 )
+from singula.util.format import show
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,35 @@ def read_for(model: Model, pair: Pair) -> Image:
         return read_gray(pair.image, model.ndim, pair.arrays)
     channels, gray = model.config.in_channels, model.reader.gray
     return read_image(pair.image, model.ndim, channels, allow_gray=gray, arrays=pair.arrays)
+
+
+def with_one_color(model: Model, pair: Pair) -> Pair:
+    """Return a picture in color for a gray model as a gray image, which is not read.
+
+    All colors have the same shape and type.
+    """
+    if not is_in_color(model, pair):
+        return pair
+    return replace(pair, arrays=replace(pair.arrays or ArrayPlace(), color=0))
+
+
+def with_shown_color(model: Model, pair: Pair) -> Pair:
+    """Return a picture in color for a gray model as the gray image that it shows.
+
+    Raises
+    ------
+    UserError
+        As `read_gray`.
+    """
+    if not is_in_color(model, pair):
+        return pair
+    number = shown_color(pair.image, model.ndim, pair.arrays)
+    return replace(pair, arrays=replace(pair.arrays or ArrayPlace(), color=number))
+
+
+def is_resampling(factors: Factors | Literal["auto"] | None) -> bool:
+    """Return True if factors change the size of an image, or are not yet known."""
+    return factors == "auto" or (factors is not None and set(factors) != {1.0})
 
 
 @dataclass(frozen=True)
@@ -77,6 +108,7 @@ class ImageScales:
         UserError
             The file cannot be read.
         """
+        pair = with_one_color(self.model, pair)
         if self.given != "auto":
             return self._bytes(pair, self.given or self._common(pair))
         needed = self._bytes(pair, None)
@@ -119,6 +151,39 @@ class ImageScales:
             raise too_large(pair, needed)
         return self._estimated[key]
 
+    def check_in_blocks(self, pair: Pair, needed: int, dask: str | None, step: str) -> None:
+        """Verify that an image in blocks is not resampled.
+
+        An automatic scale is replaced by 1, with a message.
+
+        Parameters
+        ----------
+        pair : Pair
+            The image, which is not a slide.
+        needed : int
+            Result of `needed_memory`.
+        dask : str, optional
+            Workers of ``--dask``.
+        step : str
+            Beginning of messages about the image.
+
+        Raises
+        ------
+        UserError
+            ``predict.scale_blocks``, ``predict.scale_dask``: the image is resampled.
+        """
+        if self.given == "auto":
+            _log.warning(f"{step}: scale 1, because images in blocks are not resampled")
+        factors = self.given if isinstance(self.given, tuple) else self._common(pair)
+        if factors is None:
+            return
+        shape = replace(self.model.reader, common=None).shape(pair.image, pair.arrays)
+        if scaled_shape(shape, factors) == shape:
+            return
+        if dask is None:
+            raise too_large(pair, needed)
+        raise scale_with_dask(dask, factors, pair.image)
+
     def _common(self, pair: Pair) -> Factors | None:
         """Return the factors to the common voxel size of the training; None if it has none."""
         reader, common = self.model.reader, self.model.reader.common
@@ -145,4 +210,14 @@ def too_large(pair: Pair, needed: int) -> UserError:
         "available memory, and images in blocks are not resampled",
         "resample the image with another program, divide it into parts, or omit --scale",
         "predict.scale_blocks",
+    )
+
+
+def scale_with_dask(dask: str, factors: Factors | Literal["auto"], path: Path) -> UserError:
+    """Return the error for an image that is resampled and predicted by workers."""
+    return UserError(
+        f"--dask: got {dask!r} for {path}, which is resampled by {show(factors)}, expected an "
+        "image that is not resampled",
+        "omit --dask, or give --scale 1",
+        "predict.scale_dask",
     )

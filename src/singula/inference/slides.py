@@ -21,7 +21,7 @@ from singula.io.pairing import Pair
 from singula.io.read import read_header
 from singula.io.records.slides import SlideNote
 from singula.io.slide_notes import note_slide
-from singula.io.units import in_microns
+from singula.io.units import format_spacing, in_microns
 from singula.io.write import write_csv
 from singula.pipeline.object_size import TrainedObjects
 from singula.runs.instances import LabelSource
@@ -70,8 +70,9 @@ def slide_pair(
     Raises
     ------
     UserError
-        ``predict.slide_pixel_size``: the pixel size is not known; ``predict.scale_unknown``: the
-        size of the training objects is not known; the codes of `read_slide`.
+        ``predict.slide_pixel_size``: the pixel size is not known; ``predict.slide_spacing``: the
+        pixels have another aspect ratio than DATA.PREPROCESS.SPACING; ``predict.scale_unknown``:
+        the size of the training objects is not known; the codes of `read_slide`.
     """
     slide = guarded(pair.image, lambda kind: read_slide(pair.image))
     if isinstance(factors, tuple):
@@ -85,9 +86,26 @@ def slide_pair(
                 "give the pixel size in µm, such as --spacing 0.25,0.25, or a factor with --scale",
                 "predict.slide_pixel_size",
             )
-        downsample = downsample_for(math.sqrt(math.prod(size)), model.objects, slide.downsamples)
+        objects, common = model.objects, model.reader.common
+        if common is not None:
+            _check_shape_of_pixels(pair.image, size, common.size)
+            objects = replace(objects, spacing=common.size, unit="µm")
+        downsample = downsample_for(math.sqrt(math.prod(size)), objects, slide.downsamples)
     place = replace(pair.arrays or ArrayPlace(), downsample=downsample, tissue_only=not glass)
     return replace(pair, arrays=place)
+
+
+def _check_shape_of_pixels(path: Path, size: Sequence[float], common: Sequence[float]) -> None:
+    """Raise an error if a slide, which has one factor for both axes, cannot have a common size."""
+    ratio = size[0] / size[1] / (common[0] / common[1])
+    if not 1 / _SAME < ratio < _SAME:
+        raise UserError(
+            f"{path}: got pixels of {format_spacing(size, 'µm')}, expected the aspect ratio of "
+            f"{format_spacing(common, 'µm')} (DATA.PREPROCESS.SPACING), as a slide is resampled "
+            "by one factor",
+            "correct the pixel size with --spacing, or give a factor with --scale",
+            "predict.slide_spacing",
+        )
 
 
 def downsample_for(

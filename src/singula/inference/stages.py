@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
+from singula.config import Config
 from singula.errors import UserError
-from singula.inference.image_scales import ImageScales, is_in_color, read_for, too_large
+from singula.inference.image_scales import (
+    ImageScales,
+    is_in_color,
+    read_for,
+    with_shown_color,
+)
 from singula.inference.model import Model
 from singula.inference.overlay import write_outlines, write_outlines_of_files
 from singula.inference.scale import Factors
@@ -166,6 +172,9 @@ class PredictionStages:
                 pair = self._resolved(pair)
                 needed = self._scales.needed_memory(pair, memory)
         in_blocks = self.options.dask is not None or needed > memory or is_slide(pair.image)
+        if in_blocks and not is_finished:
+            with suppress(UserError):
+                pair = with_shown_color(self.model, pair)
         return PredictTask(pair, number, self.count, title, needed, in_blocks, is_finished)
 
     def read(self, task: PredictTask) -> Image | None:
@@ -175,10 +184,10 @@ class PredictionStages:
             return None
         if is_slide(pair.image):
             pair = self._resolved(pair)
-        elif task.in_blocks and isinstance(self.options.factors, tuple):
-            raise too_large(pair, task.needed)
-        elif task.in_blocks and self.options.factors is not None:
-            _log.warning(f"{task.step}: scale 1, because images in blocks are not resampled")
+        if task.in_blocks:
+            pair = with_shown_color(model, pair)
+            if not is_slide(pair.image):
+                self._scales.check_in_blocks(pair, task.needed, self.options.dask, task.step)
         for note in _check(model, pair, self._sizes(pair)):
             if is_new(note):
                 _log.warning(f"{task.step}: {note}")
@@ -267,12 +276,15 @@ def _predict_blocks(
 
     if model.checkpoint is None:
         raise _no_file(pair.image)
-    config, finish = model.config, None
+    config, finish = _as_stored(model.config), None
     others = [_member(other) for other in model.others]
+    others = [replace(member, config=_as_stored(member.config)) for member in others]
     if is_slide(pair.image):
         finish = partial(write_slide_results, pair, target)
         if not config.TEST.BY_CHUNKS.BLOCK_SHAPE:
             config = config.replaced({"TEST.BY_CHUNKS.BLOCK_SHAPE": BLOCK})
+        if model.reader.common is not None:  # the size of the stored images of the training
+            config = config.replaced({"DATA.TEST.RESOLUTION": Config().DATA.TEST.RESOLUTION})
     if sizes.spacing is not None:
         config = config.replaced({"DATA.TEST.RESOLUTION": sizes.spacing})
     return predict_alone(
@@ -280,6 +292,11 @@ def _predict_blocks(
         tables=options.tables, augment=options.augment, dask=options.dask, runner=options.runner,
         unit=sizes.unit, others=others, finish=finish,
     )  # fmt: skip
+
+
+def _as_stored(config: Config) -> Config:
+    """Return a configuration for images that are not resampled, or were when they were read."""
+    return config.replaced({"DATA.PREPROCESS.SPACING": Config().DATA.PREPROCESS.SPACING})
 
 
 def _no_file(name: object) -> UserError:

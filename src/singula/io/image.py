@@ -160,6 +160,9 @@ class ArrayPlace:
         File of a mask whose nonzero pixels are not annotated in a label file; empty for none.
     sparse : bool
         The value -1 in a label file that is read in boxes means "not annotated".
+    color : int, optional
+        Number of the color of a picture in color, from 0, that is read as a gray image. None: all
+        colors.
 
     Raises
     ------
@@ -179,13 +182,14 @@ class ArrayPlace:
     channel: str = ""
     ignore: str = ""
     sparse: bool = False
+    color: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values of other types."""
         text(self.inside, "inside")
         if self.axes is not None:
             text(self.axes, "axes")
-        for name in ("series", "frame"):
+        for name in ("series", "frame", "color"):
             if getattr(self, name) is not None:
                 integer(getattr(self, name), name)
         choice(self.command, "command", ("run", "predict"))

@@ -1,10 +1,12 @@
-"""Select one image (series), one time point and one channel of a file."""
+"""Select one image (series), one time point, and one channel or color of a file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from singula.errors import UserError
 from singula.io.advice import advice_for
@@ -177,7 +179,8 @@ def select_header(path: Path, header: Header, place: ArrayPlace) -> Header:
     ------
     UserError
         ``io.no_such_frame``: the image has no time point of that number; ``io.no_such_channel``:
-        it has no channel of that name or number; ``io.color_channels``: it is a color picture.
+        it has no channel of that name or number; ``io.color_channels``: it is a color picture;
+        ``io.no_such_color``: it has no color of that number.
     """
     return _select(path, header, place)[0]
 
@@ -199,7 +202,31 @@ def _select(path: Path, header: Header, place: ArrayPlace) -> tuple[Header, dict
             if header.axes is None:
                 note = f"its axis {axis} ({header.shape[axis]} entries) is read as channels"
                 selected = replace(selected, notes=(*header.notes, note))
+    if place.color is not None:
+        selected, axis = _one_color(path, selected, place.color)
+        if axis is not None:
+            numbers[axis] = place.color
     return _without_axes(selected, tuple(numbers)), numbers
+
+
+def _one_color(path: Path, header: Header, number: int) -> tuple[Header, int | None]:
+    """Return the header of a gray image with one of the colors, and the stored axis of the colors.
+
+    The axis is None if the colors are in a palette.
+    """
+    if header.palette is not None and 0 <= number < header.palette.shape[1]:
+        values = header.palette[:, number : number + 1]
+        return replace(header, palette=np.repeat(values, header.palette.shape[1], axis=1)), None
+    last = len(header.shape) - 1
+    axis = last if header.axes is None else header.axes.find("S")
+    count = header.shape[axis] if axis >= 0 and header.palette is None else 0
+    if not 0 <= number < count:
+        raise UserError(
+            f"{path}: got color {number}, expected a picture with more colors ({header})",
+            "choose color 0 to 2 of a picture in color",
+            "io.no_such_color",
+        )
+    return replace(header, alpha=False), axis
 
 
 def _without_axes(header: Header, dropped: Sequence[int]) -> Header:

@@ -13,8 +13,26 @@ Sides = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=3)]
 _FirstPlace = tuple[str, str | None, int | None, int | None, str, str]
 _SecondPlace = tuple[str, str | None, int | None, int | None, str, str, bool]
 _ThirdPlace = tuple[str, str | None, int | None, int | None, str, str, bool, float, bool, str]
+_FourthPlace = tuple[
+    str, str | None, int | None, int | None, str, str, bool, float, bool, str, str, bool
+]
 StoredPlace = (
-    tuple[str, str | None, int | None, int | None, str, str, bool, float, bool, str, str, bool]
+    tuple[
+        str,
+        str | None,
+        int | None,
+        int | None,
+        str,
+        str,
+        bool,
+        float,
+        bool,
+        str,
+        str,
+        bool,
+        int | None,
+    ]
+    | _FourthPlace
     | _ThirdPlace
     | _SecondPlace
     | _FirstPlace
