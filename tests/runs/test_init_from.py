@@ -217,6 +217,14 @@ def test_images_without_annotation_are_not_scored(model, command, data_2d, tmp_p
     assert "finds objects with F1" in command.out
 
 
+def test_labels_without_objects_are_refused(model, command, data_2d, tmp_path) -> None:
+    data = Path(shutil.copytree(data_2d / "train", tmp_path / "data" / "train")).parent
+    for path in sorted(data.glob("train/y/*.tif")):
+        tifffile.imwrite(path, np.zeros((96, 96), np.uint8))
+    assert command("init", data, "--from", model, "-o", tmp_path / "empty.yaml") == 2
+    assert "have no objects" in command.err
+
+
 def test_other_dimensions_are_refused(model, command, data_3d, tmp_path) -> None:
     path = tmp_path / "volumes.yaml"
     assert command("init", data_3d, "--from", model, "-o", path) == 2

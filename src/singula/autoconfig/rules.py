@@ -122,6 +122,7 @@ def propose(
     UserError
         ``init.no_labels``: no training labels. ``init.no_objects``: no object in them.
         ``init.implausible_labels``: most training labels do not show the objects.
+        ``init.mixed_channels``: the numbers of channels of the images differ.
     """
     survey = instance(survey, "survey", Survey)
     minutes = number(minutes, "minutes (--minutes)", above=0)
@@ -130,14 +131,7 @@ def propose(
     settled |= {choice.key: choice for choice in items(fixed, "fixed", of_class(Choice))}
     if measure is not None:
         function(measure, "measure")
-    train = survey.part("train")
-    if train is None or not train.labels:
-        raise UserError(
-            f"{survey.root}: no labels to train on",
-            "add a label image for each training image",
-            "init.no_labels",
-        )
-    _check_labels(survey, train)
+    check_trainable(survey)
     resampled = resampled_survey(survey, settled)
     summary = _summary(survey, Sizes.of(survey))
     first = _propose(resampled, minutes, stored, settled, summary, None)
@@ -195,8 +189,28 @@ def _propose(
     return Proposal(tuple(_ordered(by_key.values())), minutes, summary, speed)
 
 
-def _check_labels(survey: Survey, train: PartFacts) -> None:
-    """Raise an error if most training labels do not show the objects."""
+def check_trainable(survey: Survey) -> None:
+    """Raise an error if the data set has no objects to train on, or if its images differ too much.
+
+    Parameters
+    ----------
+    survey : Survey
+        Measurements of the data set.
+
+    Raises
+    ------
+    UserError
+        As `propose`.
+    """
+    train = survey.part("train")
+    if train is None or not train.labels:
+        raise UserError(
+            f"{survey.root}: no labels to train on",
+            "add a label image for each training image",
+            "init.no_labels",
+        )
+    images.choose_colors(survey)
+    Sizes.of(survey)
     doubtful = [labels for labels in train.labels if labels.suspicion]
     if 2 * len(doubtful) <= len(train.labels):
         return

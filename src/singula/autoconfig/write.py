@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from singula.autoconfig.rules import MINUTES, Measure, Proposal, propose
+from singula.autoconfig.rules import MINUTES, Measure, Proposal, check_trainable, propose
 from singula.autoconfig.setting import Choice
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
@@ -67,6 +67,7 @@ def write_proposal(
     survey = instance(survey, "survey", Survey)
     output = check_output(output)
     arranged, notes = _with_separate_folders(survey, output.with_name(f"{output.stem}_data"))
+    check_trainable(survey)
     fixed = () if find_start is None else function(find_start, "find_start")(survey)
     proposal = propose(
         arranged,
