@@ -1,8 +1,9 @@
-"""Take the screenshots of the pages Results and Tune: `python docs/make/interface.py FOLDER`.
+"""Take screenshots of the browser interface: `python docs/make/interface.py FOLDER [PAGE ...]`.
 
 FOLDER contains the results of `singula demo -o FOLDER` and `singula demo --3d -o FOLDER`. Chromium
-shows these runs in both color schemes, the page Tune after a search. The screenshots of the other
-pages were taken by hand.
+shows these runs in both color schemes, the page Tune after a search. PAGE is a name of `PAGES`; by
+default, all are shown. The page `welcome` needs no results, and is shown for an empty folder. The
+screenshots of the other pages were taken by hand.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,13 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 DRAWN = "document.querySelector('canvas')?.dataset.drawn"
 
 
-def main(folder: Path, target: Path = HERE) -> list[Path]:
+def main(folder: Path, pages: Sequence[str] = (), target: Path = HERE) -> list[Path]:
     """Serve the folder, take a screenshot of each page, stop the server, and return the paths."""
     written = []
     with _browser(folder) as (browser, address):
         for scheme in ("light", "dark"):
-            for name, height, show in (
-                ("results", 860, _image),
-                ("results_3d", 860, _volume),
-                ("tune", 1320, _search),
-            ):
+            for name in pages or PAGES:
+                height, show = PAGES[name]
                 tab = browser.new_page(
                     color_scheme=scheme, viewport={"width": 1280, "height": height}
                 )
@@ -122,5 +120,19 @@ def _search(tab: Any) -> None:
     tab.locator(".q-notification").wait_for(state="hidden")
 
 
+def _welcome(tab: Any) -> None:
+    """Show the first page."""
+    tab.goto(urljoin(tab.url, "/new"))
+    tab.get_by_role("button", name="Segment", exact=True).wait_for()
+
+
+PAGES = {
+    "welcome": (760, _welcome),
+    "results": (860, _image),
+    "results_3d": (860, _volume),
+    "tune": (1320, _search),
+}
+
+
 if __name__ == "__main__":
-    print(*main(Path(sys.argv[1])), sep="\n")
+    print(*main(Path(sys.argv[1]), sys.argv[2:]), sep="\n")

@@ -22,6 +22,8 @@ from example_run import ExampleRun, cells, without
 
 from singula.config import load_config
 from singula.gui.browser import write_redirect
+from singula.io.read import read_labels
+from singula.metrics import match
 from singula.synthetic.fluorescence import make_dataset
 from singula.training.checkpoint import load_checkpoint
 
@@ -322,6 +324,44 @@ def _search(tab: Any, empty: Interface) -> None:
     tuned = load_checkpoint(weights).description["tuned"]
     assert tuned["after"] == pytest.approx(float(best["pq"]))
     assert tuned["thresholds"]["TH_CONTOUR"] == pytest.approx(float(best["TH_CONTOUR"]))
+
+
+@pytest.mark.slow
+def test_images_are_segmented_without_training(browser: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    rng = np.random.default_rng(7)
+    make_dataset(folder, 2, rng, n_train=0, n_val=0, n_test=2, shape=(96, 96))
+    interface = Interface(folder)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(interface, watcher)
+    click(tab, "Segment")
+    tab.get_by_role("alert").get_by_text("no images are chosen").wait_for()
+    field = tab.get_by_role("textbox", name="Image, or folder of images")
+    field.fill("test/x")
+    field.blur()
+    output = tab.get_by_role("textbox", name="New folder for the results")
+    tab.wait_for_function("document.querySelector('[value=x_instances]')")
+    assert output.input_value() == "x_instances"
+    click(tab, "Segment")
+    tab.wait_for_url("**/segment?run=**")
+    tab.wait_for_function("document.querySelector('canvas')?.dataset.drawn", timeout=5 * MINUTE)
+    truth = read_labels(folder / "test" / "y" / "image_000.tif", 2).array[..., 0]
+    labels = read_labels(folder / "x_instances" / "image_000.tif", 2).array[..., 0]
+    assert match(truth, labels, 0.5).f1 > 0.8
+    assert tab.locator(".fact b").first.inner_text() == str(len(np.unique(labels)) - 1)
+    with tab.expect_download() as download:
+        click(tab, "Download the table")
+    written = folder / "x_instances" / "image_000_stats.csv"
+    assert Path(download.value.path()).read_bytes() == written.read_bytes()
+    tab.set_viewport_size({"width": 420, "height": 900})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 420
+    click(tab, "Segment other images", "link")
+    click(tab, "x_instances", "link")
+    tab.wait_for_function("document.querySelector('canvas')?.dataset.drawn")
+    watcher.check()
+    context.close()
+    interface.stop()
 
 
 def test_without_the_token_nothing_is_served(browser: Any, made: Interface) -> None:

@@ -79,6 +79,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "StartedRun": {**STARTED, "command": ["singula"], "config": "c", "result_dir": "o",
                    "name": "job", "run_id": 1, "gpu": None, "resume": True},
     "StartedSearch": {**STARTED, "metric": "pq", "iou": 0.5},
+    "StartedPrediction": {**STARTED, "images": "i", "model": "nuclei", "channel": "1"},
     "PlanNote": {"name": "a", "config": "x: 1", "image": "a", "label": "", "mask": "",
                  "checkpoint": "c", "image_place": PLACE, "label_place": None, "maps": "m",
                  "instances": "i", "processed": "", "shape": [9, 9], "block": [3, 3],

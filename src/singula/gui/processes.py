@@ -72,9 +72,11 @@ def _works_on(process: psutil.Process, output: Path) -> bool:
 
 
 def _output_folder(arguments: Sequence[str]) -> Path | None:
-    """Return the folder to which the command `run` or `tune` writes by default."""
+    """Return the folder to which the command `run`, `tune` or `predict` writes by default."""
     if arguments[:1] == ["tune"] and len(arguments) > 1:
         return Path(arguments[1]) / "tuning"
+    if arguments[:2] == ["predict", "--output"] and len(arguments) > 2:
+        return Path(arguments[2])
     values = dict(zip(arguments[1::2], arguments[2::2], strict=False))
     options = ("--result_dir", "--name", "--run_id")
     if arguments[:1] != ["run"] or not set(options) <= set(values):

@@ -14,7 +14,7 @@ from singula.errors import UserError
 from singula.gui.access import AccessMiddleware, new_token
 from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
-from singula.gui.pages import new, results, run, tune
+from singula.gui.pages import new, results, run, segment, tune
 from singula.gui.pages.frame import STYLE
 from singula.gui.runs import finished_runs
 from singula.gui.state import AppContext
@@ -126,7 +126,7 @@ def build(context: AppContext) -> None:
             path, media_type="text/html", headers={"content-security-policy": _REPORT_POLICY}
         )
 
-    for page in (new, run, results, tune):
+    for page in (new, segment, run, results, tune):
         page.add(context)
 
 

@@ -147,12 +147,15 @@ def plan_predictions(
         external_files=external_files,
         channel=channel or configured.channel,
     )
-    tasks = [task for path in files for task in _tasks(path, place, series, frames)]
+    tasks = [task for path in files for task in image_tasks(path, place, series, frames)]
     check_targets(tasks, files, output, tables=tables, overlays=overlays, overwrite=overwrite)
     return tasks
 
 
-def _tasks(path: Path, place: ArrayPlace, series: int | None, frames: Frames) -> list[Pair]:
+def image_tasks(
+    path: Path, place: ArrayPlace, series: int | None = None, frames: Frames = None
+) -> list[Pair]:
+    """Return the images of a file with the names of their results, as for `plan_predictions`."""
     stem = stem_of(path)
     try:
         available = list_series(path, place)

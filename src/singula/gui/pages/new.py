@@ -1,4 +1,4 @@
-"""New page: a wizard with a few questions, then a form with all keys."""
+"""New page: images to segment; a wizard with a few questions, then a form with all keys."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from singula.gui.pages.frame import (
     with_error_notice,
 )
 from singula.gui.pages.paths import path_input
+from singula.gui.pages.segment import list_earlier, start_card
 from singula.gui.pages.wizard_view import WizardView
 from singula.gui.state import AppContext
 from singula.gui.wizard import make_example
@@ -29,22 +30,24 @@ def add(context: AppContext) -> None:
     """Register the route of the page."""
 
     @ui.page("/new", title="New · Singula", response_timeout=60)
-    def page(config: str = "", data: str = "", start: str = "") -> None:
+    async def page(config: str = "", data: str = "", start: str = "") -> None:
         with frame("New"):
             if config:
                 _form(context, config)
             elif data or start:
                 WizardView(context, data)
             else:
-                _welcome(context)
+                await _welcome(context)
 
 
-def _welcome(context: AppContext) -> None:
-    heading(
-        "New",
+async def _welcome(context: AppContext) -> None:
+    heading("New", "Segment images with a built-in model, or train a network on your labels.")
+    start_card(context)
+    subheading("Train on your labels")
+    ui.label(
         "A run needs a configuration file. This page creates it from your images; the command "
-        "line uses the same file.",
-    )
+        "line uses the same file."
+    ).classes("lead")
     with ui.element("div").classes("choices"):
         with ui.element("section").classes("card"):
             subheading("Your images")
@@ -76,6 +79,7 @@ def _welcome(context: AppContext) -> None:
                         with_error_notice(partial(_example, context, ndim)),
                         look="secondary",
                     )
+    await list_earlier(context)
 
 
 async def _example(context: AppContext, ndim: int) -> None:

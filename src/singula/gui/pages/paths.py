@@ -21,6 +21,7 @@ def path_input(
     value: str = "",
     *,
     folders: bool = False,
+    files: bool | None = None,
     suffixes: Sequence[str] = (),
     on_change: Callable[[str], None] | None = None,
 ) -> ui.input:
@@ -33,7 +34,9 @@ def path_input(
     label, value : str
         Label and initial path.
     folders : bool
-        Choose a folder instead of a file.
+        Choose a folder.
+    files : bool, optional
+        Choose a file; by default, unless `folders`.
     suffixes : sequence of str
         Suffixes of the files in the dialog; by default, all files.
     on_change : callable, optional
@@ -60,7 +63,8 @@ def path_input(
         field.set_value(guard.short(path) if len(guard.roots) == 1 else str(path))
         report_change()
 
-    browse = _Browser(guard, take, folders=folders, suffixes=suffixes)
+    files = not folders if files is None else files
+    browse = _Browser(guard, take, folders=folders, files=files, suffixes=suffixes)
     with field.add_slot("append"):
         opener = button("Browse", lambda: browse.open(field.value or ""), look="plain")
         opener.props(f'dense aria-label="Browse: {label}"')
@@ -71,10 +75,16 @@ class _Browser:
     """Dialog that lists folders and files."""
 
     def __init__(
-        self, guard: Guard, take: Callable[[Path], None], *, folders: bool, suffixes: Sequence[str]
+        self,
+        guard: Guard,
+        take: Callable[[Path], None],
+        *,
+        folders: bool,
+        files: bool,
+        suffixes: Sequence[str],
     ) -> None:
         self.guard, self.take = guard, take
-        self.folders, self.suffixes = folders, tuple(suffixes)
+        self.files, self.suffixes = files, tuple(suffixes)
         with ui.dialog() as self.dialog, ui.card().classes("browser"):
             self.title = ui.label().classes("key-name")
             self.list = ui.element("div").classes("browser-list")
@@ -112,10 +122,10 @@ class _Browser:
                 self._entry(f"▸ {path.name}", partial(self._go, path))
             shown = [p for p in files if p.name.endswith(self.suffixes)] if self.suffixes else files
             for path in shown[:_MAX_ENTRIES]:
-                if self.folders:
-                    ui.label(path.name).classes("note browser-file")
-                else:
+                if self.files:
                     self._entry(path.name, partial(self._pick, path))
+                else:
+                    ui.label(path.name).classes("note browser-file")
             if max(len(inside), len(shown)) > _MAX_ENTRIES:
                 ui.label(f"Only the first {_MAX_ENTRIES} entries are listed.").classes("note")
 

@@ -236,3 +236,21 @@ class StartedSearch(Started):
 
     metric: Literal["pq", "f1"]
     iou: Annotated[float, Field(gt=0, le=1)]
+
+
+class StartedPrediction(Started):
+    """Content of ``gui_predict.json``: a prediction that the interface started.
+
+    Attributes
+    ----------
+    images : str
+        Image or folder of images.
+    model : str
+        Name of a built-in model; empty for the choice by the kind of each image.
+    channel : str
+        Name or number of the channel; empty for all.
+    """
+
+    images: str
+    model: str = ""
+    channel: str = ""

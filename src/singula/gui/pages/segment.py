@@ -1,0 +1,276 @@
+"""Segment page: find objects with a built-in model, and show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+
+from singula.errors import UserError
+from singula.gui.control import last_lines
+from singula.gui.pages.frame import (
+    button,
+    dropdown,
+    error_state,
+    fact_cards,
+    frame,
+    heading,
+    progress_bar,
+    run_address,
+    run_in_thread,
+    subheading,
+    with_error_notice,
+)
+from singula.gui.pages.object_table import ObjectTable
+from singula.gui.pages.paths import path_input
+from singula.gui.pictures import Scene
+from singula.gui.results import Table, measurements
+from singula.gui.segment import (
+    SegmentedImages,
+    SegmentView,
+    find_segmentations,
+    model_choices,
+    open_segmentation,
+    propose_output,
+    read_prediction,
+    resume_segmentation,
+    start_segmentation,
+    stop_segmentation,
+    view_segmentation,
+)
+from singula.gui.state import AppContext
+from singula.report.html import tag
+
+_REFRESH_SECONDS, _MAX_LINES, _MAX_LISTED = 1.0, 60, 20
+
+
+def add(context: AppContext) -> None:
+    """Register the route of the page."""
+
+    @ui.page("/segment", title="Segment · Singula", response_timeout=60)
+    async def page(run: str = "") -> None:
+        with frame("New"):
+            try:
+                record = await run_in_thread(read_prediction, context.guard, run)
+            except UserError as error:
+                heading("Segment images")
+                error_state(error, "These results cannot be shown")
+                ui.link("Back", "/new").classes("as-button secondary")
+                return
+            folder = context.guard.check(run)
+            heading(
+                f"Segmented images: {folder.name}",
+                f"{context.guard.short(record.images)} → {context.guard.short(folder)}",
+            )
+            await _Watch(context, folder).refresh()
+
+
+def start_card(context: AppContext) -> None:
+    """Add the form that starts a prediction with a built-in model."""
+    guard = context.guard
+    with ui.element("div").classes("choices"), ui.element("section").classes("card"):
+        subheading("Segment images without training")
+        ui.label(
+            "A built-in model finds the nuclei in fluorescence images or stained tissue. Label "
+            "images, tables and pictures are written to a new folder."
+        )
+        proposed = {"output": propose_output(guard, "")}
+
+        def propose(path: str) -> None:
+            if output.value in ("", proposed["output"]):
+                proposed["output"] = propose_output(guard, path)
+                output.set_value(proposed["output"])
+
+        images = path_input(
+            guard, "Image, or folder of images", folders=True, files=True, on_change=propose
+        )
+        with ui.element("div").classes("row-of"):
+            model = dropdown("Model", model_choices(), "").classes("model-choice")
+            channel = ui.input("Channel, if images have several").props("outlined dense")
+        output = path_input(guard, "New folder for the results", proposed["output"], folders=True)
+        messages = ui.element("div").props('aria-live="polite"').classes("grow")
+
+        async def start() -> None:
+            messages.clear()
+            begin.disable()
+            try:
+                folder = await run_in_thread(
+                    start_segmentation,
+                    guard,
+                    context.control.processes,
+                    images=images.value or "",
+                    output=output.value or "",
+                    model=str(model.value or ""),
+                    channel=channel.value or "",
+                )
+            except UserError as error:
+                with messages:
+                    error_state(error, "The images were not segmented")
+                return
+            finally:
+                begin.enable()
+            ui.navigate.to(run_address("segment", folder))
+
+        begin = button("Segment", start)
+
+
+async def list_earlier(context: AppContext) -> None:
+    """Add links to the results of earlier predictions, if there are any."""
+    folders = await run_in_thread(find_segmentations, context.guard)
+    if not folders:
+        return
+    subheading("Segmented images")
+    with ui.element("ul").classes("run-list pairs"):
+        for folder in folders[:_MAX_LISTED]:
+            with ui.element("li"):
+                ui.link(folder.name, run_address("segment", folder))
+                ui.label(context.guard.short(folder)).classes("note place")
+
+
+class _Watch:
+    """Progress of a prediction, refreshed while it is running, then its results."""
+
+    def __init__(self, context: AppContext, folder: Path) -> None:
+        self.context, self.folder = context, folder
+        self.previous: dict[str, object] = {}
+        self.stopping = False
+        self.progress = ui.html("", sanitize=False).props('aria-live="polite"')
+        self.buttons = ui.element("div").classes("row-of buttons")
+        self.error = ui.element("div").props('aria-live="assertive"')
+        self.results = ui.element("div")
+        with ui.expansion("Messages").classes("elsewhere"):
+            self.log = ui.html("", sanitize=False).classes("log").props('tabindex="0" role="log"')
+        self.timer = ui.timer(_REFRESH_SECONDS, self.refresh, immediate=False)
+
+    async def refresh(self) -> None:
+        """Read the files of the prediction in a thread, then show the changes."""
+        self.context.control.processes.reap()
+        try:
+            record = await run_in_thread(read_prediction, self.context.guard, self.folder)
+        except UserError as error:  # the folder was deleted
+            self.timer.deactivate()
+            with self.error:
+                error_state(error, "These results cannot be shown")
+            return
+        view = await run_in_thread(view_segmentation, self.folder, record)
+        self.timer.active = view.state == "running"
+        bar = progress_bar(view.phase, view.share) if view.state != "finished" else ""
+        self._changed("progress", bar, self.progress.set_content)
+        log = tag("pre", last_lines(view.log, _MAX_LINES) or "The log is empty.")
+        self._changed("log", log, self.log.set_content)
+        self._changed("state", (view.state, self.stopping), lambda _: self._set_buttons(view))
+        if self.previous.get("shown") != view.state:
+            self.previous["shown"] = view.state
+            await self._show_results(view)
+
+    def _changed(self, name: str, value: object, show: Callable[[Any], object]) -> None:
+        if self.previous.get(name, self) != value:
+            self.previous[name] = value
+            show(value)
+
+    def _set_buttons(self, view: SegmentView) -> None:
+        self.buttons.clear()
+        self.error.clear()
+        with self.buttons:
+            if view.state == "running":
+                verb = "Kill" if self.stopping else "Stop"
+                button(verb, with_error_notice(self._stop), look="bad")
+            elif view.state != "finished":
+                button("Continue", with_error_notice(self._resume))
+            if view.state != "running":
+                ui.link("Segment other images", "/new").classes("as-button secondary")
+        with self.error:
+            if view.error:
+                title = "Some images could not be segmented"
+                failed = view.state == "failed"
+                error_state(view.error, "The images were not segmented" if failed else title)
+
+    async def _show_results(self, view: SegmentView) -> None:
+        self.results.clear()
+        if view.state == "running":
+            return
+        try:
+            opened = await run_in_thread(open_segmentation, self.context.guard, self.folder)
+        except UserError as error:
+            if view.state == "finished":  # else, the error of the command is shown
+                with self.results:
+                    error_state(error, "The results cannot be shown")
+            return
+        with self.results:
+            await _Results(self.context, opened).load()
+
+    async def _stop(self) -> None:
+        await run_in_thread(stop_segmentation, self.folder)
+        self.stopping = True
+        await self.refresh()
+
+    async def _resume(self) -> None:
+        self.stopping = False
+        await run_in_thread(
+            resume_segmentation, self.context.guard, self.context.control.processes, self.folder
+        )
+        await self.refresh()
+
+
+class _Results:
+    """Viewer and table of the segmented images."""
+
+    def __init__(self, context: AppContext, images: SegmentedImages) -> None:
+        self.images, self.loads = images, 0
+        names = list(images.sources)
+        self.name = names[0]
+        with ui.element("div").classes("row-of tools"):
+            choice = dropdown("Image", names, self.name).classes("run-choice")
+            choice.on_value_change(self._choose)
+            self.download = button("Download the table", self._download, look="secondary")
+        self.table_path = ui.label().classes("note place")
+        self.notes = ui.element("div")
+        with ui.element("div").classes("split") as self.content:
+            left, right = ui.element("div"), ui.element("div")
+        self.objects = ObjectTable(context.scenes, left, right)
+
+    async def _choose(self, event: Any) -> None:
+        self.name = str(event.value)
+        await self.load()
+
+    async def load(self) -> None:
+        """Read the image in a thread, then show it unless another one was chosen."""
+        self.loads += 1
+        number, name = self.loads, self.name
+        try:
+            scene, table = await run_in_thread(self._read, name)
+        except UserError as error:
+            if number == self.loads:
+                self.content.set_visibility(False)  # it shows the previous image
+                self.notes.clear()
+                with self.notes:
+                    error_state(error, "This image cannot be shown")
+            return
+        if number != self.loads:
+            return
+        self.content.set_visibility(True)
+        self.notes.clear()
+        with self.notes:
+            for note in self.images.notes:
+                ui.label(note).classes("warning")
+        file = self.images.table_file(name)
+        self.download.set_visibility(file.is_file())
+        self.table_path.set_text(f"Table: {self.images.guard.short(file)}")
+        self.table_path.set_visibility(file.is_file())
+        self.objects.viewer.show(scene, f"{name} with its objects")
+        self.objects.show(table, ndim=len(scene.shape))
+        total = str(len(self.images.sources))
+        facts = [("objects", str(len(table[1]))), ("images", total)]
+        self.objects.facts.set_content(fact_cards(facts))
+
+    def _read(self, name: str) -> tuple[Scene, Table]:
+        scene, instances = self.images.read(name)
+        return scene, measurements(replace(instances, image=scene.raw))
+
+    def _download(self) -> None:
+        file = self.images.guard.check(self.images.table_file(self.name))
+        if file.is_file():
+            ui.download.file(file)

@@ -1,0 +1,200 @@
+"""Predictions with built-in models that the interface starts, and their results."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singula.errors import UserError
+from singula.gui.guard import Guard
+from singula.io.record_files import write_record
+from singula.io.records.results import StartedPrediction
+from singula.io.write import write_csv, write_tiff
+from singula.zoo.models import built_in_models
+
+pytest.importorskip(
+    "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
+)
+
+from singula.gui import processes as module
+from singula.gui import segment
+from singula.gui.processes import Processes
+from singula.gui.segment import (
+    OUTPUT,
+    RECORD,
+    find_segmentations,
+    model_choices,
+    open_segmentation,
+    propose_output,
+    read_prediction,
+    resume_segmentation,
+    start_segmentation,
+    stop_segmentation,
+    view_segmentation,
+)
+
+BEGIN = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+IMAGE = np.arange(48, dtype=np.uint8).reshape(6, 8)
+LABELS = np.kron(np.array([[1, 0], [0, 2]], np.uint16), np.ones((3, 4), np.uint16))
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Guard:
+    """Return a guard of a folder with two images."""
+    for name in ("a", "b"):
+        write_tiff(tmp_path / "root" / "in" / f"{name}.tif", IMAGE, "YX")
+    return Guard.of([tmp_path / "root"])
+
+
+def start(guard: Guard, **changes: str) -> Path:
+    values = {"images": "in", "output": "out", "model": "", **changes}
+    return start_segmentation(guard, Processes(guard.home), **values)  # type: ignore[arg-type]
+
+
+def until(guard: Guard, folder: Path, is_reached: Callable[[segment.SegmentView], bool]) -> None:
+    for _ in range(1200):
+        view = view_segmentation(folder, read_prediction(guard, folder))
+        if is_reached(view):
+            return
+        time.sleep(0.1)
+    raise AssertionError(view)
+
+
+def finished(guard: Guard, log: str = "", **changes: object) -> Path:
+    """Write the files of a prediction that has ended, and return its folder."""
+    folder = guard.home / "out"
+    folder.mkdir(exist_ok=True)
+    values = {"pid": 2**31 - 1, "created": 1, "began": 1, "images": str(guard.home / "in")}
+    write_record(folder / RECORD, StartedPrediction.model_validate({**values, **changes}))
+    (folder / OUTPUT).write_text(log)
+    return folder
+
+
+def test_the_command_is_that_of_the_terminal(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROGRAM", BEGIN + "print(sys.argv[1:], '[1/4] a', sep='\\n')")
+    folder = start(guard, model="nuclei", channel=" -1 ")
+    until(guard, folder, lambda view: view.state == "failed")
+    words = ["predict", "--output", str(folder), str(guard.home / "in"), "--model=nuclei",
+             "--channel=-1"]  # fmt: skip
+    log = view_segmentation(folder, read_prediction(guard, folder)).log
+    assert log.splitlines()[0] == str(words)
+    assert find_segmentations(guard) == [folder]
+    resume_segmentation(guard, Processes(guard.home), folder)
+    until(guard, folder, lambda view: "--resume" in view.log)
+
+
+def test_progress_stop_and_kill(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "print('[1/4] a.tif: 3 instances', flush=True)\ntime.sleep(100)"
+    monkeypatch.setattr(module, "_PROGRAM", BEGIN + program)
+    folder = start(guard)
+    until(guard, folder, lambda view: view.share == 0.25)
+    with pytest.raises(UserError) as error:  # its files are in the folder
+        start(guard)
+    assert error.value.code == "gui.output_not_empty"
+    stop_segmentation(folder)
+    until(guard, folder, lambda view: view.state == "stopped")
+
+
+@pytest.mark.parametrize(
+    ("log", "stopped", "state", "error"),
+    [
+        ("[2/2] b.tif: 3 instances\n2 of 2 images: out\n", False, "finished", None),
+        ("1 of 2 images: out\nerror: 1 of 2 images failed\n", False, "incomplete", "1 of 2"),
+        ("0 of 2 images: out\nerror: no model\n", False, "failed", "no model"),
+        ("error: no model\n  → give a model\n", False, "failed", "give a model"),
+        ("[1/2] a.tif: 3 instances\n", True, "stopped", None),
+    ],
+)
+def test_the_state_follows_from_the_log(
+    guard: Guard, log: str, stopped: bool, state: str, error: str | None
+) -> None:
+    folder = finished(guard, log, stopped=stopped)
+    view = view_segmentation(folder, read_prediction(guard, folder))
+    assert view.state == state
+    assert (view.error is None) == (error is None)
+    assert error is None or error in (view.error or "")
+
+
+def test_files_of_the_user_are_not_replaced(guard: Guard) -> None:
+    mine = guard.home / "out" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    (guard.home / "file").write_text("mine")
+    for output in ("out", "in", "file"):
+        with pytest.raises(UserError) as error:
+            start(guard, output=output)
+        assert error.value.code == "gui.output_not_empty"
+    assert [path.name for path in mine.parent.iterdir()] == ["mine.txt"]
+    proposed = propose_output(guard, "in")
+    assert not (guard.home / proposed).exists()
+    (guard.home / proposed).mkdir()
+    assert propose_output(guard, "in") not in (proposed, "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"images": ""}, "gui.no_images"),
+        ({"output": " "}, "gui.no_output"),
+        ({"model": "cats"}, "gui.unknown_model"),
+        ({"images": "/etc"}, "gui.outside"),
+        ({"output": "../out"}, "gui.outside"),
+        ({"images": "nowhere"}, "paths.missing"),
+        ({"images": "empty"}, "data.empty_folder"),
+        ({"images": "links"}, "gui.outside"),
+    ],
+)
+def test_wrong_inputs_are_refused(
+    guard: Guard, tmp_path: Path, changes: dict[str, str], code: str
+) -> None:
+    for name in ("empty", "links"):
+        (guard.home / name).mkdir()
+    write_tiff(tmp_path / "secret.tif", IMAGE, "YX")
+    (guard.home / "links" / "a.tif").symlink_to(tmp_path / "secret.tif")
+    with pytest.raises(UserError) as error:
+        start(guard, **changes)
+    assert error.value.code == code
+    assert not (guard.home / "out").exists()
+
+
+def test_the_list_of_models_begins_with_the_automatic_choice() -> None:
+    assert list(model_choices()) == ["", *built_in_models()]
+
+
+def test_results_are_shown_with_their_images(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = finished(guard)
+    for name in ("a", "b"):
+        write_tiff(folder / f"{name}.tif", LABELS, "YX")
+        write_csv(folder / f"{name}_stats.csv", [{"label": 1}])
+    opened = open_segmentation(guard, folder)
+    assert list(opened.sources) == ["a", "b"]
+    scene, instances = opened.read("a")
+    np.testing.assert_array_equal(instances.labels, LABELS)
+    np.testing.assert_array_equal(scene.labels["instances"], LABELS)
+    assert scene.raw is not None
+    np.testing.assert_array_equal(scene.raw[..., 0], IMAGE)
+    assert opened.table_file("a").is_file()
+    os.remove(guard.home / "in" / "a.tif")
+    assert opened.read("a")[0].raw is None
+    assert "moved or changed" in opened.notes[0]
+    write_tiff(guard.home / "in" / "b.tif", IMAGE[:4], "YX")
+    assert opened.read("b")[0].raw is None
+    monkeypatch.setattr(segment, "_MAX_PIXELS", 40)
+    with pytest.raises(UserError) as error:
+        opened.read("b")
+    assert error.value.code == "gui.too_large"
+
+
+def test_other_folders_have_no_results(guard: Guard) -> None:
+    with pytest.raises(UserError) as error:
+        read_prediction(guard, "in")
+    assert error.value.code == "gui.not_segmented"
+    (guard.home / "in" / RECORD).write_text("{")
+    with pytest.raises(UserError) as error:
+        open_segmentation(guard, guard.home / "in")
+    assert error.value.code == "gui.not_segmented"
