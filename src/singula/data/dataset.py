@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from singula.data.augment import (
     AugmentSettings,
@@ -23,13 +23,16 @@ from singula.data.augment import (
     draw_mirror,
     sample_pair,
 )
+from singula.data.epoch_sampler import EpochSampler
 from singula.data.normalize import Normalizer, Scaling, extremes, warn_if_far_from_unit_range
 from singula.data.patches import read_patch, training_starts
 from singula.data.random_patches import (
     background_rows,
     foreground_rows,
-    grid_starts,
+    foreground_share,
+    planar_slices,
     random_start,
+    start_at_slice,
     start_with_foreground,
     starts_with_foreground,
     weighted_start,
@@ -122,6 +125,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         Number of patches with too little foreground, or without annotated pixels.
     sparse : list of bool
         True for each sample with pixels that are not annotated.
+    slices : dict of int to ndarray of int
+        Annotated slices of each sample of which single slices are annotated.
     notices : list of str
         Messages about images without contrast.
 
@@ -158,6 +163,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.rows: list[npt.NDArray[np.int64]] = []
         self.background: dict[int, npt.NDArray[np.int64]] = {}
         self.sparse: list[bool] = []
+        self.slices: dict[int, npt.NDArray[np.int64]] = {}
         self.places: list[tuple[int, tuple[int, ...]]] = []
         self.left_out = 0
         self.extents: dict[int, Extent] = {}
@@ -175,6 +181,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
                 bounds += [value / float(scale[0]) for value in extremes(image)]
             ids = sample.opened().labels[..., 0]
             self.sparse.append(ids.dtype.kind == "i" and is_sparse(ids))
+            if self.sparse[-1] and len(slices := planar_slices(ids)):
+                self.slices[number] = slices
             if patches.weights is not None:
                 self.rows.append(foreground_rows(ids))
                 if self.sparse[-1]:
@@ -200,7 +208,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if patches.random:
             enough = starts if len(starts_with_foreground(ids, patches.shape, minimum)) else []
         else:
-            enough = grid_starts(ids, starts, patches.shape, minimum)
+            enough = [s for s in starts if foreground_share(ids, s, patches.shape) >= minimum]
         self.left_out += len(starts) - len(enough)
         return enough
 
@@ -248,10 +256,19 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         return patch.image, patch.labels[patch.place], mirrored
 
     def _place(self, index: int, rng: np.random.Generator) -> tuple[int, Sample, tuple[int, ...]]:
-        """Return the number of the sample, the sample, and the start of the patch."""
+        """Return the number of the sample, the sample, and the start of the patch.
+
+        If single slices of a volume are annotated, one of these is at a random depth of the patch:
+        a network that sees annotated slices at the same depth of all patches, such as those of
+        whole volumes, learns to predict only at this depth.
+        """
         number, start = self.places[index % len(self.places)]
         sample = self.samples[number].opened()
-        return number, sample, start or self._draw_start(number, sample, rng)
+        start = start or self._draw_start(number, sample, rng)
+        if number in self.slices:
+            depth = self.patches.shape[0]
+            start = start_at_slice(start, self.slices[number], sample.shape[0], depth, rng)
+        return number, sample, start
 
     def _extent(self, number: int, sample: Sample) -> Extent:
         """Return the region on which the targets of a sample depend; it is measured once."""
@@ -360,61 +377,3 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
                 known = np.concatenate([known, annotated_mask(labels[None, ..., 0])])
             item["known"] = torch.from_numpy(known)
         return item
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Indices with their epoch, in an order that depends only on the seed and the epoch.
-
-    A resumed run therefore equals an uninterrupted one. Each of several processes takes every
-    `world`-th index; the first indices are repeated at the end, so that all processes have the same
-    number of steps.
-
-    Parameters
-    ----------
-    size : int
-        Number of patches.
-    shuffle : bool
-        Shuffle the indices in each epoch.
-    vary : bool
-        If False (validation), every epoch equals epoch 0, and a repeated index i is replaced by
-        -1 - i, so that it is not counted twice.
-    seed : int
-        Seed of the order.
-    rank, world : int
-        Number of this process, and number of processes.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        *,
-        shuffle: bool,
-        vary: bool = True,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.size = size
-        self.shuffle = shuffle
-        self.vary = vary
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch; the trainer calls this before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.size // self.world)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch = self.epoch if self.vary else 0
-        order = np.arange(self.size)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-        order = np.resize(order, len(self) * self.world)
-        if not self.vary:
-            order[self.size :] = -1 - order[self.size :]
-        return ((epoch, int(i)) for i in order[self.rank :: self.world])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from singula.data.patches import read_patch
 from singula.io.lazy_array import Pixels, iter_blocks
-from singula.util.annotated_slices import annotated_slices
+from singula.util.annotated_slices import annotated_slices, is_planar
 from singula.util.sparse_labels import annotated_mask
 
 Array = npt.NDArray[Any]
@@ -107,41 +107,45 @@ def foreground_share(labels: Pixels, start: Sequence[int], patch: Sequence[int])
     return float(np.count_nonzero(part > 0)) / count if count else -1.0
 
 
-def grid_starts(
-    labels: Pixels, starts: Sequence[Start], patch: Sequence[int], min_fraction: float
-) -> list[Start]:
-    """Return the starts of a grid whose patches have at least this fraction of foreground.
-
-    In a volume that is annotated in part, patches are moved along z until their annotated slices
-    are in the middle: a slice at the edge of its patch would always lack its context on one side.
+def planar_slices(labels: Pixels) -> npt.NDArray[np.int64]:
+    """Return the annotated slices of a volume of which single slices are annotated, else none.
 
     Parameters
     ----------
     labels : ndarray
-        Label ids, (y, x) or (z, y, x).
-    starts : sequence of tuple of int
-        Starts of a grid of patches.
-    patch : sequence of int
-        Shape of a patch.
-    min_fraction : float
-        Minimum fraction of foreground in the annotated pixels, at least 0. Patches without
-        annotated pixels are left out.
+        Label ids, (y, x) or (z, y, x); -1 is not annotated.
     """
-    enough = [start for start in starts if foreground_share(labels, start, patch) >= min_fraction]
-    depth, size = patch[0], labels.shape[0]
-    if labels.dtype.kind != "i" or len(patch) < 3 or depth >= size:
-        return enough
-    annotated = np.zeros(size, bool)
-    for box, part in iter_blocks(labels):
-        annotated[box[0]] |= annotated_slices(part)
-    moved = []
-    for z, *others in enough:
-        inside = z + np.flatnonzero(annotated[max(0, z) : z + depth]) - min(0, z)
-        if len(inside):  # otherwise, only mirrored pixels are annotated
-            middle = round((inside[0] + inside[-1] - depth + 1) / 2)
-            z = min(max(middle, 0), size - depth)
-        moved.append((z, *others))
-    return list(dict.fromkeys(moved))
+    ids = np.asarray(labels)
+    return np.flatnonzero(annotated_slices(ids)) if is_planar(ids) else np.zeros(0, np.int64)
+
+
+def start_at_slice(
+    start: Start,
+    slices: npt.NDArray[np.int64],
+    size: int,
+    depth: int,
+    rng: np.random.Generator,
+) -> Start:
+    """Move a patch along z, so that one of its annotated slices is at a random depth.
+
+    Parameters
+    ----------
+    start : tuple of int
+        Start of the patch, z first.
+    slices : ndarray of int
+        Annotated slices.
+    size, depth : int
+        Number of slices of the volume and of the patch. At most half of the patch is outside of
+        the volume, where the volume is mirrored.
+    rng : Generator
+        Source of random numbers.
+    """
+    inside = slices[(slices >= start[0]) & (slices < start[0] + depth)]
+    if not len(inside):  # only mirrored pixels are annotated
+        inside = slices
+    first = int(inside[rng.integers(len(inside))] - rng.integers(depth))
+    outside = min(depth, size) // 2
+    return (min(max(first, -outside), size - depth + outside), *start[1:])
 
 
 def starts_with_foreground(labels: Pixels, patch: Sequence[int], min_fraction: float) -> Array:
