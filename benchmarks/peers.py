@@ -5,8 +5,8 @@
     python benchmarks/peers.py ENVS --work FOLDER --rounds 3 --page docs/benchmarks/peers.md \\
         --plot docs/benchmarks/peers.png
 
-The first command creates an environment for each program. The second one trains StarDist and
-Singula for equal CPU time; programs that are already trained are skipped. The third one predicts
+The first command creates an environment for each program. The second one trains StarDist, Cellpose,
+InstanSeg and Singula for equal CPU time; trained programs are skipped. The third one predicts
 each workload with each program in turn, so that other work on the machine affects all programs
 equally, and prints the medians over the rounds. Each prediction is a new process. Networks that
 are not trained here have random weights. Before decoding, their outputs are replaced by maps
@@ -32,11 +32,12 @@ from peer_programs.programs import PROGRAMS, install  # noqa: E402
 from peer_programs.tables import accuracy_table, plot, speed_table  # noqa: E402
 from peer_programs.training import (  # noqa: E402
     CONFIGURATIONS,
+    built_in,
     singula,
     store,
     stored,
+    train_program,
     train_singula,
-    train_stardist,
     train_volume,
 )
 from peer_programs.workloads import Workload, write_workload  # noqa: E402
@@ -52,6 +53,8 @@ VARIANTS: dict[str, dict[str, str]] = {
 }
 BEGIN, END = "<!-- begin of the tables -->", "<!-- end of the tables -->"
 THRESHOLDS = (0.5, 0.75)
+# Programs whose workers can train
+TRAINED = ("stardist", "cellpose", "instanseg")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Entry:
     program: str
     title: str
     options: dict[str, Any] = field(default_factory=dict)
+    training_cpu: float | None = None
 
 
 def main() -> None:
@@ -99,8 +103,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument(
-        "--configurations", nargs="+", choices=CONFIGURATIONS, default=["init"], help="of Singula"
-    )
+        "--configurations", nargs="+", choices=(*CONFIGURATIONS, "nuclei"),
+        default=["init", "nuclei"], help="of Singula; nuclei is the built-in model",
+    )  # fmt: skip
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -124,10 +129,12 @@ def train(arguments: argparse.Namespace) -> None:
     folder = arguments.work / "models"
     folder.mkdir(parents=True, exist_ok=True)
     values = (folder, arguments.train, arguments.threads)
-    if "stardist" in arguments.programs:
-        report("StarDist", train_stardist(arguments.environments, *values))
+    for program in TRAINED:
+        if program in arguments.programs:
+            trained = train_program(program, arguments.environments, *values)
+            report(PROGRAMS[program].title, trained)
     if "singula" in arguments.programs:
-        for name in arguments.configurations:
+        for name in filter(CONFIGURATIONS.__contains__, arguments.configurations):
             report(f"Singula {name}", train_singula(name, *values))
 
 
@@ -153,11 +160,8 @@ class Results:
         store(self._path, {"rows": self.rows})
 
 
-def entries(arguments: argparse.Namespace, name: str, workload: Workload) -> Iterator[Entry]:
-    """Yield the programs that take the images of a workload.
-
-    Programs with random weights have no scores, so they skip the test images.
-    """
+def entries(arguments: argparse.Namespace, workload: Workload) -> Iterator[Entry]:
+    """Yield the programs that take the images of a workload."""
     for program in arguments.programs:
         values = PROGRAMS[program]
         model = arguments.work / "models" / program
@@ -166,8 +170,9 @@ def entries(arguments: argparse.Namespace, name: str, workload: Workload) -> Ite
         if program == "singula":
             yield from singula_entries(arguments, workload)
         elif workload.ndim == 2 and model.with_suffix(".json").is_file():
-            yield Entry(program, values.title, {"model": str(model)})
-        elif name != "test":
+            trained = stored(model.with_suffix(".json"))
+            yield Entry(program, values.title, {"model": str(model)}, trained["cpu"])
+        else:
             yield Entry(program, values.title, {"model": None})
 
 
@@ -180,18 +185,21 @@ def singula_entries(arguments: argparse.Namespace, workload: Workload) -> Iterat
             if configuration != "init":
                 continue
             trained = train_volume(models, workload.images[0].parents[1], arguments.threads)
+        elif configuration == "nuclei":
+            trained = built_in()
         elif done.is_file():
             trained = stored(done)
         else:
             continue
         for variant in arguments.variants:
             options = {"model": trained["model"], "keys": VARIANTS[variant]}
-            yield Entry("singula", f"Singula {configuration}, {variant}", options)
+            title = f"Singula {configuration}, {variant}"
+            yield Entry("singula", title, options, trained["cpu"])
 
 
 def measure(arguments: argparse.Namespace, results: Results, name: str, workload: Workload) -> None:
     """Predict a workload with each program in turn, and add the measurements to the results."""
-    rows = list(entries(arguments, name, workload))
+    rows = list(entries(arguments, workload))
     maps = {}
     for entry in list(rows):
         if workload.ndim == 3 or entry.options["model"] is None:
@@ -221,9 +229,10 @@ def measure(arguments: argparse.Namespace, results: Results, name: str, workload
             row = {
                 "workload": name, "title": entry.title, "round": number,
                 "threads": arguments.threads, "images": workload.title,
-                "pixels": workload.pixels, "trained": trained, **found,
+                "pixels": workload.pixels, "count": len(workload.images), "trained": trained,
+                "training_cpu": entry.training_cpu, **found,
             }  # fmt: skip
-            if number == 0:
+            if number == 0 and trained:
                 row["scores"] = scores(workload, output)
             results.add(row)
             print(f"{workload.title}: {entry.title}, {row['work_cpu']:.2f} CPU s", flush=True)
@@ -233,9 +242,10 @@ def run_command(
     arguments: argparse.Namespace, entry: Entry, workload: Workload, output: Path
 ) -> dict[str, Any]:
     """Run `singula predict` on the same images."""
-    folder = str(workload.images[0].parent)
-    words = ["predict", folder, "--model", entry.options["model"], "--output", str(output)]
-    return singula([*words, "--gpu", "cpu", "--no-augment", "--overwrite"], arguments.threads)
+    command = ["predict", str(workload.images[0].parent), "--output", str(output)]
+    if entry.options["model"] != built_in()["model"]:
+        command += ["--model", entry.options["model"]]
+    return singula([*command, "--gpu", "cpu", "--no-augment", "--overwrite"], arguments.threads)
 
 
 def write_maps(arguments: argparse.Namespace, entry: Entry, workload: Workload) -> str:

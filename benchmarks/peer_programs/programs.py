@@ -56,7 +56,7 @@ PROGRAMS = {
     ),
     "instanseg": Program(
         "InstanSeg 0.1.2",
-        (TORCH, "instanseg-torch==0.1.2", "pandas", "seaborn"),
+        (TORCH, "instanseg-torch==0.1.2", "edt", "monai==1.6.1", "pandas", "seaborn"),
         "instanseg_worker.py",
         (2,),
     ),

@@ -46,14 +46,30 @@ def speed_table(rows: Iterable[Row], workload: str) -> str:
 
 
 def accuracy_table(rows: Iterable[Row]) -> str:
-    """Return the Markdown table of F1 on the test images; empty without scores."""
+    """Return the Markdown table of F1 and the time on the test images; empty without them.
+
+    Programs with random weights have only a time.
+    """
     lines = []
     for title, group in by_title(row for row in rows if row["workload"] == "test").items():
-        found = next((row["scores"] for row in group if "scores" in row), None)
-        if found:
-            lines.append(line((title, *(f"{found[name]:.3f}" for name in SCORES))))
-    head = ["## F1 on `dsb2018/test`", "", header(("program", *SCORES))]
-    return "\n".join([*head, *lines]) if lines else ""
+        scores = next((row["scores"] for row in group if "scores" in row), {})
+        minutes = training_minutes(group[0])
+        timed = [row["work_cpu"] / row["count"] for row in group if row.get("count")]
+        cells = (
+            title,
+            "–" if minutes is None else number(minutes),
+            *(f"{scores[name]:.3f}" if scores else "–" for name in SCORES),
+            f"{statistics.median(timed):.3f}" if timed else "–",
+        )
+        lines.append(line(cells))
+    columns = ("program", "training (CPU min)", *SCORES, "CPU s per image")
+    return "\n".join(["## F1 on `dsb2018/test`", "", header(columns), *lines]) if lines else ""
+
+
+def training_minutes(row: Row) -> float | None:
+    """Return the CPU minutes of the training; None if they are not recorded."""
+    seconds = row.get("training_cpu")
+    return None if seconds is None else seconds / 60
 
 
 def speed(row: Row) -> float:
@@ -94,7 +110,8 @@ def line(cells: Iterable[str]) -> str:
 def plot(rows: list[Row], target: Path) -> None:
     """Draw F1 on the test images against the speed on the large image.
 
-    Programs with random weights have no F1, and appear as vertical lines.
+    Programs with random weights have no F1, and appear as vertical lines. The legend has the CPU
+    minutes of the trainings.
     """
     import matplotlib
 
@@ -106,15 +123,15 @@ def plot(rows: list[Row], target: Path) -> None:
         title: median(group, speed)
         for title, group in by_title(row for row in rows if row["workload"] == "large").items()
     }
-    scores = {
-        row["title"]: row["scores"] for row in rows if row["workload"] == "test" and "scores" in row
-    }
+    scored = {row["title"]: row for row in rows if row["workload"] == "test" and "scores" in row}
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), sharex=True)
     for axes, threshold in zip(panels, (0.5, 0.75), strict=True):
         for place, (title, value) in enumerate(sorted(speeds.items(), key=itemgetter(1))):
-            if title in scores:
-                f1 = scores[title][f"mean {threshold}"]
-                axes.plot(value, f1, "s" if title.startswith(REFERENCE) else "o", label=title)
+            if title in scored:
+                f1 = scored[title]["scores"][f"mean {threshold}"]
+                minutes = training_minutes(scored[title])
+                label = title if minutes is None else f"{title} ({minutes:.0f} min)"
+                axes.plot(value, f1, "s" if title.startswith(REFERENCE) else "o", label=label)
             else:
                 axes.axvline(value, color="0.7", linestyle="--", linewidth=1)
                 axes.text(
@@ -130,7 +147,7 @@ def plot(rows: list[Row], target: Path) -> None:
         axes.set_xlabel("megapixels per CPU second, 4096² from file to labels")
         axes.set_ylabel(f"F1 at IoU {threshold}, mean over dsb2018/test")
         axes.grid(alpha=0.3)
-    if scores:
+    if scored:
         panels[0].legend(loc="lower right", fontsize=8)
     figure.tight_layout()
     figure.savefig(target, dpi=110)

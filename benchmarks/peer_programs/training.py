@@ -1,4 +1,4 @@
-"""Training of StarDist and Singula for equal CPU time on `dsb2018`."""
+"""Training of the programs for equal CPU time on `dsb2018`."""
 
 from __future__ import annotations
 
@@ -19,28 +19,31 @@ CONFIGURATIONS = {
         "MODEL.DROPOUT_VALUES=[0, 0, 0, 0.1, 0.2]",
     ),
 }
+# CPU minutes of both stages of the built-in model `nuclei`, see `scripts/train_models.py`
+NUCLEI_MINUTES = (65, 80)
 # Share of the CPU time of a run of one epoch that is start-up
 _START_SHARE = 0.05
 
 
-def train_stardist(
-    environments: Path, folder: Path, minutes: float, threads: int
+def train_program(
+    name: str, environments: Path, folder: Path, minutes: float, threads: int
 ) -> dict[str, Any]:
-    """Train StarDist until it has used the CPU minutes, if its result is not in the folder."""
-    done = folder / "stardist.json"
+    """Train another program for the CPU minutes, if its result is not in the folder."""
+    done = folder / f"{name}.json"
     if done.is_file():
         return stored(done)
     train, val = (
         [[str(path) for path in files] for files in zip(*dsb2018(part), strict=True)]
         for part in ("train", "val")
     )
+    model = str(folder / name)
     answer = run_worker(
         environments,
-        "stardist",
-        {"do": "train", "threads": threads, "ndim": 2, "model": str(folder / "stardist"),
-         "train": train, "val": val, "cpu_seconds": 60 * minutes},
+        name,
+        {"do": "train", "threads": threads, "ndim": 2, "model": model, "train": train, "val": val,
+         "cpu_seconds": 60 * minutes},
     )  # fmt: skip
-    return store(done, {**answer, "model": str(folder / "stardist"), "minutes": minutes})
+    return store(done, {**answer, "model": model, "minutes": minutes})
 
 
 def train_singula(configuration: str, folder: Path, minutes: float, threads: int) -> dict[str, Any]:
@@ -67,6 +70,11 @@ def train_singula(configuration: str, folder: Path, minutes: float, threads: int
     run = singula([*command, "--name", name, "--set", f"TRAIN.EPOCHS={epochs}"], threads)
     model = folder / name / "results" / f"{name}_1"
     return store(done, {**run, "epochs": epochs, "model": str(model), "minutes": minutes})
+
+
+def built_in() -> dict[str, Any]:
+    """Return the built-in model `nuclei` in the form of a trained model."""
+    return {"model": "nuclei", "cpu": 60 * sum(NUCLEI_MINUTES)}
 
 
 def train_volume(folder: Path, volume: Path, threads: int) -> dict[str, Any]:

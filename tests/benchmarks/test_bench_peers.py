@@ -1,5 +1,6 @@
 """The comparison with other programs measures, scores and tabulates correctly."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -83,6 +84,28 @@ def test_scores_appear_only_for_the_test_images():
     assert tables.accuracy_table([row("Other", 0, 1.0, scores=scores)]) == ""
     table = tables.accuracy_table([row("Other", 0, 1.0, scores=scores) | {"workload": "test"}])
     assert cells(table)["Other"]["pooled 0.75"] == "0.500"
+
+
+def test_accuracy_has_the_time_of_training_and_of_an_image():
+    scores = dict.fromkeys(tables.SCORES, 0.5)
+    trained = row("Other", 0, 8.0, scores=scores, count=4, training_cpu=1200.0)
+    untrained = row("Random", 0, 2.0, count=4)
+    table = cells(
+        tables.accuracy_table(each | {"workload": "test"} for each in (trained, untrained))
+    )
+    assert table["Other"]["training (CPU min)"] == "20.0"
+    assert table["Other"]["CPU s per image"] == "2.000"
+    assert table["Random"]["mean 0.5"] == table["Random"]["training (CPU min)"] == "–"
+    assert table["Random"]["CPU s per image"] == "0.500"
+
+
+def test_built_in_model_needs_no_training(tmp_path):
+    arguments = argparse.Namespace(
+        work=tmp_path, configurations=["init", "nuclei"], variants=["default"], threads=1
+    )
+    (entry,) = peers.singula_entries(arguments, Workload("", 2, [], [], 0))
+    assert entry.options["model"] == "nuclei"
+    assert entry.training_cpu > 0
 
 
 def test_plot_separates_programs_without_scores(tmp_path):
