@@ -130,7 +130,7 @@ def plot(rows: list[Row], target: Path) -> None:
             if title in scored:
                 f1 = scored[title]["scores"][f"mean {threshold}"]
                 minutes = training_minutes(scored[title])
-                label = title if minutes is None else f"{title} ({minutes:.0f} min)"
+                label = title if minutes is None else f"{title} ({number(minutes)} min)"
                 axes.plot(value, f1, "s" if title.startswith(REFERENCE) else "o", label=label)
             else:
                 axes.axvline(value, color="0.7", linestyle="--", linewidth=1)

@@ -19,8 +19,6 @@ CONFIGURATIONS = {
         "MODEL.DROPOUT_VALUES=[0, 0, 0, 0.1, 0.2]",
     ),
 }
-# CPU minutes of both stages of the built-in model `nuclei`, see `scripts/train_models.py`
-NUCLEI_MINUTES = (65, 80)
 # Share of the CPU time of a run of one epoch that is start-up
 _START_SHARE = 0.05
 
@@ -70,11 +68,6 @@ def train_singula(configuration: str, folder: Path, minutes: float, threads: int
     run = singula([*command, "--name", name, "--set", f"TRAIN.EPOCHS={epochs}"], threads)
     model = folder / name / "results" / f"{name}_1"
     return store(done, {**run, "epochs": epochs, "model": str(model), "minutes": minutes})
-
-
-def built_in() -> dict[str, Any]:
-    """Return the built-in model `nuclei` in the form of a trained model."""
-    return {"model": "nuclei", "cpu": 60 * sum(NUCLEI_MINUTES)}
 
 
 def train_volume(folder: Path, volume: Path, threads: int) -> dict[str, Any]:

@@ -101,11 +101,12 @@ def test_accuracy_has_the_time_of_training_and_of_an_image():
 
 def test_built_in_model_needs_no_training(tmp_path):
     arguments = argparse.Namespace(
-        work=tmp_path, configurations=["init", "nuclei"], variants=["default"], threads=1
-    )
+        work=tmp_path, configurations=["init", "nuclei"], variants=["default"], threads=1,
+        nuclei_minutes=5,
+    )  # fmt: skip
     (entry,) = peers.singula_entries(arguments, Workload("", 2, [], [], 0))
     assert entry.options["model"] == "nuclei"
-    assert entry.training_cpu > 0
+    assert entry.training_cpu == 300
 
 
 def test_plot_separates_programs_without_scores(tmp_path):
