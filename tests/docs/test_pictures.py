@@ -41,7 +41,10 @@ def pictures() -> Iterator[ModuleType]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "folder"), [("pictures", DOCS), ("kernels", DOCS / "internals")])
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("pictures", DOCS), ("kernels", DOCS / "internals"), ("examples", DOCS)],
+)
 def test_stored_pictures_are_current_and_small(name: str, folder: Path, tmp_path: Path) -> None:
     with program(name) as module:
         drawn = module.main(tmp_path)
