@@ -1,5 +1,6 @@
 """Files that `singula predict` writes next to the label images."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from singula.errors import UserError
-from singula.inference import files, gather_images, load, overlay, plan_predictions
+from singula.inference import files, gather_images, load, outputs, overlay, plan_predictions
 from singula.inference.overlay import write_outlines, write_outlines_of_files
 from singula.io.lazy import open_image, open_labels
 from singula.io.read import read_image, read_labels
@@ -57,6 +58,71 @@ def test_table_and_overlay_are_written_by_default(
         np.testing.assert_array_equal(
             picture(blocks / f"{name}_overlay.png"), picture(all_files / f"{name}_overlay.png")
         )
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_resume_adds_files_that_an_interruption_prevented(
+    command, model, data_2d, tmp_path, monkeypatch, memory
+) -> None:
+    source, out = data_2d / "test" / "x", tmp_path / "out"
+    if memory is not None:  # all images are predicted in blocks
+        monkeypatch.setattr(files, "available_memory", lambda config: memory)
+    line = ("predict", source, "--model", model, "-o", out)
+    assert command(*line) == 0, command.err
+    complete = {path.name: path for path in out.iterdir() if path.is_file()}
+    expected = {name: path.read_bytes() for name, path in complete.items()}
+    table = pd.read_csv(out / "image_000_stats.csv")
+    for name in ("image_000_stats.csv", "image_000_overlay.png", "image_001_overlay.png"):
+        (out / name).unlink()
+    assert command(*line, "--resume") == 0, command.err
+    assert command.out.count("done already") == 2
+    pd.testing.assert_frame_equal(pd.read_csv(out / "image_000_stats.csv"), table, rtol=1e-9)
+    for name in expected.keys() - {"image_000_stats.csv"}:
+        assert (out / name).read_bytes() == expected[name], name
+    (out / "image_001_stats.csv").unlink()
+    (out / "image_001_overlay.png").unlink()
+    assert command(*line, "--resume", "--no-tables", "--no-overlay") == 0, command.err
+    assert not list(out.glob("image_001_*"))
+    if memory is not None:
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (out / "image_001.tif").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "write_outlines", stop)
+        assert command(*line, "--resume") == 130
+    assert not (out / "image_001_overlay.png").exists()
+    assert command(*line, "--resume") == 0, command.err
+    for name, content in expected.items():
+        if name != "image_000_stats.csv":
+            assert (out / name).read_bytes() == content, name
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_no_file_of_an_earlier_label_image_remains(
+    command, model, data_2d, tmp_path, monkeypatch, memory
+) -> None:
+    source, out = tmp_path / "a.tif", tmp_path
+    shutil.copy(data_2d / "test" / "x" / "image_000.tif", source)
+    if memory is not None:
+        monkeypatch.setattr(files, "available_memory", lambda config: memory)
+    line = ("predict", source, "--model", model, "-o", out / "out")
+    assert command(*line) == 0, command.err
+    assert len(list((out / "out").iterdir())) == 3
+    assert command(*line, "--overwrite", "--no-overlay") == 0, command.err
+    assert not (out / "out" / "a_overlay.png").exists()
+    assert (out / "out" / "a_stats.csv").is_file()
+    assert command(*line, "--overwrite", "--no-tables") == 0, command.err
+    assert not (out / "out" / "a_stats.csv").exists()
+    # An input with the name of an overlay is never removed.
+    other = out / "out" / "a_overlay.png"
+    Image.fromarray(read_image(source, 2, 1).array[..., 0]).save(other)
+    content = other.read_bytes()
+    both = ("predict", source, other, "--model", model, "-o", out / "out")
+    assert command(*both, "--overwrite", "--no-tables", "--no-overlay") == 0, command.err
+    assert other.read_bytes() == content
 
 
 def test_an_overlay_does_not_replace_an_input(model, data_2d, tmp_path) -> None:

@@ -89,7 +89,7 @@ def test_the_command_writes_labels_and_tables_at_the_size_of_the_image(
     ids, counts = np.unique(labels.array[labels.array > 0], return_counts=True)
     assert table["label"].tolist() == ids.tolist()
     assert table["npixels"].tolist() == counts.tolist()
-    assert table["area"].to_numpy() == pytest.approx(counts * 0.0625)
+    assert table["area_µm²"].to_numpy() == pytest.approx(counts * 0.0625)
 
 
 def test_the_factor_follows_from_the_voxel_size_of_the_model(run, image, tmp_path) -> None:

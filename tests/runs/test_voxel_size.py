@@ -84,7 +84,8 @@ def test_voxel_size_of_a_run_and_of_a_prediction(
             image = read_image(sized / path.name, 2).array
             expected = measure_instances(labels, spacing=spacing)
             expected = expected.assign(**additional_columns(labels, image, spacing=spacing))
-            names = ["area", "axis_ratio", "intensity_mean", "intensity_sum", "intensity_std"]
+            expected = expected.rename(columns={"area": "area_µm²"})
+            names = ["area_µm²", "axis_ratio", "intensity_mean", "intensity_sum", "intensity_std"]
             pd.testing.assert_frame_equal(
                 table[names], expected[names], check_dtype=False, check_index_type=False
             )

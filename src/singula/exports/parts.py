@@ -12,12 +12,14 @@ from singula.exports.outlines import Outline, trace_slices
 from singula.io.lazy_array import LazyArray, iter_blocks
 from singula.labels.block_table import Block
 from singula.labels.index import Extents, extents
+from singula.measure.intensity import Intensities, intensities, intensity_columns
 from singula.measure.moments import Moments, axis_ratio, second_moments
 from singula.measure.morphology import HALO, Shapes, shapes
 from singula.runs.instances import Instances
 from singula.util.boxes import Box, boxes, grown, local
 
-_SIDE = 2048  # pixels of a part
+_SIDE = 2048  # pixels of a part of a plane
+_DEPTH_SIDE = 160  # voxels of a part of a volume
 
 
 def trace_instances(item: Instances) -> Iterator[tuple[int | None, Outline]]:
@@ -73,8 +75,9 @@ def _complete_parts(labels: LazyArray) -> Iterator[tuple[tuple[int, ...], npt.ND
 
 
 def _blocks(labels: LazyArray, halo: int) -> Iterator[tuple[npt.NDArray[Any], Block]]:
-    """Yield the parts of a label image with instances, and an empty one, with their places."""
-    for core in boxes(labels.shape, (_SIDE,) * labels.ndim):
+    """Yield the parts of a label image with instances, and an empty part, with their positions."""
+    side = _SIDE if labels.ndim == 2 else _DEPTH_SIDE
+    for core in boxes(labels.shape, (side,) * labels.ndim):
         outer: Box = grown(core, (halo,) * labels.ndim, labels.shape)
         part = labels[outer]
         if part.any():
@@ -84,28 +87,37 @@ def _blocks(labels: LazyArray, halo: int) -> Iterator[tuple[npt.NDArray[Any], Bl
 
 
 def measure_parts(
-    labels: LazyArray, spacing: tuple[float, ...] | None
+    labels: LazyArray, spacing: tuple[float, ...] | None, image: LazyArray | None = None
 ) -> tuple[Shapes, dict[str, npt.NDArray[np.float64]]]:
     """Measure the instances of a lazy label image.
 
     Parameters
     ----------
     labels : LazyArray
-        Label image (y, x).
+        Label image (y, x) or (z, y, x).
     spacing : tuple of float, optional
         Pixel size.
+    image : LazyArray, optional
+        Raw image, (y, x, c) or (z, y, x, c), for the intensities.
 
     Returns
     -------
     shapes : Shapes
         Extents and outlines.
     columns : dict of str to ndarray
-        ``axis_ratio``, sorted by id.
+        ``axis_ratio`` and, with `image`, the intensities, sorted by id.
     """
-    measured, moments = [], []
+    measured, moments, values = [], [], []
     for part, block in _blocks(labels, HALO[labels.ndim]):
         measured.append(shapes(part, block, spacing=spacing))
         moments.append(second_moments(part, block))
-    return Shapes.merge(measured), {
-        "axis_ratio": axis_ratio(Moments.merge(moments), spacing=spacing)
-    }
+        if image is not None:
+            core = tuple(
+                slice(first + side.start, first + side.stop)
+                for first, side in zip(block.origin, block.core, strict=True)
+            )
+            values.append(intensities(part[block.core], image[core]))
+    columns = {"axis_ratio": axis_ratio(Moments.merge(moments), spacing=spacing)}
+    if image is not None:
+        columns |= intensity_columns(Intensities.merge(values))
+    return Shapes.merge(measured), columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +39,16 @@ def calibration(item: Instances) -> tuple[tuple[float, ...] | None, str]:
         ``µm``, any other unit unchanged, ``unit`` for a size without a unit, or ``px`` if the size
         is unknown.
     """
-    if item.spacing is None:
+    return _calibration(item.spacing, item.unit)
+
+
+def _calibration(
+    spacing: tuple[float, ...] | None, unit: str | None
+) -> tuple[tuple[float, ...] | None, str]:
+    if spacing is None:
         return None, "px"
-    spacing, unit = in_microns(item.spacing, item.unit)
-    return spacing, (unit or "").strip() or UNKNOWN
+    sizes, symbol = in_microns(spacing, unit)
+    return sizes, (symbol or "").strip() or UNKNOWN
 
 
 def instance_table(item: Instances) -> pd.DataFrame:
@@ -70,35 +76,79 @@ def instance_table(item: Instances) -> pd.DataFrame:
     """
     spacing, unit = calibration(item)
     if isinstance(item.labels, LazyArray):
-        instances, more = measure_parts(item.labels, spacing)
+        image = item.image if isinstance(item.image, LazyArray) else None
+        instances, more = measure_parts(item.labels, spacing, image)
         measured = measurements(instances, spacing=spacing)
     else:
         measured = measure_instances(item.labels, spacing=spacing)
         more = additional_columns(item.labels, item.image, spacing=spacing)
-    steps = (1.0,) * item.ndim if item.slide is None else item.slide.downsample
-    axes = "zyx"[-item.ndim :]
-    columns: dict[str, object] = {"label": measured["label"]}
+    classes = None
     if item.classes is not None:
-        columns["class"] = [item.classes.get(int(label), 0) for label in measured["label"]]
+        classes = [item.classes.get(int(label), 0) for label in measured["label"]]
+    slide = None if item.slide is None else item.slide.downsample
+    return _with_units(measured, more, classes, spacing, unit, slide)
+
+
+def convert_table(
+    table: pd.DataFrame, spacing: tuple[float, ...] | None, unit: str | None
+) -> pd.DataFrame:
+    """Convert a table of the results folder to the columns of `instance_table`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of `measurements` and `additional_columns`, and ``class`` if there are classes.
+    spacing : tuple of float, optional
+        Pixel size with which the instances were measured.
+    unit : str, optional
+        Unit of `spacing`.
+    """
+    sizes, name = _calibration(spacing, unit)
+    more = table.filter(regex="^(axis_ratio|intensity_)")
+    measured = table.copy()
+    if spacing is not None and sizes is not None:
+        step = sizes[0] / spacing[0]
+        for column, power in (("area", 2), ("volume", 3), (SURFACE, 2)):
+            if column in measured:
+                measured[column] *= step**power
+    columns = {str(column): more[column].to_numpy() for column in more}
+    return _with_units(measured, columns, table.get("class"), sizes, name, None)
+
+
+def _with_units(
+    measured: pd.DataFrame,
+    more: Mapping[str, object],
+    classes: Sequence[int] | pd.Series | None,
+    spacing: tuple[float, ...] | None,
+    unit: str,
+    downsample: Sequence[float] | None,
+) -> pd.DataFrame:
+    """Return the columns of `instance_table` for measurements with a pixel size in `unit`."""
+    ndim = 3 if "axis-2" in measured else 2
+    steps = downsample or (1.0,) * ndim
+    axes = "zyx"[-ndim:]
+    columns: dict[str, object] = {"label": measured["label"]}
+    if classes is not None:
+        columns["class"] = classes
     for number, axis in enumerate(axes):
         center = measured[f"axis-{number}"]
-        if item.slide is not None:
+        if downsample is not None:
             center = (center + 0.5) * steps[number] - 0.5
         columns[f"centroid_{axis}_px"] = center
     columns["npixels"] = measured["npixels"]
-    step = math.sqrt(math.prod(steps)) if item.slide is not None else 1
+    step = math.sqrt(math.prod(steps)) if downsample is not None else 1
     columns["bounding_box_diameter_px"] = measured["diameter"] * step
-    if item.ndim == 2:
+    if ndim == 2:
         columns["perimeter_px"] = measured["perimeter"] * step
     if spacing is not None:
         for number, axis in enumerate(axes):
             # The center of the first pixel is half a pixel away from the corner of the image.
             center = measured[f"axis-{number}"] + 0.5
             columns[f"centroid_{axis}_{unit}"] = center * spacing[number]
-        columns |= _sizes(item, measured, spacing, unit)
-    elif item.ndim == 3:
+        columns |= _sizes(measured, spacing, unit)
+    elif ndim == 3:
         columns["surface_px²"] = measured[SURFACE]
-    names = ("circularity", "elongation") if item.ndim == 2 else ("sphericity",)
+    names = ("circularity", "elongation") if ndim == 2 else ("sphericity",)
     columns |= {name: measured[name] for name in names}
     columns |= more
     import pandas as pd
@@ -106,11 +156,9 @@ def instance_table(item: Instances) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _sizes(
-    item: Instances, measured: pd.DataFrame, spacing: tuple[float, ...], unit: str
-) -> dict[str, object]:
+def _sizes(measured: pd.DataFrame, spacing: tuple[float, ...], unit: str) -> dict[str, object]:
     """Return the columns of sizes in the unit of the pixel size."""
-    if item.ndim == 3:
+    if "volume" in measured:
         volume = measured["volume"]
         return {
             f"volume_{unit}³": volume,

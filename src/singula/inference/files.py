@@ -136,7 +136,8 @@ def predict_files(
         options = PredictOptions(
             augment, tables, overlays, resume, dask, runner, sizes, factors, glass
         )
-        return _predict_all(PredictionStages(model, output, len(images), options), images)
+        inputs = frozenset(pair.image.resolve() for pair in images)
+        return _predict_all(PredictionStages(model, output, len(images), options, inputs), images)
 
 
 def _factors(

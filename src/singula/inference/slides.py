@@ -13,6 +13,7 @@ from singula.errors import UserError
 from singula.exports.qupath import write_geojson
 from singula.exports.tables import instance_table
 from singula.inference.model import Model
+from singula.inference.outputs import table_file
 from singula.io.files import guarded
 from singula.io.formats.slide import Slide, find_tissue, level_for, read_slide
 from singula.io.formats.table import format_of, stem_of
@@ -214,7 +215,7 @@ def write_slide_results(pair: Pair, target: Path, labels: Path, table: Path | No
     stored = pd.read_csv(table).set_index("label")
     intensities = stored.filter(like="intensity_").reindex(columns["label"])
     columns = columns.assign(**{str(k): intensities[k].to_numpy() for k in intensities})
-    write_csv(target.with_name(f"{target.stem}_stats.csv"), columns)
+    write_csv(table_file(target), columns)
 
 
 def note_of(slide: Slide, path: Path, downsample: float, share: float | None) -> SlideNote:

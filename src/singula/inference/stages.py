@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ from singula.inference.image_scales import (
     with_shown_color,
 )
 from singula.inference.model import Model
-from singula.inference.overlay import write_outlines, write_outlines_of_files
+from singula.inference.outputs import Outputs, complete_outputs
 from singula.inference.scale import Factors
 from singula.inference.slides import (
     BLOCK,
@@ -37,20 +37,18 @@ from singula.io.axes import TIME_POINTS
 from singula.io.formats.table import stem_of
 from singula.io.geometry import geometry
 from singula.io.image import Image, resized_spacing
-from singula.io.lazy import open_labels
 from singula.io.lazy_array import constant_image_notices
 from singula.io.pairing import Pair
 from singula.io.read import file_notes, image_layout, read_header
 from singula.io.selection import count_channels, list_channels
 from singula.io.units import replaced_size
-from singula.io.write import write_csv, write_tiff
+from singula.io.write import write_tiff
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import overlap, winning_classes
 from singula.pipeline.ensemble import Member
 from singula.pipeline.normalization import with_statistics
-from singula.pipeline.results import with_classes
 from singula.pipeline.score import AXES
-from singula.report.overlay import OVERLAY_SUFFIX
+from singula.runs.instances import Instances
 from singula.training.checkpoint import load_checkpoint
 from singula.util.format import counted
 from singula.util.messages import captured_messages, is_new
@@ -92,6 +90,11 @@ class PredictOptions:
     sizes: VoxelSizes
     factors: Factors | Literal["auto"] | None = None
     glass: bool = False
+
+    @property
+    def outputs(self) -> Outputs:
+        """Files to write next to label images."""
+        return Outputs(self.tables, self.overlays)
 
 
 @dataclass(frozen=True)
@@ -148,12 +151,15 @@ class PredictionStages:
         Number of images.
     options : PredictOptions
         Options of the prediction.
+    inputs : frozenset of Path
+        Resolved paths of the images, which are never removed.
     """
 
     model: Model
     output: Path
     count: int
     options: PredictOptions
+    inputs: frozenset[Path] = frozenset()
 
     @cached_property
     def _scales(self) -> ImageScales:
@@ -164,9 +170,8 @@ class PredictionStages:
         title = pair.image.name
         if pair.name != stem_of(pair.image):
             title += f" ({pair.name})"
-        is_present = self._target(pair).is_file() or self._large(pair).is_dir()
-        is_finished, needed = self.options.resume and is_present, 0
-        if not is_finished:
+        is_finished, needed = self.options.resume and self._result(pair) is not None, 0
+        if not is_finished or self._missing(pair):
             # An error is raised again, and reported, when the image is read.
             with suppress(UserError):
                 pair = self._resolved(pair)
@@ -211,34 +216,70 @@ class PredictionStages:
         _log.info(f"{task.step}: in blocks, to {target.name}")
         if is_slide(task.pair.image):
             _log.info(f"  {describe_slide(task.pair)}")
-        sizes = self._sizes(task.pair)
-        return _predict_blocks(self.model, task.pair, target, self.options, sizes)
+        return self._predict_blocks(task.pair, target)
 
     def finish(self, task: PredictTask, predicted: Predicted) -> None:
         """Decode an image in memory and write its results; report the number of instances."""
         if predicted is None:
-            _log.info(f"{task.step}: done already")
+            self._complete(task)
             return
         target, other = self._target(task.pair), self._large(task.pair)
         if isinstance(predicted, int):
             count, target, other = predicted, other, target
-            self._draw_large(task.pair, target)
         else:
+            self._remove_earlier(task.pair)
             count = _write_instances(self.model, *predicted, target, self.options)
         _log.info(f"{task.step}: {counted(count, 'instance')}")
         if other.exists():  # it may be the only copy of another result
             _log.warning(f"  {other} is the result of an earlier prediction")
 
-    def _draw_large(self, pair: Pair, target: Path) -> None:
-        """Draw the instances of an image in blocks."""
-        if not self.options.overlays:
+    def _complete(self, task: PredictTask) -> None:
+        """Write missing files of an image that was predicted before."""
+        pair, outputs = task.pair, self._missing(task.pair)
+        target = self._result(pair)
+        if target is None or outputs is None:
+            _log.info(f"{task.step}: done already")
             return
-        model, classes = self.model, bool(self.model.reader.n_classes)
-        write_outlines_of_files(
-            overlay_file(target),
-            model.reader.open_image(pair.image, pair.arrays),
-            open_labels(target, model.ndim, classes),
-        )
+        complete_outputs(self.model, pair, target, outputs)
+        _log.info(f"{task.step}: done already; wrote {outputs.names(target)}")
+
+    def _result(self, pair: Pair) -> Path | None:
+        """Return the label image of an earlier prediction; None if there is none."""
+        target, large = self._target(pair), self._large(pair)
+        if target.is_file():
+            return target
+        if not large.is_dir():
+            return None
+        from singula.pipeline.blocks.predict_file import work_folder
+
+        # With the records of blocks, a prediction that replaces the label image was interrupted.
+        return None if work_folder(large).is_dir() else large
+
+    def _missing(self, pair: Pair) -> Outputs | None:
+        """Return the files that are missing next to an earlier label image; None if complete."""
+        target = self._result(pair)
+        missing = None if target is None else self.options.outputs.missing(target)
+        return missing if missing is not None and (missing.table or missing.overlay) else None
+
+    def _remove_earlier(self, pair: Pair) -> None:
+        """Remove the table and the picture of an earlier label image, but no input."""
+        target, large = self._target(pair), self._large(pair)
+        is_replaced = target.is_file() or large.is_dir()
+        self.options.outputs.remove_earlier(target, self.inputs, all_files=is_replaced)
+
+    def _predict_blocks(self, pair: Pair, target: Path) -> int:
+        """Predict an image in blocks, and return the number of instances."""
+        options, outputs = self.options, self.options.outputs
+
+        def finish(labels: Path, table: Path | None) -> None:
+            self._remove_earlier(pair)
+            written = outputs
+            if is_slide(pair.image):
+                write_slide_results(pair, target, labels, table)
+                written = replace(outputs, table=False)
+            written.write_of_blocks(target, self.model, pair, labels, table)
+
+        return _predict_blocks(self.model, pair, target, options, self._sizes(pair), finish)
 
     def _resolved(self, pair: Pair) -> Pair:
         """Return an image with the resolution at which it is read, if it is a slide."""
@@ -264,23 +305,22 @@ class PredictionStages:
         return self.output / f"{pair.name}.zarr"
 
 
-def overlay_file(target: Path) -> Path:
-    """Return the file of the picture that belongs to a label image."""
-    return target.with_name(f"{target.stem}{OVERLAY_SUFFIX}")
-
-
 def _predict_blocks(
-    model: Model, pair: Pair, target: Path, options: PredictOptions, sizes: VoxelSizes
+    model: Model,
+    pair: Pair,
+    target: Path,
+    options: PredictOptions,
+    sizes: VoxelSizes,
+    finish: Callable[[Path, Path | None], None],
 ) -> int:
     from singula.pipeline.blocks.predict_file import predict_alone
 
     if model.checkpoint is None:
         raise _no_file(pair.image)
-    config, finish = _as_stored(model.config), None
+    config = _as_stored(model.config)
     others = [_member(other) for other in model.others]
     others = [replace(member, config=_as_stored(member.config)) for member in others]
     if is_slide(pair.image):
-        finish = partial(write_slide_results, pair, target)
         if not config.TEST.BY_CHUNKS.BLOCK_SHAPE:
             config = config.replaced({"TEST.BY_CHUNKS.BLOCK_SHAPE": BLOCK})
         if model.reader.common is not None:  # the size of the stored images of the training
@@ -333,24 +373,15 @@ def _write_instances(
     # Morphology is in pixels unless the user gave the voxel size.
     labels, _ = model.instances(maps, spacing=None if given is None else of_maps, of_file=of_maps)
     labels = model.restore(labels, image.spatial_shape)
-    stored, axes, classes = labels, AXES[labels.ndim], None
+    stored, axes, class_image = labels, AXES[labels.ndim], None
     if "class" in maps:
-        votes = overlap(labels, model.restore(maps["class"], image.spatial_shape))
-        classes = winning_classes(votes)
-        stored, axes = with_class_channel(labels, *classes), axes + "C"
-    if options.tables:
-        from singula.measure import additional_columns, measure_instances
-
-        table = measure_instances(labels, spacing=image.spacing)
-        columns = additional_columns(labels, image.array, spacing=image.spacing)
-        table = table.assign(**columns)
-        if classes is not None:
-            table = with_classes(table, *classes)
-        write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
-    if options.overlays:
-        write_outlines(overlay_file(target), image.array, labels)
-    # Write the label image last: --resume skips images whose label image exists.
+        class_image = model.restore(maps["class"], image.spatial_shape)
+        stored = with_class_channel(labels, *winning_classes(overlap(labels, class_image)))
+        axes += "C"
+    # Files that are missing next to the label image are added by --resume.
     write_tiff(target, stored, axes, image.spacing, image.unit)
+    item = Instances(target.stem, labels, class_image, image.spacing, image.unit, image=image.array)
+    options.outputs.write(target, item)
     return count_instances(labels)
 
 

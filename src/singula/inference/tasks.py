@@ -9,6 +9,7 @@ from typing import Literal
 
 from singula.errors import UserError
 from singula.inference.model import Model
+from singula.inference.outputs import TABLE_SUFFIX
 from singula.inference.slides import is_slide
 from singula.io.entries import reader_path
 from singula.io.files import is_container
@@ -215,7 +216,7 @@ def check_targets(
     UserError
         ``predict.same_name``, ``predict.overwrites_input``, ``predict.exists``.
     """
-    ends = ("_stats.csv",) * tables + (OVERLAY_SUFFIX,) * overlays
+    ends = (TABLE_SUFFIX,) * tables + (OVERLAY_SUFFIX,) * overlays
     names: dict[str, Path] = {}
     for task in tasks:
         if task.name in names:

@@ -34,7 +34,7 @@ def predict_alone(
     dask: str | None = None,
     runner: Runner | None = None,
     unit: str | None = None,
-    finish: Callable[[Path, Path | None], None] | None = None,
+    finish: Callable[[Path, Path | None], None],
 ) -> int:
     """Write the instances of an image as OME-Zarr, block by block, and return their number.
 
@@ -54,7 +54,7 @@ def predict_alone(
     device : Device
         Device of the network.
     tables : bool
-        Also write the measurements, as ``NAME_stats.csv``.
+        Measure the instances.
     others : sequence of Member
         Other models, whose maps are averaged with those of `checkpoint`.
     augment : bool, optional
@@ -65,9 +65,9 @@ def predict_alone(
         Runner to use if the workers of `dask` have already started.
     unit : str, optional
         Unit of the configured voxel size.
-    finish : callable, optional
+    finish : callable
         Function of the complete label image and its table (None without `tables`), which is called
-        before the label image is moved to `target`. Default: write the table.
+        before the label image is moved to `target`.
 
     Returns
     -------
@@ -89,8 +89,8 @@ def predict_alone(
             "DATA.PREPROCESS.SPACING",
             "chunks.preprocessing",
         )
-    work_folder = target.with_name(f".{target.stem}.blocks")
-    tree = ResultsTree(make_folder(work_folder), "image", 1)
+    folder = work_folder(target)
+    tree = ResultsTree(make_folder(folder), "image", 1)
     config = config.replaced(
         {
             "DATA.TEST.LOAD_GT": False,
@@ -124,26 +124,19 @@ def predict_alone(
     if pair.name in run.failed:
         raise UserError(run.failed[pair.name], None, "chunks.failed")
     processed = run.results.post.has_own_result
-    folder = tree.post_processed() if processed else tree.instances()
+    labels = (tree.post_processed() if processed else tree.instances()) / f"{pair.name}.zarr"
     # Move the image last: `singula predict` skips images whose instances exist.
     table = tree.filtered_stats(pair.name) if processed else tree.full_stats(pair.name)
-    if finish is not None:
-        finish(folder / f"{pair.name}.zarr", table if tables else None)
-    elif tables:
-        _write_table(table, target.with_name(f"{target.stem}_stats.csv"))
+    finish(labels, table if tables else None)
     try:
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(folder / f"{pair.name}.zarr", target)
+        os.replace(labels, target)
     except OSError as error:
         raise write_error(target, error) from error
-    shutil.rmtree(work_folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return run.results.instances[pair.name]
 
 
-def _write_table(source: Path, target: Path) -> None:
-    """Write the table of measurements without the columns about conditions."""
-    import pandas as pd
-
-    from singula.io.write import write_csv
-
-    write_csv(target, pd.read_csv(source).drop(columns=["comment", "conditions"]))
+def work_folder(target: Path) -> Path:
+    """Return the folder with the records of the blocks, which exists until `target` is complete."""
+    return target.with_name(f".{target.stem}.blocks")
