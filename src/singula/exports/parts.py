@@ -63,14 +63,14 @@ def count_ids(labels: npt.NDArray[Any]) -> int:
 
 def _complete_parts(labels: LazyArray) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:
     """Yield parts of a plane, and their origin, so that each instance is complete in one part."""
-    found = Extents.merge([extents(core, block) for core, block in _blocks(labels, 0)])
-    squares = found.low // _SIDE
+    extent = Extents.merge([extents(core, block) for core, block in _blocks(labels, 0)])
+    squares = extent.low // _SIDE
     order = np.lexsort(squares.T[::-1])
     starts = np.flatnonzero(np.any(np.diff(squares[order], axis=0, prepend=-1), axis=1))
     for rows in np.split(order, starts[1:]) if len(order) else ():
-        low, high = found.low[rows].min(0), found.high[rows].max(0)
+        low, high = extent.low[rows].min(0), extent.high[rows].max(0)
         part = labels[tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))]
-        part = np.where(np.isin(part, found.ids[rows]), part, 0)
+        part = np.where(np.isin(part, extent.ids[rows]), part, 0)
         yield tuple(low.tolist()), part
 
 

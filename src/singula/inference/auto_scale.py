@@ -1,9 +1,9 @@
 """Estimate of the scale of an image from the objects that a model finds in it.
 
-A few crops are predicted at several zooms. Around the correct zoom, the diameters of the objects
-that are found, divided by the zoom, agree: they are the diameters in the image. Where the objects
-are too small or too large for the network, they vanish, merge or break into pieces, and the
-diameters disagree; pieces also vary more in size than objects.
+A few crops are predicted at several zooms. Around the correct zoom, the diameters of the predicted
+objects, divided by the zoom, agree: they are the diameters in the image. Where the objects are too
+small or too large for the network, they vanish, merge or break into pieces, and the diameters
+disagree; pieces also vary more in size than objects.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Array = npt.NDArray[Any]
 _ZOOMS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
 _CLEAR = log(1.3)  # disagreement of two zooms that needs no other zooms
 _MAX_COST = log(1.5)
-_PIECES = 0.25  # difference of spreads that shows that objects break into pieces
-_KEPT = log(4 / 3)  # change of the scale that is not worth a resampling
+_MAX_SPREAD = 0.25  # difference of spreads that shows that objects break into pieces
+_MIN_CHANGE = log(4 / 3)  # smaller changes of the scale are not worth a resampling
 _MIN_SIDE = 24  # pixels of a crop after resampling, along y and x
 _WINDOW = {2: 256, 3: 64}  # pixels of a crop after resampling, along each axis
 _POSITIONS = 16  # number of crops that are compared, along each axis
@@ -89,12 +89,12 @@ def estimate_scale(
         return AutoScale(1.0)
     if low <= diameter <= high:
         return AutoScale(search.usual_zoom(), diameter)
-    if abs(log(size / diameter)) <= _KEPT:
+    if abs(log(size / diameter)) <= _MIN_CHANGE:
         return AutoScale(1.0, diameter)
     factor = _limited(size / diameter)
-    found = search.measure(factor)
-    if found is not None and abs(log(found.diameter / size)) < log(2):  # refine once
-        diameter = found.diameter / factor
+    sizes = search.measure(factor)
+    if sizes is not None and abs(log(sizes.diameter / size)) < log(2):  # refine once
+        diameter = sizes.diameter / factor
         factor = _limited(size / diameter)
     return AutoScale(factor, diameter)
 
@@ -124,7 +124,7 @@ def trained_sizes(objects: TrainedObjects) -> tuple[float, tuple[float, float]]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Sizes:
     """Median diameter in pixels of the objects of a crop, and deviation of its logarithm."""
 
     diameter: float
@@ -139,24 +139,24 @@ class _Search:
     predict: Callable[[Array, float], Array]
     low: float
     high: float
-    found: dict[float, _Found | None] = field(default_factory=dict)
+    sizes: dict[float, _Sizes | None] = field(default_factory=dict)
 
     def diameter(self) -> float | None:
         """Return the diameter of the objects in the image, in pixels; None if it is not clear."""
-        self.found = {zoom: self.measure(zoom) for zoom in (1.0, 1 / 2)}
+        self.sizes = {zoom: self.measure(zoom) for zoom in (1.0, 1 / 2)}
         _, cost, diameter = self._compare(1 / 2, 1.0)
         if cost <= _CLEAR and self.low <= diameter <= self.high:
             return diameter
-        self.found |= {zoom: self.measure(zoom) for zoom in _ZOOMS if zoom not in self.found}
+        self.sizes |= {zoom: self.measure(zoom) for zoom in _ZOOMS if zoom not in self.sizes}
         _, cost, diameter = min(self._compare(*pair) for pair in pairwise(_ZOOMS))
         return diameter if cost <= _MAX_COST else None
 
     def usual_zoom(self) -> float:
         """Return the zoom for objects whose size is usual: 1, or 1/2 if 1 gives pieces."""
-        whole, half = self.found[1.0], self.found[1 / 2]
+        whole, half = self.sizes[1.0], self.sizes[1 / 2]
         if whole is None or half is None or half.diameter < self.low:
             return 1.0
-        return 1 / 2 if whole.spread - half.spread > _PIECES else 1.0
+        return 1 / 2 if whole.spread - half.spread > _MAX_SPREAD else 1.0
 
     def _compare(self, zoom: float, other: float) -> tuple[float, float, float]:
         """Compare the objects at two zooms.
@@ -171,7 +171,7 @@ class _Search:
         diameter : float
             Mean diameter in the image, in pixels.
         """
-        first, second = self.found[zoom], self.found[other]
+        first, second = self.sizes[zoom], self.sizes[other]
         if first is None or second is None:
             return inf, inf, 0.0
         outside = min(self._outside(first.diameter), self._outside(second.diameter))
@@ -182,7 +182,7 @@ class _Search:
     def _outside(self, diameter: float) -> float:
         return max(0.0, log(self.low / diameter), log(diameter / self.high))
 
-    def measure(self, zoom: float) -> _Found | None:
+    def measure(self, zoom: float) -> _Sizes | None:
         """Return the sizes of the objects in a crop at a zoom; None without objects."""
         ndim = self.image.ndim - 1
         sides = [max(1, round(_WINDOW[ndim] / zoom))] * ndim
@@ -193,7 +193,7 @@ class _Search:
         if not len(diameters):
             return None
         used = diameters[representative(diameters, cut)]
-        return _Found(float(np.median(used)), float(np.log(used).std()))
+        return _Sizes(float(np.median(used)), float(np.log(used).std()))
 
 
 def richest_box(image: Array, sides: Sequence[int]) -> tuple[slice, ...]:

@@ -85,7 +85,7 @@ def with_wider_halo(
     if isinstance(usual, BlockPredictor):
         return _with_wider_halo(context, usual, context.config, core)
     pairs = zip(usual.members, context.members, strict=True)
-    wider = [_with_wider_halo(context, one, member.config, core) for one, member in pairs]
+    wider = [_with_wider_halo(context, each, member.config, core) for each, member in pairs]
     if all(member is None for member in wider):
         return None
     pairs_of_halos = zip(wider, usual.members, strict=True)
