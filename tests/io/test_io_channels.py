@@ -151,6 +151,7 @@ def test_a_color_of_a_picture(tmp_path: Path) -> None:
     indexed.putpalette(palette.ravel().tolist())
     indexed.save(tmp_path / "palette.png")
     assert_selected(tmp_path / "palette.png", palette[indices, 1], color=1)
+    assert_selected(tmp_path / "palette.png", palette[indices, 2], channel="blue")
     tifffile.imwrite(tmp_path / "gray.tif", colors[..., 0])
     for name, number in (("a.png", 5), ("gray.tif", 0)):
         with pytest.raises(UserError) as caught:
@@ -204,14 +205,22 @@ def test_names_that_do_not_distinguish_channels_are_ignored(tmp_path: Path) -> N
         assert_selected(tmp_path / "a.ome.tif", PLANES[2], channel="2")
 
 
-def test_color_pictures_have_no_channels_to_select(tmp_path: Path) -> None:
-    color = np.zeros((20, 24, 3), np.uint8)
+def test_a_color_is_selected_as_a_channel(tmp_path: Path) -> None:
+    color = np.random.default_rng(0).integers(0, 255, (20, 24, 3), np.uint8)
+    alpha = np.full((20, 24, 1), 255, np.uint8)
     PIL.Image.fromarray(color).save(tmp_path / "a.png")
+    PIL.Image.fromarray(np.concatenate([color, alpha], -1)).save(tmp_path / "alpha.png")
     tifffile.imwrite(tmp_path / "a.tif", color, photometric="rgb")
+    planes = np.moveaxis(color, -1, 0)
+    tifffile.imwrite(tmp_path / "b.tif", planes, photometric="rgb", planarconfig="separate")
+    for name in ("a.png", "alpha.png", "a.tif", "b.tif"):
+        for text, number in (("R", 0), ("1", 1), ("blue", 2)):
+            assert_selected(tmp_path / name, color[..., number], channel=text)
+        for text in ("3", "DAPI", "-1"):
+            with pytest.raises(UserError) as caught:
+                read_image(tmp_path / name, 2, arrays=ArrayPlace(channel=text))
+            assert caught.value.code == "io.color_channels"
     for name in ("a.png", "a.tif"):
-        with pytest.raises(UserError) as caught:
-            read_image(tmp_path / name, 2, arrays=ArrayPlace(channel="1"))
-        assert caught.value.code == "io.color_channels"
         with pytest.raises(UserError) as caught:
             read_image(tmp_path / name, 2, 1, arrays=ArrayPlace(command="predict"))
         assert "--channel" not in (caught.value.hint or "")

@@ -151,7 +151,8 @@ ChannelOption = Annotated[
     typer.Option(
         "--channel",
         metavar="NAME|N",
-        help="Channel of images with several channels, by name or number from 0 [all].",
+        help="Channel of images with several channels, by name or number from 0; of color "
+        "images R, G or B [all].",
     ),
 ]
 ExternalFilesOption = Annotated[

@@ -16,6 +16,7 @@ from singula.util.format import counted
 
 # Possible channel axes of an array without metadata, by number of spatial axes; most usual first.
 CHANNEL_AXES = {2: (2, 0), 3: (3, 1, 0)}
+_COLORS = (("r", "red"), ("g", "green"), ("b", "blue"))
 _MAX_DIGITS = 9  # Python refuses to convert thousands of digits
 
 
@@ -98,7 +99,7 @@ def list_channels(header: Header) -> str:
 def named_channels(
     names: Sequence[object], axes: str | None, shape: Sequence[int]
 ) -> tuple[str, ...]:
-    """Return the names of all channels; empty if some channels have no name of their own.
+    """Return the names of all channels; empty if a channel has no name, or two have the same.
 
     Parameters
     ----------
@@ -179,8 +180,8 @@ def select_header(path: Path, header: Header, place: ArrayPlace) -> Header:
     ------
     UserError
         ``io.no_such_frame``: the image has no time point of that number; ``io.no_such_channel``:
-        it has no channel of that name or number; ``io.color_channels``: it is a color picture;
-        ``io.no_such_color``: it has no color of that number.
+        it has no channel of that name or number; ``io.color_channels``: it is a color picture
+        without such a color; ``io.no_such_color``: it has no color of that number.
     """
     return _select(path, header, place)[0]
 
@@ -193,7 +194,10 @@ def _select(path: Path, header: Header, place: ArrayPlace) -> tuple[Header, dict
         number, axis = _frame_number(path, selected, place.frame), _time_axis(header)
         if axis is not None:
             numbers[axis] = number
-    if place.channel:
+    color = place.color
+    if place.channel and _is_color(header):
+        color = _color_number(path, selected, place.channel)
+    elif place.channel:
         number, axis = _channel_number(path, selected, place.channel), _channel_axis(header)
         names = header.channel_names
         selected = replace(selected, channel_names=names[number : number + 1])
@@ -202,10 +206,10 @@ def _select(path: Path, header: Header, place: ArrayPlace) -> tuple[Header, dict
             if header.axes is None:
                 note = f"its axis {axis} ({header.shape[axis]} entries) is read as channels"
                 selected = replace(selected, notes=(*header.notes, note))
-    if place.color is not None:
-        selected, axis = _one_color(path, selected, place.color)
+    if color is not None:
+        selected, axis = _one_color(path, selected, color)
         if axis is not None:
-            numbers[axis] = place.color
+            numbers[axis] = color
     return _without_axes(selected, tuple(numbers)), numbers
 
 
@@ -262,13 +266,6 @@ def _frame_number(path: Path, header: Header, number: int) -> int:
 
 def _channel_number(path: Path, header: Header, channel: str) -> int:
     """Return the number of a channel that the user chose by its name or number."""
-    if header.palette is not None or _size_along(header, "S") > 1:
-        raise UserError(
-            f"{path}: got channel {channel!r} for a color picture ({header}), expected an image "
-            "with channels",
-            "split the colors into channels: in Fiji, Image > Color > Make Composite, then save",
-            "io.color_channels",
-        )
     names, count = header.channel_names, count_channels(header)
     for matches in (
         [number for number, name in enumerate(names) if name == channel],
@@ -285,6 +282,29 @@ def _channel_number(path: Path, header: Header, channel: str) -> int:
         f"{path}: got channel {channel!r}, expected {list_channels(header)} ({header})",
         advice_for(header.command).channel,
         "io.no_such_channel",
+    )
+
+
+def _is_color(header: Header) -> bool:
+    has_colors = header.palette is not None or _size_along(header, "S") > 1
+    return has_colors and _size_along(header, "C") == 1
+
+
+def _color_number(path: Path, header: Header, channel: str) -> int:
+    """Return the number of a color of a picture that the user chose by its name or number."""
+    count = _size_along(header, "S") - header.alpha
+    if header.palette is not None:
+        count = header.palette.shape[1]
+    given = channel.strip().lower()
+    for number in range(count):
+        if given == str(number) or (count == len(_COLORS) and given in _COLORS[number]):
+            return number
+    names = ", or R, G or B" if count == len(_COLORS) else ""
+    raise UserError(
+        f"{path}: got channel {channel!r} for a color picture ({header}), expected 0 to "
+        f"{count - 1}{names}",
+        "select a color by its number or name",
+        "io.color_channels",
     )
 
 
