@@ -10,8 +10,11 @@ import tifffile
 from PIL import Image
 
 from singula.errors import ExitCode, UserError
-from singula.inference import choose, list_models
+from singula.inference import choose, list_models, load
+from singula.inference import files as loaded_files
+from singula.inference import gray as gray_images
 from singula.inference.choose import choose_models
+from singula.inference.load_model import similar_model
 from singula.io.image import Header
 from singula.io.read import read_labels
 from singula.metrics.summary import MEAN
@@ -143,6 +146,75 @@ def test_a_gray_image_has_the_same_instances_in_any_file(command, images, tmp_pa
     np.testing.assert_array_equal(read_labels(out / "two.tif", 2).array, first)
     assert command("predict", images["stained.png"], "--model", "nuclei", "-o", out) != 0
     assert "nuclei_he" in command.out
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_color_time_lapses_and_colors(command, images, tmp_path, monkeypatch, blocks) -> None:
+    """A gray movie in color, and one color of a picture, have the instances of a gray image."""
+    if blocks:
+        monkeypatch.setattr(loaded_files, "available_memory", lambda config: 0)
+    gray = np.asarray(Image.open(images["gray.png"]))
+    movie, mixed, out = tmp_path / "movie.tif", tmp_path / "mixed.png", tmp_path / "out"
+    frames = np.stack([np.stack([gray] * 3, -1)] * 2)
+    tifffile.imwrite(movie, frames, imagej=True, metadata={"axes": "TYXS"})
+    Image.fromarray(np.stack([gray // 3, gray, 255 - gray], -1)).save(mixed)
+    assert command("predict", images["gray.png"], "-o", out) == 0, command.err
+    assert command("predict", movie, "--frames", "all", "-o", out) == 0, command.err
+    assert command("predict", mixed, "--channel", "G", "-o", out) == 0, command.err
+    assert "model nuclei:" in command.out
+    assert command.out.count("thresholds") == 1
+    suffix = ".zarr" if blocks else ".tif"
+    expected = read_labels(out / f"gray{suffix}", 2).array
+    assert len(np.unique(expected)) > 5
+    for name in ("movie_t000", "movie_t001", "mixed"):
+        found = read_labels(out / f"{name}{suffix}", 2).array
+        np.testing.assert_array_equal(found, expected)
+    assert command("predict", mixed, "--model", "nuclei", "-o", out, "--overwrite") == 2
+    assert "[predict.image_shape]" in command.out
+
+
+def test_colors_are_compared_in_blocks(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(gray_images, "_BOX", 16)
+    gray = np.random.default_rng(0).integers(0, 255, (64, 48), np.uint8)
+    zero = np.zeros_like(gray)
+    mixed = np.stack([gray] * 3, -1)
+    mixed[60, 40, 2] ^= 1  # the last block
+    cases = {
+        "gray": (np.stack([gray] * 3, -1), 0),
+        "green": (np.stack([zero, gray, zero], -1), 1),
+        "yellow": (np.stack([gray, gray, zero], -1), 0),
+        "black": (np.stack([zero] * 3, -1), 0),
+    }
+    for name, (array, number) in cases.items():
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, array, photometric="rgb", rowsperstrip=4)
+        assert gray_images.shown_color(path, 2, None) == number, name
+    others = {"mixed": mixed, "two": np.stack([np.where(gray > 99, gray, 0), zero, gray], -1)}
+    for name, array in others.items():
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, array, photometric="rgb", rowsperstrip=4)
+        with pytest.raises(UserError) as refused:
+            gray_images.shown_color(path, 2, None)
+        assert refused.value.code == "predict.image_shape"
+
+
+def test_a_similar_model_is_suggested(tmp_path) -> None:
+    run = tmp_path / "results" / "cells" / "results" / "cells_1"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    (tmp_path / "best.pth").write_bytes(b"")
+    similar = {
+        Path("nuclie"): "nuclei",
+        tmp_path / "results" / "cels" / "results" / "cell_1": str(run),
+        tmp_path / "results" / "cells" / "results" / "cells_2": str(run),
+        tmp_path / "bset.pth": str(tmp_path / "best.pth"),
+        tmp_path / "other" / "cells_1": None,
+    }
+    for path, expected in similar.items():
+        assert similar_model(path) == expected
+    with pytest.raises(UserError, match="did you mean nuclei") as refused:
+        load("nuclie")
+    assert refused.value.code == "runs.not_a_run"
 
 
 def test_models_lists_the_package_and_the_runs_of_a_folder(

@@ -153,7 +153,6 @@ def predict(
         from singula.io.run_lock import hold, output_locks
 
     sizes = None if spacing is None else sizes_from_text(spacing)
-    time_points = parse_frames(frames)
     if dask is not None:
         from singula.blocks.dask_options import check_dask_option
 
@@ -162,6 +161,7 @@ def predict(
         "series": series,
         "array": array or "",
         "channel": channel or "",
+        "frames": parse_frames(frames),
         "external_files": external_files,
     }
     files, groups, failed = _assigned_models(images, model, selection)
@@ -174,9 +174,7 @@ def predict(
         plans = [
             (
                 loaded,
-                plan_predictions(
-                    loaded, chosen, output, frames=time_points, **selection, **targets
-                ),
+                plan_predictions(loaded, chosen, output, **selection, **targets),
             )
             for loaded, chosen in ((_loaded(names, gpu), chosen) for names, chosen in groups)
         ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from singula.errors import UserError
 from singula.inference.gray import is_color, is_gray
+from singula.inference.tasks import Frames
 from singula.io.files import list_series, read_header
 from singula.io.image import ArrayPlace, Header
-from singula.io.selection import count_channels, list_channels
+from singula.io.selection import count_channels, count_time_points, list_channels
 from singula.util.format import counted
 from singula.zoo.models import built_in_models
 
@@ -50,6 +51,7 @@ def choose_models(
     series: int | None = None,
     array: str = "",
     channel: str = "",
+    frames: Frames = None,
     external_files: bool = False,
 ) -> tuple[list[ModelChoice], dict[Path, UserError]]:
     """Choose a built-in model for each file.
@@ -58,8 +60,8 @@ def choose_models(
     ----------
     files : sequence of Path
         Image files.
-    series, array, channel, external_files
-        As for `plan_predictions`.
+    series, array, channel, frames, external_files
+        As for `plan_predictions`. Of all time points, the first one is read.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def choose_models(
     errors: dict[Path, UserError] = {}
     for path in files:
         try:
-            kind = _kind_of_file(path, place)
+            kind = _kind_of_file(path, place, frames)
             _check_model(path, kind)
         except UserError as error:
             errors[path] = error
@@ -108,7 +110,7 @@ def _choice(kind: Kind, files: list[Path]) -> ModelChoice:
     return ModelChoice(name, tuple(files), f"{count}{example}: model {name}")
 
 
-def _kind_of_file(path: Path, place: ArrayPlace) -> Kind:
+def _kind_of_file(path: Path, place: ArrayPlace, frames: Frames) -> Kind:
     """Return the kind of the first image of a file.
 
     Raises
@@ -119,7 +121,9 @@ def _kind_of_file(path: Path, place: ArrayPlace) -> Kind:
     first = place if place.series is not None else list_series(path, place)[0].place
     header = read_header(path, first)
     kind = image_kind(path, header)
-    if kind == "colors" and is_gray(path, header, first):
+    if frames is not None and count_time_points(header) > 1:
+        first = replace(first, frame=frames if isinstance(frames, int) else 0)
+    if kind == "colors" and is_gray(path, first):
         return "plane"
     return kind
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
-from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from singula.errors import UserError
-from singula.io.image import AnyArray, ArrayPlace, Header, Image
+from singula.io.formats.table import format_of
+from singula.io.image import ArrayPlace, Header, Image
 from singula.io.label_values import shades
 from singula.io.lazy import open_image
 from singula.io.read import read_image
 from singula.util.boxes import boxes
 
-_MAX_PIXELS = 64_000_000  # larger images are not read to compare their colors
 _BOX = 2048  # pixels along each axis that are read at once
 
 
@@ -37,28 +36,20 @@ def is_color(header: Header) -> bool:
     return samples - header.alpha >= 3
 
 
-def is_gray(path: Path, header: Header, place: ArrayPlace | None) -> bool:
+def is_gray(path: Path, place: ArrayPlace | None) -> bool:
     """Return True if a picture in color shows a single channel.
 
     The channel may be gray, as red, green and blue are equal at each pixel, or have a false color,
-    such as blue for DAPI: the other colors are 0.
+    such as blue for DAPI: the other colors are 0. Whole slides are not read.
     """
-    if prod(header.shape) > _MAX_PIXELS:
+    kind = format_of(path)
+    if kind is not None and kind.slide:
         return False
     try:
-        array = read_image(path, 2, arrays=place).array
+        shown_color(path, 2, place)
     except UserError:
         return False
-    return _shown_channel(array) is not None
-
-
-def _shown_channel(colors: AnyArray) -> int | None:
-    """Return the number of a color that equals all colors that are not 0 everywhere, or None."""
-    used = [number for number in range(colors.shape[-1]) if colors[..., number].any()]
-    first = colors[..., used[0]] if used else None
-    if any((colors[..., number] != first).any() for number in used[1:]):
-        return None
-    return used[0] if used else 0
+    return True
 
 
 def shown_color(path: Path, ndim: int, place: ArrayPlace | None) -> int:
@@ -107,17 +98,15 @@ def read_gray(path: Path, ndim: int, place: ArrayPlace | None) -> Image:
     UserError
         ``predict.image_shape``: the picture shows several channels; the codes of `read_image`.
     """
+    number = shown_color(path, ndim, place)
     image = read_image(path, ndim, arrays=place)
-    number = _shown_channel(image.array)
-    if number is None:
-        raise _in_color(path)
     return replace(image, array=np.ascontiguousarray(image.array[..., number, None]))
 
 
 def _in_color(path: Path) -> UserError:
     return UserError(
         f"{path}: is a picture in color, expected a gray image for this model",
-        "use a model for stained images (--model nuclei_he), or convert the image: in Fiji, "
-        "Image > Type > 8-bit",
+        "use a model for stained images (--model nuclei_he), or select a color with --channel R, G "
+        "or B",
         "predict.image_shape",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,12 +64,41 @@ def find_model(path: Path | str) -> Path:
         return built_in.checkpoint
     if not is_finished(path):
         names = ", ".join(built_in_models())
-        raise not_a_run(path, f"a .pth file, or a built-in model: {names}")
+        error = not_a_run(path, f"a .pth file, or a built-in model: {names}")
+        similar = None if path.exists() else similar_model(path)
+        meant = f"; did you mean {similar}?" if similar else ""
+        raise UserError(f"{error.message}{meant}", error.hint, error.code)
     raise UserError(
         f"--model: {path} has no checkpoint (expected {candidates[0]})",
         "give the .pth file with which the run predicted",
         "model.missing",
     )
+
+
+def similar_model(path: Path) -> str | None:
+    """Return the built-in model, run or checkpoint with the most similar name; None without one.
+
+    Parameters
+    ----------
+    path : Path
+        Path that does not exist. Each of its folders is compared with the folders at its place.
+    """
+    if len(path.parts) == 1:
+        names = get_close_matches(path.name, built_in_models(), 1)
+        if names:
+            return names[0]
+    place = Path(path.anchor)
+    for part in path.parts[len(place.parts) :]:
+        if not (place / part).exists():
+            try:
+                names = [child.name for child in place.iterdir()]
+            except OSError:
+                return None
+            part = next(iter(get_close_matches(part, names, 1)), part)
+        place /= part
+    is_model = place.suffix == ".pth" and place.is_file()
+    is_run = is_finished(place) or (place / "checkpoints").is_dir()
+    return str(place) if is_model or is_run else None
 
 
 def load(
@@ -125,10 +155,9 @@ def load(
             "model.none",
         )
     with captured_messages() as notices:
-        read = [_read_member(path, notices) for path in given]
-        members = ensemble_members([member for member, _ in read])
+        members = ensemble_members([_read_member(path, notices) for path in given])
     if len(members) == 1:
-        notices += [*read[0][1], *threshold_lines(members[0].config)]
+        notices += threshold_lines(members[0].config)
         return _model(members[0], target, notices)
     config, lines = ensemble_config(members)
     first, *others = (_model(member, target, ()) for member in members)
@@ -142,16 +171,16 @@ def load(
     )
 
 
-def _read_member(path: Path, notices: list[str]) -> tuple[Member, list[str]]:
-    """Read a checkpoint, add its origin to `notices`, and return it with other notices."""
+def _read_member(path: Path, notices: list[str]) -> Member:
+    """Read a checkpoint, and add the origin of a built-in model to `notices`."""
     file = find_model(path)
     built_in = next((m for m in built_in_models().values() if m.checkpoint == file), None)
     if built_in is not None:
         notices.append(f"model {built_in.name}: {built_in.origin}")
     checkpoint = load_checkpoint(file, report=True)
     config = trained_config(checkpoint)
-    config, tuned = apply_tuned(config, checkpoint.description, always=True)
-    return Member(config, with_statistics(config, checkpoint)), tuned
+    config, _ = apply_tuned(config, checkpoint.description, always=True)
+    return Member(config, with_statistics(config, checkpoint))
 
 
 def _model(member: Member, device: torch.device, notices: Sequence[str]) -> Model:

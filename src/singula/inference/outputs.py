@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from singula.exports.tables import convert_table, instance_table
-from singula.inference.image_scales import read_for
+from singula.inference.image_scales import read_for, with_shown_color
 from singula.inference.model import Model
 from singula.inference.overlay import write_outlines, write_outlines_of_files
 from singula.io.lazy import open_labels
@@ -144,6 +144,7 @@ def _lazy_instances(model: Model, pair: Pair, labels: Path, name: str) -> Instan
     """Return a label image and its raw image, of which no pixels are read."""
     source = open_labels(labels, model.ndim, bool(model.reader.n_classes))
     whole = LazyArray.of(source)
+    pair = with_shown_color(model, pair)
     image = LazyArray.of(model.reader.open_image(pair.image, pair.arrays))
     return Instances(
         name,

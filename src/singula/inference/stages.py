@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from singula.config import Config
 from singula.errors import UserError
+from singula.inference.check_image import check_image
 from singula.inference.image_scales import (
     ImageScales,
-    is_in_color,
     read_for,
     with_shown_color,
 )
@@ -32,16 +32,10 @@ from singula.inference.slides import (
     write_slide_results,
 )
 from singula.inference.voxel_sizes import VoxelSizes
-from singula.io.advice import advice_for
-from singula.io.axes import TIME_POINTS
 from singula.io.formats.table import stem_of
-from singula.io.geometry import geometry
 from singula.io.image import Image, resized_spacing
 from singula.io.lazy_array import constant_image_notices
 from singula.io.pairing import Pair
-from singula.io.read import file_notes, image_layout, read_header
-from singula.io.selection import count_channels, list_channels
-from singula.io.units import replaced_size
 from singula.io.write import write_tiff
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import overlap, winning_classes
@@ -193,7 +187,7 @@ class PredictionStages:
             pair = with_shown_color(model, pair)
             if not is_slide(pair.image):
                 self._scales.check_in_blocks(pair, task.needed, self.options.dask, task.step)
-        for note in _check(model, pair, self._sizes(pair)):
+        for note in check_image(model, pair, self._sizes(pair)):
             if is_new(note):
                 _log.warning(f"{task.step}: {note}")
         if task.in_blocks:
@@ -383,48 +377,6 @@ def _write_instances(
     item = Instances(target.stem, labels, class_image, image.spacing, image.unit, image=image.array)
     options.outputs.write(target, item)
     return count_instances(labels)
-
-
-def _check(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
-    """Verify that an image matches the model, and return the notes on its file.
-
-    Raises
-    ------
-    UserError
-        ``predict.image_shape``: the dimensions or channels differ.
-    """
-    path, channels, gray = pair.image, model.config.in_channels, model.reader.gray
-    header = read_header(path, pair.arrays)
-    try:
-        expected = None if is_in_color(model, pair) else channels
-        layout = image_layout(path, header, model.ndim, expected, allow_gray=gray)
-    except UserError as error:
-        if error.code == TIME_POINTS:
-            raise
-        axes, allowed = model.axes, counted(channels, "channel")
-        hint = (
-            "give images like the training images, or a model for such images; correct wrong axes "
-            "of a TIFF in Fiji: Image > Properties…, then save"
-        )
-        if (channels == 1 or gray) and count_channels(header) > 1:
-            hint = f"the image has the channels {list_channels(header)}: " + (
-                advice_for("predict").channel
-            )
-        raise UserError(
-            f"{path}: got {header}, expected an image ({axes}) with "
-            f"{allowed}{' or one channel' if gray else ''} for this model",
-            hint,
-            "predict.image_shape",
-        ) from error
-    given = sizes.of(model, layout.spatial_shape)
-    notes = file_notes(header, layout, sized=given is not None)
-    if given is not None:
-        option = "--spacing" if sizes.spacing is not None else "DATA.TEST.RESOLUTION of the model"
-        line = replaced_size(option, given, *geometry(header, model.ndim), sizes.unit)
-        if line is not None and sizes.spacing is None:
-            line += "; set --spacing to use another size"
-        notes += [line] if line else []
-    return notes
 
 
 def device_of(model: Model) -> Device:
