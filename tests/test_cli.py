@@ -166,6 +166,12 @@ def test_help_and_version_have_a_short_form(way: str, option: str) -> None:
         assert done.stdout.startswith("Usage:")
 
 
+def test_the_list_of_commands_has_complete_sentences() -> None:
+    listed = shell("--help", COLUMNS="80").stdout.partition("Commands:")[2]
+    assert all(name in listed for name in COMMANDS)
+    assert "..." not in listed
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_short_help(name: str) -> None:
     assert shell(name, "-h").stdout == shell(name, "--help").stdout != ""

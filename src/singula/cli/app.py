@@ -23,7 +23,8 @@ _SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="singula",
     help="Find every object in 2D and 3D microscopy images and give each its own id.",
-    epilog="First steps: singula demo",
+    epilog="First steps: singula predict IMAGES -o OUT finds nuclei without training; singula demo "
+    "shows this on drawn images, and then a training.",
     no_args_is_help=True,
     context_settings=_SETTINGS,
     rich_markup_mode=None,

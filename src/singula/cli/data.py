@@ -48,11 +48,11 @@ def init(
     channel: ChannelOption = None,
     external_files: ExternalFilesOption = False,
 ) -> None:
-    """Measure images and labels, and write a suitable configuration with a reason for each value.
+    """Write a suitable configuration for images and labels.
 
-    DATASET contains train/x and train/y (or raw and label, images and masks …), and optionally
-    val and test in the same form. It may also contain pairs of files such as cell1.tif and
-    cell1_mask.tif.
+    Images and labels are measured, and each value has a reason. DATASET contains train/x and
+    train/y (or raw and label, images and masks …), and optionally val and test in the same form. It
+    may also contain pairs of files such as cell1.tif and cell1_mask.tif.
 
     Example: singula init cells -o cells.yaml
 
@@ -95,11 +95,11 @@ def demo(
     ] = False,
     gpu: Annotated[str | None, typer.Option("--gpu", help="Device: 0, cuda:0, or cpu.")] = None,
 ) -> None:
-    """Find synthetic nuclei with a built-in model, then train a network on such images.
+    """Find nuclei in drawn images, then train on such images.
 
-    The result of the built-in model is ready after some seconds. For the training, the
-    demonstration times a step first. It then chooses the network and the number of epochs so that
-    everything takes less than four minutes on two cores.
+    The result of the built-in model needs no training and is ready after some seconds. For the
+    training, the demonstration times a step first. It then chooses the network and the number of
+    epochs so that everything takes less than four minutes on two cores.
 
     Example: singula demo --3d
     """
@@ -195,7 +195,9 @@ def gui(
         bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
     ] = False,
 ) -> None:
-    """Open the browser interface: configure and run, view results, tune thresholds.
+    """Open the browser interface.
+
+    Segment images, configure and start runs, view results, and tune thresholds.
 
     Example: singula gui --root ~/images
     """

@@ -29,9 +29,10 @@ def report(
         bool, typer.Option("--bibtex", help="Print the citations as a BibTeX file instead.")
     ] = False,
 ) -> None:
-    """Write report.html of a finished run: scores, curves, pictures and tables on one page.
+    """Write report.html of a finished run.
 
-    Every run writes this page at its end. Example: singula report results/cells/results/cells_1
+    The page contains scores, curves, pictures and tables. Every run writes this page at its end.
+    Example: singula report results/cells/results/cells_1
 
     Print the methods for a publication: singula report results/cells/results/cells_1 --methods
     """
@@ -82,11 +83,12 @@ def reproduce(
         bool, typer.Option("--resume", help="Continue an interrupted repetition.")
     ] = False,
 ) -> None:
-    """Repeat a finished run from its run.json in a new folder, and compare the results.
+    """Repeat a finished run in a new folder, and compare results.
 
-    The images must be those of the run. On the same type of processor and with the same versions,
-    weights, label images, tables and scores must be identical; otherwise, F1 may differ by 0.01.
-    The exit code is 0 if the run was reproduced, and 1 if not.
+    The run is described by its run.json. The images must be those of the run. On the same type of
+    processor and with the same versions, weights, label images, tables and scores must be
+    identical; otherwise, F1 may differ by 0.01. The exit code is 0 if the run was reproduced, and 1
+    if not.
 
     Example: singula reproduce results/cells/results/cells_1 -o repeated
 

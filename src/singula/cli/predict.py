@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @app.command(cls=ModelCommand)
 def predict(
     images: Annotated[
-        list[Path], path_argument("images", kind="any", help="Images or folders of images.")
+        list[Path], path_argument("IMAGES", kind="any", help="Images or folders of images.")
     ],
     output: Annotated[
         Path,
@@ -121,7 +121,7 @@ def predict(
     ] = False,
     external_files: ExternalFilesOption = False,
 ) -> None:
-    """Predict the instances of images with a built-in or a trained model.
+    """Find the objects in images with a built-in or trained model.
 
     Writes label images, measurements, and pictures of the outlines. Images that do not fit into
     memory are predicted in blocks and written as OME-Zarr.
@@ -257,7 +257,7 @@ def _loaded(names: Sequence[Path | str], gpu: str | None) -> Model:
 @app.command()
 def models(
     folder: Annotated[
-        Path | None, path_argument("[FOLDER]", kind="folder", help="Folder with runs.")
+        Path | None, path_argument("[FOLDER]", kind="any", help="Folder with runs.")
     ] = None,
 ) -> None:
     """List the built-in models and the runs below a folder.

@@ -147,9 +147,10 @@ def tune(
     ] = True,
     gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
 ) -> None:
-    """Find the decoding thresholds with the best score on the validation images.
+    """Find the decoding thresholds with the best score.
 
-    Each image is predicted once. All settings are then decoded from the stored predictions.
+    The score is that of the validation images of the training. Each image is predicted once. All
+    settings are then decoded from the stored predictions.
 
     Example: singula tune results/cells/results/cells_1
 
@@ -215,7 +216,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     external_files: ExternalFilesOption = False,
 ) -> None:
-    """Export the instances of a run, or label images, for other programs.
+    """Export instances to ImageJ, QuPath, OME-Zarr, CSV or COCO.
 
     Example: singula export results/cells/results/cells_1 --to imagej
 
