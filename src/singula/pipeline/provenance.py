@@ -62,14 +62,14 @@ def versions() -> dict[str, str]:
 
     from singula import __version__
 
-    found = {"singula": __version__, "python": platform.python_version()}
+    numbers = {"singula": __version__, "python": platform.python_version()}
     commit = source_commit(Path(__file__).resolve().parents[3])
     if commit:
-        found["singula commit"] = commit
+        numbers["singula commit"] = commit
     for name in (*_LIBRARIES, *_OPTIONAL):
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            numbers[name] = version(name)
+    return numbers
 
 
 def source_commit(checkout: Path) -> str:
@@ -108,7 +108,7 @@ def machine(device: Device) -> dict[str, str | int]:
     from singula.training.device import has_bfloat16
 
     instructions = torch.backends.cpu.get_cpu_capability()
-    found: dict[str, str | int] = {
+    properties: dict[str, str | int] = {
         "system": platform.platform(),
         "device": device.kind,
         "cores": os.cpu_count() or 1,
@@ -117,10 +117,10 @@ def machine(device: Device) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
     }
     if device.kind == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device.torch)
-        found["cuda"] = str(torch.version.cuda)
-        found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
-    return found
+        properties["gpu"] = torch.cuda.get_device_name(device.torch)
+        properties["cuda"] = str(torch.version.cuda)
+        properties["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    return properties
 
 
 def _processor() -> str:

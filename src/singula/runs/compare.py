@@ -93,10 +93,10 @@ def largest_f1_difference(first: Run, second: Run) -> float | None:
     first, second : Run
         The runs.
     """
-    one, two = _data_set_f1(first), _data_set_f1(second)
-    if one.keys() != two.keys():
+    old, new = _data_set_f1(first), _data_set_f1(second)
+    if old.keys() != new.keys():
         return math.inf
-    return max((abs(value - two[key]) for key, value in one.items()), default=None)
+    return max((abs(value - new[key]) for key, value in old.items()), default=None)
 
 
 def _data_set_f1(run: Run) -> dict[tuple[str, str, float | None], float]:
@@ -122,12 +122,12 @@ def _weights(first: Run, second: Run) -> Iterator[Comparison]:
             states.append(load_checkpoint(path).weights if path.is_file() else {})
         pairs = _pairs(*states)
         differing, largest = [], 0.0
-        for key, (one, two) in pairs.items():
-            if one is None or two is None or one.shape != two.shape:
+        for key, (old, new) in pairs.items():
+            if old is None or new is None or old.shape != new.shape:
                 differing.append(key)
-            elif not (one == two).all():
+            elif not (old == new).all():
                 differing.append(key)
-                largest = max(largest, float((one.double() - two.double()).abs().max()))
+                largest = max(largest, float((old.double() - new.double()).abs().max()))
         yield Comparison(
             f"weights, {title} checkpoint", len(pairs), tuple(differing), f"at most {largest:.2g}"
         )
@@ -163,7 +163,7 @@ def _labels(first: Run, second: Run) -> Iterator[Comparison]:
     for stage in stages.values():
         pairs = _pairs(first.instance_files(stage), second.instance_files(stage))
         unequal = [
-            name for name, (one, two) in pairs.items() if not _is_equal(first, stage, one, two)
+            name for name, (old, new) in pairs.items() if not _is_equal(first, stage, old, new)
         ]
         scores = []
         for name in unequal:
@@ -176,12 +176,12 @@ def _labels(first: Run, second: Run) -> Iterator[Comparison]:
         yield Comparison(title, len(pairs), tuple(unequal), text, agreement)
 
 
-def _is_equal(run: Run, stage: Stage, one: Path | None, two: Path | None) -> bool:
+def _is_equal(run: Run, stage: Stage, old: Path | None, new: Path | None) -> bool:
     """Return True if two label images have equal ids and classes."""
-    if one is None or two is None:
+    if old is None or new is None:
         return False
     ndim = run.ndim_of(stage)
-    opened = [open_labels(path, ndim, run.has_classes) for path in (one, two)]
+    opened = [open_labels(path, ndim, run.has_classes) for path in (old, new)]
     if opened[0].shape != opened[1].shape:
         return False
     arrays = [LazyArray.of(image) for image in opened]
@@ -216,8 +216,8 @@ def _tables(first: Run, second: Run) -> Comparison:
     pairs = _pairs(files(first), files(second))
     differing = [
         name
-        for name, (one, two) in pairs.items()
-        if one is None or two is None or one.read_bytes() != two.read_bytes()
+        for name, (old, new) in pairs.items()
+        if old is None or new is None or old.read_bytes() != new.read_bytes()
     ]
     return Comparison("tables of instances", len(pairs), tuple(differing))
 
@@ -243,19 +243,19 @@ def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> Pairs:
 def _values(title: str, pairs: Pairs) -> Comparison:
     """Compare rows of numbers, and report the largest difference of a column."""
     differing, largest, column = [], 0.0, ""
-    for name, (one, two) in pairs.items():
-        if one is not None and two is not None and _is_same(one, two):
+    for name, (old, new) in pairs.items():
+        if old is not None and new is not None and _is_same(old, new):
             continue
         differing.append(name)
-        for key, (a, b) in _pairs(one or {}, two or {}).items():
+        for key, (a, b) in _pairs(old or {}, new or {}).items():
             if a is not None and b is not None and abs(a - b) > largest:
                 largest, column = abs(a - b), key
     text = f"{column} by at most {largest:.2g}" if column else ""
     return Comparison(title, len(pairs), tuple(differing), text)
 
 
-def _is_same(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+def _is_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Return True if two rows have equal values; NaN equals NaN."""
-    if one.keys() != two.keys():
+    if old.keys() != new.keys():
         return False
-    return all(a == b or (a != a and b != b) for a, b in ((one[k], two[k]) for k in one))
+    return all(a == b or (a != a and b != b) for a, b in ((old[k], new[k]) for k in old))

@@ -127,7 +127,7 @@ def _shared_images(runs: Sequence[Run]) -> tuple[list[_Shared], list[_Shared]]:
     """Return the validation images of all runs, and images that all runs were trained on."""
     validation = [validation_part(run.config) for run in runs]
     training = [training_part(run.config) for run in runs]
-    held = [{_key(pair): cut for pair in pairs} for pairs, cut in validation]
+    cuts = [{_key(pair): cut for pair in pairs} for pairs, cut in validation]
     trained = [{_key(pair) for pair in pairs} for pairs, _ in training]
     images: dict[_Key, _Shared] = {}
     for pairs, cut in validation:
@@ -138,8 +138,8 @@ def _shared_images(runs: Sequence[Run]) -> tuple[list[_Shared], list[_Shared]]:
             models = tuple(
                 number
                 for number in range(len(runs))
-                if (key in held[number] and _same_cut(held[number][key], cut))
-                or (key not in held[number] and key not in trained[number])
+                if (key in cuts[number] and _same_cut(cuts[number][key], cut))
+                or (key not in cuts[number] and key not in trained[number])
             )
             if models:
                 images[key] = _Shared(_free_name(pair.name, images), pair, cut, models)
@@ -193,8 +193,8 @@ def _examples(
     shapes: dict[str, Image] = {}
     for number, run in enumerate(runs):
         stores.append(_stored(run))
-        own = [image.open(readers[number]) for image in images if number in image.models]
-        shapes |= predict_missing(run, own, stores[number], device)
+        images_of_run = [image.open(readers[number]) for image in images if number in image.models]
+        shapes |= predict_missing(run, images_of_run, stores[number], device)
     post = replace(post_settings(config), masks=None, measure=False)
     sizes = from_config.spacing(config, "TEST")
 

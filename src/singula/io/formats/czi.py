@@ -64,9 +64,9 @@ def open_czi(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
     sides: list[tuple[int, int]] = []
 
     def note(_: int, block: Any) -> bool:
-        found: dict[str, int] = block.coordinate.to_dict()
-        if scene is None or found.get("S", scene) == scene:
-            plane = tuple((axis, found[axis]) for axis in _PLANE_AXES if axis in found)
+        coordinates: dict[str, int] = block.coordinate.to_dict()
+        if scene is None or coordinates.get("S", scene) == scene:
+            plane = tuple((axis, coordinates[axis]) for axis in _PLANE_AXES if axis in coordinates)
             tiles[plane] = tiles.get(plane, 0) + 1
             sides.append((block.logicalRect.h, block.logicalRect.w))
         return True

@@ -181,9 +181,9 @@ def open_slide(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
         result[:] = tissue.glass
         for part in boxes((len(rows), len(columns)), (_CHUNK, _CHUNK)):
             y, x = rows[part[0]], columns[part[1]]
-            kept = tissue.within(y, x, shape)
-            if kept.any():  # glass is not read
-                result[part][kept] = slide.read(y, x, shape)[kept]
+            is_tissue = tissue.within(y, x, shape)
+            if is_tissue.any():  # glass is not read
+                result[part][is_tissue] = slide.read(y, x, shape)[is_tissue]
         return result[..., samples.start : samples.stop]
 
     return StoredArray(
@@ -344,8 +344,8 @@ def tissue_of(thumbnail: npt.NDArray[np.uint8]) -> Tissue:
     """Separate tissue from glass.
 
     A pixel is tissue if it absorbs more light than glass in a color. The threshold is that of Otsu
-    (1979), limited so that pale tissue is kept. Single pixels are removed, and the mask is dilated.
-    An image that has no glass, or no tissue, is tissue as a whole.
+    (1979), limited so that pale tissue is included. Single pixels are removed, and the mask is
+    dilated. An image that has no glass, or no tissue, is tissue as a whole.
 
     Parameters
     ----------
