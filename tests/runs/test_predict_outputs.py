@@ -14,6 +14,7 @@ from singula.inference.overlay import write_outlines, write_outlines_of_files
 from singula.io.lazy import open_image, open_labels
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
+from singula.pipeline.blocks.image import BlockImage
 from singula.representations.channels import find_contour
 
 
@@ -52,12 +53,20 @@ def test_table_and_overlay_are_written_by_default(
             colored(all_files / f"{name}_overlay.png"), find_contour(labels, "inner")
         )
     monkeypatch.setattr(files, "available_memory", lambda config: 0)
+    pyramids, build = [], BlockImage.build_pyramid
+
+    def count(self: BlockImage, path: str, phase: str, *rest: object) -> None:
+        pyramids.append(phase)
+        build(self, path, phase, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(BlockImage, "build_pyramid", count)
     blocks = tmp_path / "blocks"
     assert command("predict", source, "--model", model, "-o", blocks) == 0, command.err
     for name in names:
         np.testing.assert_array_equal(
             picture(blocks / f"{name}_overlay.png"), picture(all_files / f"{name}_overlay.png")
         )
+    assert pyramids == ["instances"] * len(names)  # the maps are deleted
 
 
 @pytest.mark.parametrize("memory", [None, 0])

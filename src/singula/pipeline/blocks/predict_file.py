@@ -99,6 +99,9 @@ def predict_alone(
             "TEST.FULL_IMG": False,
             "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": False,
             "PROBLEM.INSTANCE_SEG.DATA_CHECK_MW": False,
+            "TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE": True,
+            "TEST.BY_CHUNKS.SAVE_OUT_TIF": False,
+            "TEST.BY_CHUNKS.FORMAT": "Zarr",
             f"{_POST}.APPLY_MASK": False,
             f"{_POST}.MEASURE_PROPERTIES.ENABLE": tables or config.TEST.POST_PROCESSING
             .MEASURE_PROPERTIES.ENABLE,

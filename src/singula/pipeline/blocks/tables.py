@@ -126,7 +126,7 @@ def _overlay(image: BlockImage, path: str, results: TestResults) -> Path:
     return write_overlay(picture, context.image.read(box), labels, truth)
 
 
-def write_pyramids(image: BlockImage, config: Config) -> None:
+def write_pyramids(image: BlockImage, config: Config, *, only_last: bool = False) -> None:
     """Write the coarser levels of the maps and instances, and files in the configured formats.
 
     Parameters
@@ -135,6 +135,8 @@ def write_pyramids(image: BlockImage, config: Config) -> None:
         Image with predicted maps and, if configured, with instances.
     config : Config
         Configuration of the run.
+    only_last : bool
+        Write only the last result, as the maps and instances before it are deleted.
     """
     spec, start = image.spec, time.perf_counter()
     paths = {"maps": spec.maps}
@@ -142,6 +144,8 @@ def write_pyramids(image: BlockImage, config: Config) -> None:
         paths["instances"] = spec.instances
         if spec.processed:
             paths["processed"] = spec.processed
+    if only_last:
+        paths = dict([paths.popitem()])
     for phase, path in paths.items():
         image.build_pyramid(path, phase)
         _export(path, config)

@@ -207,7 +207,8 @@ class BlockTest(TestRun):
             if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
                 add_image(image, results)
                 note = FinishedNote(result=result_of(pair.name, results))
-            write_pyramids(image, self.config)
+            # `singula predict` deletes maps and results before post-processing.
+            write_pyramids(image, self.config, only_last=self.pairs is not None)
             job.write_note(_DONE, note)
         image.clean()
         release_memory()
