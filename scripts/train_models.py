@@ -5,7 +5,9 @@
 
 DSB2018 is the folder of the images of the Data Science Bowl 2018 (stage 1, CC0) with the folders
 ``train``, ``val``, ``test`` and ``rgb_train``, each with ``raw`` and ``label``. An interrupted
-command continues when it is repeated. The configurations are in ``scripts/models``.
+command continues when it is repeated. The configurations are in ``scripts/models``. A model with
+a file ``NAME_refine.yaml`` is trained in two stages: the second one starts from the weights of the
+first and changes the keys of that file.
 
 - ``nuclei`` is trained on ``train`` and validated on ``val``; ``test`` is for its scores only.
 - ``nuclei_he`` is trained on the stained images of ``rgb_train``, split as in
@@ -13,8 +15,10 @@ command continues when it is repeated. The configurations are in ``scripts/model
 - ``nuclei_3d`` is trained on drawn volumes of different sizes, voxel sizes, crowding, blur and
   noise.
 
-After the training, `singula.tune` finds the decoding thresholds on the validation images. The
-scores of the test images and the size of the training objects go to the card, ``model.yaml``.
+The decoding thresholds are those of the configurations. Tuned ones would fit the sizes of the
+validation images, while the models are used for images of other scales. The scores of the test
+images and the size of the training objects go to the card, ``model.yaml``. With ``--volume``,
+``nuclei_3d`` is scored on a real volume, and else on drawn ones.
 """
 
 from __future__ import annotations
@@ -39,7 +43,6 @@ from singula.metrics.matching import match_dataset  # noqa: E402
 from singula.pipeline.run import Job, run  # noqa: E402
 from singula.synthetic.fluorescence import Appearance, make_image  # noqa: E402
 from singula.training.checkpoint import read_checkpoint  # noqa: E402
-from singula.tuning import result_lines, tune  # noqa: E402
 
 ZOO = Path(singula.__file__).parent / "zoo"
 THRESHOLDS = (0.5, 0.75)
@@ -55,7 +58,10 @@ def main() -> None:
         parts = DATASETS[name](arguments.images.absolute(), work / "data" / name)
         run_folder = train(name, work, parts, arguments.overrides)
         target = publish(run_folder, ZOO / name / "model.pth")
-        write_card(ZOO / name / "model.yaml", target, score(target, parts["test"]))
+        test = parts["test"]
+        if name == "nuclei_3d" and arguments.volume is not None:
+            test = arguments.volume.absolute()
+        write_card(ZOO / name / "model.yaml", target, score(target, test))
 
 
 def parse() -> argparse.Namespace:
@@ -63,6 +69,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", type=Path, metavar="DSB2018", help="folder of the images")
     parser.add_argument("work", type=Path, metavar="WORK", help="folder for data and runs")
+    parser.add_argument(
+        "--volume", type=Path, help="folder with raw and label of real volumes, for the scores"
+    )
     parser.add_argument("--models", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE",
@@ -72,7 +81,7 @@ def parse() -> argparse.Namespace:
 
 
 def train(name: str, work: Path, parts: Parts, overrides: list[str]) -> Path:
-    """Train a model or continue its training, tune its thresholds, and return its run folder.
+    """Train all stages of a model or continue its training, and return its run folder.
 
     Parameters
     ----------
@@ -94,14 +103,26 @@ def train(name: str, work: Path, parts: Parts, overrides: list[str]) -> Path:
                 ("INSTANCE_CHANNELS_DIR", channels / part / "raw"),
                 ("INSTANCE_CHANNELS_MASK_DIR", channels / part / "label"),
             )]  # fmt: skip
-    started = (work / name / "checkpoints").is_dir()
-    job = Job(
-        CONFIGURATIONS / f"{name}.yaml", work, name, overrides=(*keys, *overrides), resume=started
-    )
-    report = run(job)
-    result = tune(report.tree.run)
-    print("\n".join(result_lines(result)))
-    return report.tree.run
+    run_folder = train_stage(name, name, work, (*keys, *overrides))
+    refine = CONFIGURATIONS / f"{name}_refine.yaml"
+    if refine.is_file():
+        changes = yaml.safe_load(refine.read_text(encoding="utf-8"))
+        start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={best_weights(work / name)}")
+        changed = (f"{key}={value}" for key, value in changes.items())
+        run_folder = train_stage(name, refine.stem, work, (*keys, *start, *changed, *overrides))
+    return run_folder
+
+
+def train_stage(name: str, job_name: str, work: Path, overrides: tuple[str, ...]) -> Path:
+    """Train one stage of a model or continue it, and return its run folder."""
+    started = (work / job_name / "checkpoints").is_dir()
+    configuration = CONFIGURATIONS / f"{name}.yaml"
+    return run(Job(configuration, work, job_name, overrides=overrides, resume=started)).tree.run
+
+
+def best_weights(job: Path) -> Path:
+    """Return the checkpoint of a job with the lowest validation loss."""
+    return next((job / "checkpoints").glob("*-checkpoint-best.pth"))
 
 
 def score(checkpoint: Path, part: Path) -> dict[str, float]:

@@ -64,7 +64,8 @@ def test_run_check_and_predict_agree_whether_an_image_fits(
     def fits(config) -> set[bool]:
         memory_of_test = Estimate(count_work(config, inspection), timing).memory - 1000
         available = memory.available_memory(config)
-        model = SimpleNamespace(config=config, reader=reader_for(config, "TEST"), others=())
+        reader = reader_for(config, "TEST")
+        model = SimpleNamespace(config=config, reader=reader, others=(), ndim=config.ndim)
         stages = PredictionStages(model, tmp_path, 1, options)
         return {
             not memory.warn_if_too_large(config, [pair]),
