@@ -43,6 +43,10 @@ VALID: dict[str, list[dict[str, str]]] = {
     "tune": [{"run_folders": "{run}", "gpu": "cpu"}],
     "export": [{"source": "{run}", "to": "csv", "output": "{out}"}],
     "report": [{"run_folder": "{run}"}],
+    "package": [
+        {"model": "{run}", "output": "{out}.zip"},
+        {"image": "{data}/test/x/image_000.tif", "model": "{run}", "output": "{out}.zip"},
+    ],
     "reproduce": [
         {"run_folder": "{run}"},
         {"output": "{out}", "run_folder": "{run}", "gpu": "cpu"},
@@ -60,15 +64,15 @@ VALID: dict[str, list[dict[str, str]]] = {
 }
 OUTPUTS = {("run", "result_dir"), ("predict", "output"), ("export", "output"), ("init", "output"),
            ("reproduce", "output"), ("demo", "output"), ("check", "fix"),
-           ("check", "html")}  # fmt: skip
+           ("check", "html"), ("package", "output")}  # fmt: skip
 # Commands that write into the run that they read.
 INTO_RUN = ("tune", "report", "export")
 # Commands that list what is in a folder, which may be nothing.
 LISTING = ("gui", "models")
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "config": (".yaml",),
-    "model": (".pth", ""),
-    "start": (".pth", ""),
+    "model": (".pth", ".zip", ""),
+    "start": (".pth", ".zip", ""),
     "images": IMAGE_SUFFIXES,
     "source": (*IMAGE_SUFFIXES, ""),
 }
@@ -300,6 +304,7 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
     import singula.commands.launch
     import singula.inference.files
     import singula.inference.model
+    import singula.inference.package.write
     import singula.inference.stages
     import singula.pipeline.run
     import singula.tuning
@@ -320,6 +325,7 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
     for function in ("_train", "_test", "_report"):
         work = stop if name == "demo" else lambda *given, **more: None
         monkeypatch.setattr(singula.pipeline.run, function, work)
+    monkeypatch.setattr(singula.inference.package.write, "_example", stop)
     if key == "gpu":
         monkeypatch.setattr(singula.tuning, "tune", stop)
     monkeypatch.setattr(singula.commands.launch, "launch", launch)

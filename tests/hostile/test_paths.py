@@ -21,7 +21,7 @@ from singula.config.values import Folder, Name
 from singula.errors import UserError
 from singula.exports import export
 from singula.gui.guard import Guard
-from singula.inference import gather_images, list_models, load
+from singula.inference import gather_images, list_models, load, write_package
 from singula.io.run_folder import ResultsTree
 from singula.report.build import build_report
 from singula.tuning import tune
@@ -326,6 +326,9 @@ FUNCTIONS: dict[str, Any] = {
     "list_models: folder": list_models,
     "export: source": lambda path: export(path, "csv"),
     "export: output": lambda path: export(np.eye(8, dtype=np.uint8), "csv", path),
+    "write_package: run_or_checkpoint": lambda path: write_package(path, "a.zip"),
+    "write_package: --output": lambda path: write_package("nuclei", path),
+    "write_package: --image": lambda path: write_package("nuclei", "a.zip", image=path),
     "tune: run": tune,
     "tune: run[1]": lambda path: tune([".", path]),
     "build_report: run": build_report,

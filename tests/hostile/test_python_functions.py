@@ -703,6 +703,17 @@ TABLE |= {
     "singula.inference.scale_from_text": lambda _: {
         "text": Argument("auto", WORD.or_none().without("list"))
     },
+    "singula.inference.write_package": lambda folder: {
+        "run_or_checkpoint": Argument("nuclei", PATH),
+        "output": Argument(folder / "nuclei.zip", PATH),
+        "name": Argument("", TEXT),
+        "license": Argument("", TEXT),
+        "authors": Argument((), ITEMS),
+        "cite": Argument((), ITEMS),
+        "tags": Argument((), ITEMS),
+        "image": Argument(None, PATH.or_none()),
+        "overwrite": Argument(False, FLAG),
+    },
     "singula.tuning.Tuner": lambda _: {
         "examples": Argument([EXAMPLE], ITEMS.with_values(none=[])),
         "channels": Argument("BC", WORD),

@@ -96,6 +96,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "FinishedNote": {"result": RESULT},
     "SlideNote": {"file": "a.svs", "downsample": [1.0, 1.0], "origin": [7, 9], "tissue": 0.5},
     "CheckpointInfo": {"channels": "BC", "tuned": {"thresholds": {"TH_CONTOUR": 0.5}}},
+    "PackageInfo": {"weights": "weights.pt", "epoch": 3, "checkpoint": {"channels": "BC"}},
     "LockRecord": {"task": "run", "pid": 3, "host": "h", "command": "c", "started": "t"},
     "TrainerState": {"epoch": 3, "global_step": 5},
 }  # fmt: skip

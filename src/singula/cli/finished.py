@@ -1,4 +1,4 @@
-"""Commands for finished runs: report, reproduce."""
+"""Commands for finished runs: report, package, reproduce."""
 
 from __future__ import annotations
 
@@ -50,6 +50,82 @@ def report(
     from singula.report.build import build_report
 
     print_line(str(build_report(run_folder)))
+
+
+@app.command()
+def package(
+    model: Annotated[
+        Path,
+        path_argument("RUN", kind="any", help="Folder of a run, checkpoint, or built-in model."),
+    ],
+    output: Annotated[
+        Path, path_option("--output", "-o", kind="output file", help="File to write, *.zip.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model [name of the file].")
+    ] = None,
+    license: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            metavar="SPDX",
+            help="License of the weights, such as CC-BY-4.0 [of a built-in model].",
+        ),
+    ] = None,
+    author: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--author",
+            metavar="NAME[, AFFILIATION]",
+            help="Author of the model; may be repeated.",
+        ),
+    ] = None,
+    cite: Annotated[
+        list[str] | None,
+        typer.Option("--cite", metavar="DOI", help="Publication about the model; may be repeated."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="Word for a search, such as nuclei; may be repeated."),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        path_option(
+            "--image",
+            kind="input",
+            help="Image for the test tensors; its center becomes public [synthetic nuclei].",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
+    ] = False,
+) -> None:
+    """Write a model as a package for the BioImage Model Zoo (bioimage.io) and other programs.
+
+    The package has weights as tensors and TorchScript, axes, normalization, channels, test tensors
+    and documentation. `singula predict --model FILE.zip` uses it like the original model.
+
+    Example: singula package results/cells/results/cells_1 -o cells.zip --license CC-BY-4.0
+    --author "A. Author, Institute" --tag cells
+    """
+    begin_command(REPEAT_HINT)
+    from singula.util.process import prepare_process
+
+    prepare_process()
+    from singula.inference import write_package
+
+    written = write_package(
+        model,
+        output,
+        name=name or "",
+        license=license or "",
+        authors=author or (),
+        cite=cite or (),
+        tags=tag or (),
+        image=image,
+        overwrite=overwrite,
+    )
+    print_line(f"written: {written}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 MODEL_NAMES = ("--model", "-m")
+_FILES = (".pth", ".zip")  # checkpoints and model packages
 _PARTS = ("run.json", "checkpoints")  # of the folder of a run, and of a job
 
 
@@ -61,10 +62,10 @@ def repeat_option(
 
 
 def is_model(word: str) -> bool:
-    """Return True if a word is a built-in model, a checkpoint, or the folder of a run or job."""
+    """Return True if a word is a built-in model, a model file, or the folder of a run or job."""
     from singula.zoo.models import built_in_models
 
     path = Path(word).expanduser()
     if word in built_in_models() and not path.exists():
         return True
-    return path.suffix == ".pth" or any((path / part).exists() for part in _PARTS)
+    return path.suffix in _FILES or any((path / part).exists() for part in _PARTS)

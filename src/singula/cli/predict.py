@@ -42,8 +42,9 @@ def predict(
         path_option(
             *MODEL_NAMES,
             kind="any",
-            help="Built-in model, folder of a run, or checkpoint; of several models, the mean is "
-            "used [a built-in model for the image; `singula models` lists them].",
+            help="Built-in model, folder of a run, checkpoint, or model package (.zip); of several "
+            "models, the mean is used [a built-in model for the image; `singula models` lists "
+            "them].",
         ),
     ] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,

@@ -4,6 +4,7 @@ from singula.inference.files import gather_images, predict_files
 from singula.inference.load_model import find_model, load
 from singula.inference.model import Model
 from singula.inference.model_list import ModelInfo, list_models
+from singula.inference.package import write_package
 from singula.inference.scale import scale_from_text
 from singula.inference.tasks import parse_frames, plan_predictions
 
@@ -18,4 +19,5 @@ __all__ = [
     "plan_predictions",
     "predict_files",
     "scale_from_text",
+    "write_package",
 ]

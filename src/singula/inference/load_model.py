@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 
 def find_model(path: Path | str) -> Path:
-    """Return the checkpoint of a run or of a built-in model.
+    """Return the checkpoint of a run or of a built-in model, or a model package.
 
     A file or a run with the name of a built-in model takes precedence over the built-in model.
 
     Parameters
     ----------
     path : Path or str
-        Folder of a run, a checkpoint file, or the name of a built-in model.
+        Folder of a run, a checkpoint, a model package, or the name of a built-in model.
 
     Returns
     -------
     Path
-        File of the checkpoint.
+        File of the checkpoint or package.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def find_model(path: Path | str) -> Path:
         return built_in.checkpoint
     if not is_finished(path):
         names = ", ".join(built_in_models())
-        error = not_a_run(path, f"a .pth file, or a built-in model: {names}")
+        error = not_a_run(path, f"a .pth file, a package (.zip), or a built-in model: {names}")
         similar = None if path.exists() else similar_model(path)
         meant = f"; did you mean {similar}?" if similar else ""
         raise UserError(f"{error.message}{meant}", error.hint, error.code)
@@ -114,8 +114,9 @@ def load(
     Parameters
     ----------
     run_or_checkpoint : Path or str, or sequence of Path or str
-        Folder of a run, such as ``results/cells/results/cells_1``, a ``.pth`` file, or the name of
-        a built-in model, such as ``nuclei``; a sequence of them for an ensemble.
+        Folder of a run, such as ``results/cells/results/cells_1``, a ``.pth`` file, a model package
+        (``.zip``), or the name of a built-in model, such as ``nuclei``; a sequence of them for an
+        ensemble.
     device : str or torch.device
         Device for prediction.
 

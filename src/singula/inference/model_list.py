@@ -115,20 +115,21 @@ def list_models(folder: Path | str | None = None) -> ModelList:
     >>> [model.name for model in models][0]
     'nuclei'
     """
-    models = ModelList(_of_built_in(model) for model in built_in_models().values())
+    models = ModelList(describe_built_in(model) for model in built_in_models().values())
     if folder is None:
         return models
     folder = user_path(folder, "folder", "folder")
     depths = range(_MAX_DEPTH + 1)
     for path in sorted(p.parent for depth in depths for p in folder.glob("*/" * depth + SUMMARY)):
         try:
-            models.append(_of_run(open_run(path)))
+            models.append(describe_run(open_run(path)))
         except UserError as error:
             _log.warning(f"{path}: is skipped: {error.message}")
     return models
 
 
-def _of_built_in(model: BuiltInModel) -> ModelInfo:
+def describe_built_in(model: BuiltInModel) -> ModelInfo:
+    """Return the description of a built-in model."""
     card = model.card
     return ModelInfo(
         model.name,
@@ -142,7 +143,8 @@ def _of_built_in(model: BuiltInModel) -> ModelInfo:
     )
 
 
-def _of_run(run: Run) -> ModelInfo:
+def describe_run(run: Run) -> ModelInfo:
+    """Return the description of a finished run."""
     data = str(run.summary.configuration.get("DATA.TRAIN.PATH", "unknown"))
     scores, scored_on = {}, ""
     stage = run.stages[-1] if run.stages else None

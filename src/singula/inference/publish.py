@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from singula.util.paths import user_path
 
 # Sections that describe the machine and the folders of the training
 _LOCAL = ("SYSTEM.", "PATHS.", "LOG.")
+_IN_CONTAINER = ".INPUT_ZARR_"
 
 
 def publish(run_or_checkpoint: Path | str, target: Path | str) -> Path:
@@ -46,16 +48,7 @@ def publish(run_or_checkpoint: Path | str, target: Path | str) -> Path:
     """
     source, target = find_model(user_path(run_or_checkpoint, "run_or_checkpoint")), Path(target)
     contents = read_checkpoint(source)
-    description = dict(contents[KEY])
-    text = description.get("config")
-    if not text:
-        raise UserError(
-            f"{source}: contains no configuration, which predictions need",
-            "use a checkpoint that `singula run` wrote",
-            "checkpoint.no_config",
-        )
-    description["config"] = _portable(config_from_text(text, str(source))).to_yaml()
-    description.pop("training", None)
+    description = portable_description(contents[KEY], source)
     # Only weights of the network: the loss and the optimizer may have tensors, too.
     state = {
         name: _halved(source, name, value)
@@ -87,12 +80,46 @@ def _halved(source: Path, name: str, value: Tensor) -> Tensor:
     return half
 
 
+def portable_description(description: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """Return the description of a checkpoint without its training, and without local paths.
+
+    Parameters
+    ----------
+    description : mapping
+        Description of a checkpoint.
+    source : Path
+        File of the checkpoint, for messages.
+
+    Raises
+    ------
+    UserError
+        ``checkpoint.no_config``: it contains no configuration.
+    """
+    text = description.get("config")
+    if not text:
+        raise UserError(
+            f"{source}: contains no configuration, which predictions need",
+            "use a checkpoint that `singula run` wrote",
+            "checkpoint.no_config",
+        )
+    config = _portable(config_from_text(text, str(source)))
+    others = {name: value for name, value in description.items() if name != "training"}
+    return {**others, "config": config.to_yaml()}
+
+
 def _portable(config: Config) -> Config:
-    """Return a configuration with default paths, and without settings of the machine."""
+    """Return a configuration with default paths, and without settings of the machine.
+
+    Paths inside containers remain, because predictions use them.
+    """
     defaults = Config().dotted()
     local: dict[str, Any] = {
         name: defaults[name]
         for name, value in config.dotted().items()
-        if name.startswith(_LOCAL) or (isinstance(value, str) and ("/" in value or "\\" in value))
+        if name.startswith(_LOCAL) or (_is_path(value) and _IN_CONTAINER not in name)
     }
     return config.replaced(local)
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and ("/" in value or "\\" in value)

@@ -18,18 +18,19 @@ from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.io.record_files import check_values
 from singula.io.records.checkpoints import CheckpointInfo, TrainerState
+from singula.training.model_package import KEY as KEY
+from singula.training.model_package import is_package, read_package
+from singula.training.tensor_files import REMEDY, check_tensors, load_tensors, wrong_tensor
 from singula.util.messages import captured_messages
 from singula.util.paths import open_regular
 
 _log = logging.getLogger(__name__)
 FORMAT = CheckpointInfo.newest
-KEY = "singula"
 PREFIX = "network."
 """Start of the names of the weights in a checkpoint."""
 ENSEMBLES = "ensembles"
 """Key of the thresholds of ensembles in the description of a checkpoint."""
 _DIGEST = "digest"
-_REMEDY = "use an intact copy of the file, or train again"
 
 
 def write_checkpoint(contents: Mapping[str, Any], path: Path | str) -> None:
@@ -50,24 +51,41 @@ def write_checkpoint(contents: Mapping[str, Any], path: Path | str) -> None:
     StorageError
         The file cannot be written.
     """
-    description = {name: value for name, value in contents[KEY].items() if name != _DIGEST}
-    check_values(description, CheckpointInfo, str(path))
-    signed = {**contents, KEY: {**description, _DIGEST: _digest(contents)}}
     buffer = io.BytesIO()
-    torch.save(signed, buffer)
+    torch.save(sign(contents, str(path)), buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def sign(contents: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the contents of a checkpoint with a digest in their description.
+
+    Parameters
+    ----------
+    contents : mapping
+        As for `write_checkpoint`.
+    source : str
+        Name of the file, for messages.
+
+    Raises
+    ------
+    UserError
+        As for `singula.io.record_files.check_values`.
+    """
+    description = {name: value for name, value in contents[KEY].items() if name != _DIGEST}
+    check_values(description, CheckpointInfo, source)
+    return {**contents, KEY: {**description, _DIGEST: _digest(contents)}}
 
 
 def read_checkpoint(
     path: Path, map_location: Any = "cpu", *, report: bool = False
 ) -> dict[str, Any]:
-    """Read the contents of a checkpoint, and verify them.
+    """Read the contents of a checkpoint or of a model package, and verify them.
 
     Parameters
     ----------
     path : Path
-        File to read.
+        File to read; a model package ends in ``.zip``.
     map_location : str or torch.device
         Device of the tensors.
     report : bool
@@ -83,7 +101,8 @@ def read_checkpoint(
     UserError
         ``checkpoint.missing``: the file does not exist; ``checkpoint.unreadable``: it is damaged;
         ``checkpoint.foreign``: another program wrote it; ``checkpoint.digest``: the contents do not
-        match their digest; ``checkpoint.tensor_type``: they are not tensors and plain types.
+        match their digest; ``checkpoint.tensor_type``: they are not tensors and plain types; as
+        for `read_package`.
     """
     if not path.exists():
         raise UserError(
@@ -91,7 +110,7 @@ def read_checkpoint(
             "check the path, or train first",
             "checkpoint.missing",
         )
-    contents = _load_contents(path, map_location)
+    contents = _stored_contents(path, map_location)
     described = isinstance(contents, dict) and isinstance(contents.get(KEY), dict)
     if not described or not isinstance(contents.get("state_dict"), dict):
         raise UserError(
@@ -102,11 +121,11 @@ def read_checkpoint(
     checked: dict[str, Any] = dict(contents)
     progress = {name: checked[name] for name in TrainerState.model_fields if name in checked}
     with nullcontext() if report else captured_messages():
-        description = check_values(checked[KEY], CheckpointInfo, str(path), _REMEDY)
-        check_values(progress, TrainerState, str(path), _REMEDY)
+        description = check_values(checked[KEY], CheckpointInfo, str(path), REMEDY)
+        check_values(progress, TrainerState, str(path), REMEDY)
     for name, value in checked.items():
         if name != KEY:
-            _check_tensors(path, name, value)
+            check_tensors(path, name, value)
     if _DIGEST not in description and report:
         _log.warning(
             f"{path}: has no digest, as an earlier version wrote it; damage is not detected"
@@ -114,54 +133,17 @@ def read_checkpoint(
     elif _DIGEST in description and description[_DIGEST] != _digest(checked):
         raise UserError(
             f"{path}: its contents do not match their digest, so the file was damaged or changed",
-            _REMEDY,
+            REMEDY,
             "checkpoint.digest",
         )
     return {"epoch": -1, **checked, KEY: description}
 
 
-def _load_contents(path: Path, map_location: Any) -> Any:
+def _stored_contents(path: Path, map_location: Any) -> Any:
+    if is_package(path):
+        return read_package(path, map_location)
     with open_regular(path) as file:
-        try:
-            return torch.load(file, map_location=map_location, weights_only=True)
-        except Exception as error:
-            # Only the first sentence: torch then recommends disabling this protection.
-            reason = (str(error).splitlines() or ["it is empty"])[0].split(". ")[0][:200]
-            raise UserError(
-                f"{path}: is not a readable checkpoint ({reason})",
-                "use a .pth file that a Singula run wrote; files that would execute code are "
-                "rejected",
-                "checkpoint.unreadable",
-            ) from error
-
-
-def _check_tensors(path: Path, place: str, value: Any) -> None:
-    """Raise an error for tensors that no checkpoint of Singula contains."""
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            _check_tensors(path, f"{place}.{name}", item)
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            _check_tensors(path, f"{place}.{number}", item)
-    elif isinstance(value, Tensor):
-        plain = value.layout is torch.strided and not value.is_quantized and not value.is_complex()
-        if not plain or value.is_meta:
-            raise _wrong_tensor(path, place, f"a {_kind(value)} tensor", "a dense real tensor")
-        # A view with a stride of 0 can describe more values than the file contains.
-        if value.nbytes > value.untyped_storage().nbytes():
-            raise _wrong_tensor(
-                path, place, "a tensor with repeated values", "a tensor with all values"
-            )
-
-
-def _kind(value: Tensor) -> str:
-    return f"{str(value.layout).removeprefix('torch.')} {str(value.dtype).removeprefix('torch.')}"
-
-
-def _wrong_tensor(path: Path, place: str, given: str, expected: str) -> UserError:
-    return UserError(
-        f"{path}: {place}: got {given}, expected {expected}", _REMEDY, "checkpoint.tensor_type"
-    )
+        return load_tensors(path, file, map_location)
 
 
 def _digest(contents: Mapping[str, Any]) -> str:
@@ -251,7 +233,7 @@ def load_checkpoint(path: Path, *, report: bool = False) -> Checkpoint:
     weights = {}
     for name, value in contents["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise _wrong_tensor(path, f"state_dict.{name}", type(value).__name__, "a tensor")
+            raise wrong_tensor(path, f"state_dict.{name}", type(value).__name__, "a tensor")
         if name.startswith(PREFIX):
             weights[name.removeprefix(PREFIX)] = value
     # Published models are stored in half precision; networks compute in float32.
@@ -279,8 +261,15 @@ def save_tuned(path: Path, tuned: Mapping[str, Any], *, ensemble: str = "") -> N
     Raises
     ------
     UserError
-        As for `read_checkpoint`; or the file cannot be written.
+        As for `read_checkpoint`; ``package.read_only``: the file is a model package; or it cannot
+        be written.
     """
+    if is_package(path):
+        raise UserError(
+            f"{path}: is a model package, to which thresholds are not saved",
+            "tune the run, then write a new package with `singula package`",
+            "package.read_only",
+        )
     contents = read_checkpoint(path)
     stored = contents[KEY]
     if ensemble:
@@ -332,7 +321,7 @@ def check_same_weights(
     """
     for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise _wrong_tensor(path, f"state_dict.{name}", type(value).__name__, "a tensor")
+            raise wrong_tensor(path, f"state_dict.{name}", type(value).__name__, "a tensor")
     wrong = _mismatches(expected, given)
     if wrong:
         lines = _format_lines(list(wrong.values()))
@@ -389,7 +378,7 @@ def _check_weights(path: Path, expected: Mapping[str, Tensor], given: Mapping[st
     for name, value in given.items():
         if value.dtype != expected[name].dtype:
             types = (str(w.dtype).removeprefix("torch.") for w in (value, expected[name]))
-            raise _wrong_tensor(path, name, *types)
+            raise wrong_tensor(path, name, *types)
         if not bool(torch.isfinite(value).all()):
             raise UserError(
                 f"{path}: {name}: got values that are not finite, expected finite weights",

@@ -41,6 +41,11 @@ class ModelCard(BaseModel):
     scored_on: str
     scores: dict[str, float]
 
+    @property
+    def weights_license(self) -> str:
+        """SPDX identifier of the license of the weights."""
+        return self.license.rpartition("weights: ")[2]
+
 
 @dataclass(frozen=True)
 class BuiltInModel:

@@ -181,3 +181,21 @@ class TrainerState(StoredRecord):
 
     epoch: Annotated[int, Field(ge=-1, le=MAX_INT)] = -1
     global_step: Count = 0
+
+
+class PackageInfo(StoredRecord):
+    """Description of the network in a model package.
+
+    Attributes
+    ----------
+    weights : str
+        Name of the file of the weights in the package.
+    epoch : int
+        Epoch of the weights, from 0.
+    checkpoint : dict
+        Description of the weights, as in a checkpoint; see `CheckpointInfo`.
+    """
+
+    weights: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+    epoch: Annotated[int, Field(ge=-1, le=MAX_INT)] = -1
+    checkpoint: dict[str, Any]
