@@ -834,6 +834,7 @@ TABLE |= {
         "scored": Argument(True, FLAG),
         "smallest": Argument(None, INTEGER.or_none()),
         "sized": Argument((), ITEMS),
+        "resampled": Argument(False, FLAG),
         "external_files": Argument(False, FLAG),
         "channel": Argument("", TEXT),
     },

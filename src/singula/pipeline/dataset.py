@@ -57,6 +57,7 @@ def inspect_settings(config: Config) -> InspectSettings:
         patch=None if resized else config.patch,
         reflect=config.DATA.REFLECT_TO_COMPLETE_SHAPE,
         scored=config.TEST.EVALUATE,
+        resampled=bool(steps.SPACING),
         # An outer contour does not shrink objects: a single pixel suffices.
         smallest=1 if config.PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE == "outer" else None,
         sized=tuple(

@@ -97,6 +97,8 @@ def _same_voxels(first: TrainedObjects, other: TrainedObjects) -> bool:
     """Return False if both voxel sizes are known and differ by more than 25 %."""
     if first.spacing is None or other.spacing is None or first.unit != other.unit:
         return True
+    if len(first.spacing) != len(other.spacing):
+        return True  # PROBLEM.NDIM differs
     ratios = [a / b for a, b in zip(first.spacing, other.spacing, strict=True)]
     return all(1 / MAX_SPACING_RATIO <= ratio <= MAX_SPACING_RATIO for ratio in ratios)
 

@@ -44,15 +44,19 @@ class TrainedObjects:
         Parameters
         ----------
         description : mapping
-            Description of a checkpoint; earlier versions have no sizes.
+            Description of a checkpoint; earlier versions have no sizes. Sizes with another number
+            of axes than the network are not known.
         """
-        size, limits = description.get("object_size"), description.get("object_range")
-        voxel = description.get("voxel_size") or {}
-        spacing = voxel.get("spacing")
+        limits, voxel = description.get("object_range"), description.get("voxel_size") or {}
+        ndim = (description.get("model") or {}).get("ndim")
+
+        def by_axis(sizes: Sequence[float] | None) -> tuple[float, ...] | None:
+            return tuple(sizes) if sizes and ndim in (None, len(sizes)) else None
+
         return cls(
-            tuple(size) if size else None,
+            by_axis(description.get("object_size")),
             (limits[0], limits[1]) if limits else None,
-            tuple(spacing) if spacing else None,
+            by_axis(voxel.get("spacing")),
             voxel.get("unit"),
         )
 
@@ -90,9 +94,15 @@ class ObjectSizes:
         self._diameters: list[npt.NDArray[np.float64]] = []  # shape (objects, axes) by image
         self._cut: list[npt.NDArray[np.bool_]] = []
         self._spacings: list[tuple[tuple[float, ...] | None, str | None]] = []
+        self._pixels: list[tuple[int, float]] = []  # of an image, and annotated
 
     def add(
-        self, labels: npt.NDArray[Any], spacing: Sequence[float] | None, unit: str | None
+        self,
+        labels: npt.NDArray[Any],
+        spacing: Sequence[float] | None,
+        unit: str | None,
+        *,
+        annotated: float = 1.0,
     ) -> None:
         """Measure the objects of an image.
 
@@ -104,13 +114,22 @@ class ObjectSizes:
             Voxel size along each axis of `labels`.
         unit : str, optional
             Unit of `spacing`.
+        annotated : float
+            Share of the pixels that are annotated.
         """
+        self._pixels.append((labels.size, annotated * labels.size))
         diameters, cut = equivalent_diameters(labels)
         sizes = np.array(spacing if spacing is not None else [1.0] * labels.ndim)
         per_axis = np.prod(sizes) ** (1 / labels.ndim) / sizes
         self._diameters.append(diameters[:, None] * per_axis)
         self._cut.append(cut)
         self._spacings.append(in_microns(spacing, unit))
+
+    @property
+    def annotated(self) -> float:
+        """Share of the pixels of all images that are annotated."""
+        pixels, annotated = (sum(counts) for counts in zip(*self._pixels, strict=True))
+        return float(annotated / pixels)
 
     def describe(self) -> dict[str, Any]:
         """Return the fields of a checkpoint's description, in plain types; empty without objects.

@@ -343,6 +343,8 @@ def _differing(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Fi
         counts = Counter(getattr(fact, name) for fact in readable)
         if len(counts) < 2 or (name == "channels" and settings.channels is not None):
             continue
+        if name == "spacing" and settings.resampled:
+            continue
         usual = counts.most_common(1)[0][0]
         for fact in readable:
             value, pair = getattr(fact, name), fact.pair

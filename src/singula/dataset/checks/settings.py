@@ -34,6 +34,8 @@ class InspectSettings:
         pixels inside their contour.
     sized : tuple of str
         Names of the parts whose voxel size the user set.
+    resampled : bool
+        Images are resampled to one voxel size, so that files may have different ones.
     external_files : bool
         If the data set is given as a folder, allow image files that refer to other files.
     channel : str
@@ -57,6 +59,7 @@ class InspectSettings:
     scored: bool = True
     smallest: int | None = None
     sized: tuple[str, ...] = ()
+    resampled: bool = False
     external_files: bool = False
     channel: str = ""
 
@@ -69,7 +72,7 @@ class InspectSettings:
                 integer(getattr(self, name), name, at_least=0)
         if self.patch is not None:
             items(self.patch, "patch", partial(integer, at_least=1))
-        for name in ("gray", "reflect", "scored", "external_files"):
+        for name in ("gray", "reflect", "scored", "resampled", "external_files"):
             flag(getattr(self, name), name)
         items(self.sized, "sized", text)
         text(self.channel, "channel")
