@@ -87,6 +87,21 @@ def test_the_facts_are_those_of_the_run(run: Path) -> None:
     assert f"{scores.row('per_image', 'mean over images', 0.5)['f1']:.3f} as the mean" in text
 
 
+def test_resampling_and_sparse_labels_are_described(run: Path) -> None:
+    plain = changed(run).paragraph
+    assert "resampled" not in plain
+    assert "annotated" not in plain
+    text = changed(
+        run, DATA__PREPROCESS__SPACING=[0.5, 0.25], DATA__TRAIN__RESOLUTION=[2, 2]
+    ).paragraph
+    assert "resampled to a pixel size of 0.5 × 0.25, and labels by nearest neighbor" in text
+    assert "pixel size was" not in text
+    change_summary(run, training={**TRAINING, "annotated": 0.125})
+    text = changed(run, DATA__TEST__IGNORE_PATH="masks").paragraph
+    assert "12.5% were annotated" in text
+    assert "a mask excludes" in text
+
+
 def test_the_commit_is_shortened(run: Path) -> None:
     for commit, text in (
         ("a" * 40, "commit aaaaaaaaaa;"),

@@ -295,6 +295,7 @@ def load_samples(
                 sizes.add(
                     complete_objects(ids, sections=False) if annotated < 1 else ids,
                     *reader.voxel_size(pair.image, pair.arrays),
+                    annotated=float(annotated),
                 )
             if in_memory:
                 image = reader.image(pair.image, pair.arrays).array

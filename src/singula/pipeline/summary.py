@@ -85,6 +85,7 @@ def write_summary(
             "validation_images": training.validation_images,
             "smallest_image": list(training.smallest),
             "largest_image": list(training.largest),
+            "annotated": training.annotated,
             "last_epoch": training.result.history[-1],
             "model": file_sha256(training.result.best),
         }

@@ -65,6 +65,8 @@ class TrainReport:
         Number of images; if a part of each image is held out, both count these images.
     smallest, largest : tuple of int
         Smallest and largest size along each axis of the training images, or of their parts, pixels.
+    annotated : float
+        Share of the pixels of the training images that are annotated.
     """
 
     result: FitResult
@@ -75,6 +77,7 @@ class TrainReport:
     validation_images: int
     smallest: tuple[int, ...]
     largest: tuple[int, ...]
+    annotated: float
 
 
 def train(
@@ -213,7 +216,8 @@ def _prepare(
         resume=resume,
         start=start,
     )
-    return job, {"parameters": parameters, **_data_facts(training, validation)}
+    facts = {**_data_facts(training, validation), "annotated": sizes.annotated}
+    return job, {"parameters": parameters, **facts}
 
 
 def _data_facts(training: list[AnySample], validation: list[AnySample]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import numpy as np
 from singula.config import Config
 from singula.config.thresholds import KEYS, SIZE
 from singula.errors import UserError
-from singula.io.lazy import open_labels
+from singula.io.lazy import LazyImage, open_labels
+from singula.io.units import in_microns
 from singula.metrics.summary import F1_METHOD, MEAN, POOLED, PQ_METHOD
 from singula.report.html import Markup, collapsible, section, tag
 from singula.report.libraries import LIBRARIES
@@ -172,9 +173,17 @@ def _data(run: Run) -> Iterator[str]:
     if training is not None and training.smallest_image:
         low, high = _sides(training.smallest_image), _sides(training.largest_image)
         yield f"The training images had {low if low == high else f'{low} to {high}'} {unit}."
-    size = _pixel_size(run)
-    if size:
-        yield f"The {'pixel' if run.ndim == 2 else 'voxel'} size was {size}."
+    size, pixel = _pixel_size(run), "pixel" if run.ndim == 2 else "voxel"
+    if size and not config.DATA.PREPROCESS.SPACING:
+        yield f"The {pixel} size was {size}."
+    annotated = None if training is None else training.annotated
+    if annotated is not None and annotated < 1:
+        yield (
+            f"Of the {pixel}s of the training images, {annotated:.1%} were annotated; the others "
+            "were excluded from the loss."
+        )
+    if config.DATA.TEST.IGNORE_PATH and run.main_stages:
+        yield f"{pixel.capitalize()}s of the test images that a mask excludes were not scored."
 
 
 def _pixel_size(run: Run) -> str:
@@ -182,14 +191,19 @@ def _pixel_size(run: Run) -> str:
     spacing = run.config.DATA.TEST.spacing or run.config.DATA.TRAIN.spacing
     if spacing is not None:
         return _sides(spacing)
+    image = _first_labels(run)
+    if image is None or not image.spacing:
+        return ""
+    return f"{_sides(image.spacing)} {image.unit or ''}".strip()
+
+
+def _first_labels(run: Run) -> LazyImage | None:
+    """Return the instances of the first test image; None if they cannot be read."""
     with suppress(UserError):
         for stage in run.main_stages:
             for source in run.label_images(stage):
-                image = open_labels(source.path, source.ndim, source.classes)
-                return (
-                    f"{_sides(image.spacing)} {image.unit or ''}".strip() if image.spacing else ""
-                )
-    return ""
+                return open_labels(source.path, source.ndim, source.classes)
+    return None
 
 
 def _network(run: Run, references: _References) -> str:
@@ -278,6 +292,14 @@ def _augmentation(config: Config) -> Iterator[str]:
 def _prediction(run: Run) -> Iterator[str]:
     config = run.config
     steps, keys = config.DATA.PREPROCESS, config.DATA.NORMALIZATION
+    if steps.SPACING:
+        image, pixel = _first_labels(run), "pixel" if config.ndim == 2 else "voxel"
+        unit = "" if image is None else in_microns(image.spacing, image.unit)[1] or ""
+        size = f"{_sides(steps.SPACING)} {unit}".strip()
+        yield (
+            f"Images were resampled to a {pixel} size of {size}, and labels by nearest neighbor; "
+            "predicted objects were resampled back to the size of the images."
+        )
     changes = [text for name, text in _PREPROCESSING.items() if getattr(steps, name).ENABLE]
     if changes and (steps.TRAIN or steps.TEST):
         yield f"Images were {_listed(changes)} before normalization."

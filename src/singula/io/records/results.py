@@ -125,7 +125,13 @@ class JobSummary(Part):
 
 
 class TrainingSummary(Part):
-    """Size and result of a training."""
+    """Size and result of a training.
+
+    Attributes
+    ----------
+    annotated : float, optional
+        Share of the pixels of the training images that are annotated.
+    """
 
     epochs: Count | None = None
     patches_per_epoch: Count | None = None
@@ -134,6 +140,7 @@ class TrainingSummary(Part):
     validation_images: Count | None = None
     smallest_image: list[Count] = Field(default_factory=list)
     largest_image: list[Count] = Field(default_factory=list)
+    annotated: Ignorable[Annotated[float, Field(ge=0, le=1)] | None] = None
     last_epoch: Ignorable[dict[str, float | None]] = Field(default_factory=dict)
     model: str = ""
 
