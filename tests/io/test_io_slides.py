@@ -225,3 +225,11 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         read_header(tmp_path / "a.svs")
     assert caught.value.code == "io.library_missing"
     assert "slides" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("shape", [(1000, 1024), (1024, 1000), (0, 16)])
+def test_the_sides_of_a_drawn_slide_are_multiples_of_16(tmp_path: Path, shape) -> None:
+    with pytest.raises(UserError) as caught:
+        make_slide(tmp_path / "a.svs", shape, np.random.default_rng(1))
+    assert caught.value.code == "synthetic.slide_shape"
+    assert not list(tmp_path.iterdir())

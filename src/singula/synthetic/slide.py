@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.util.boxes import Box, local, shared_box
 
@@ -24,6 +25,7 @@ _PER_PATTERN = 110  # nuclei of a pattern; more touch each other too often
 _RADII = (12.0, 18.0)  # pixels: nuclei of 6 to 9 µm at 0.25 µm
 _GAP = 4.0  # pixels between nuclei, at least
 _MARGIN = 8.0  # pixels between a nucleus and the edge of the tissue, at least
+_FADE = 8.0  # pixels on each side of the edge of the tissue in which it fades to glass
 _THUMBNAIL = 1024
 
 
@@ -85,7 +87,20 @@ def make_slide(
         Approximate share of the area with tissue.
     pixel_size : float, optional
         Size of a pixel in µm; None: the file has none.
+
+    Raises
+    ------
+    UserError
+        ``synthetic.slide_shape``: a side is not a multiple of 16.
     """
+    coarsest = _LEVELS[-1]
+    if any(side < 1 or side % coarsest for side in shape):
+        raise UserError(
+            f"shape: got {shape}, expected multiples of {coarsest}, so that all levels show the "
+            "same area",
+            f"round each side to a multiple of {coarsest}",
+            "synthetic.slide_shape",
+        )
     canvas = _Canvas.of(shape, rng, pieces, tissue)
     title = "Aperio Image Library v12.0.15 \r\n"
     scan = "" if pixel_size is None else f"|MPP = {pixel_size}"
@@ -202,7 +217,8 @@ class _Canvas:
     def _has_tissue(self, y: int, x: int, height: int, width: int) -> bool:
         low, high = np.array([y, x]), np.array([y + height, x + width])
         center, radii = self.ellipses[:, :2], self.ellipses[:, 2:]
-        return bool(((center + radii > low) & (center - radii < high)).all(axis=1).any())
+        extent = radii + _FADE
+        return bool(((center + extent > low) & (center - extent < high)).all(axis=1).any())
 
     def _inside(self, y: Any, x: Any, margin: float = 0.0) -> npt.NDArray[np.bool_]:
         """Return True for points in the tissue, at least `margin` pixels from its edge."""
@@ -210,6 +226,17 @@ class _Canvas:
         for cy, cx, ry, rx in self.ellipses:
             inside |= ((y - cy) / (ry - margin)) ** 2 + ((x - cx) / (rx - margin)) ** 2 < 1
         return inside
+
+    def _opacity(self, y: Any, x: Any) -> npt.NDArray[np.float32]:
+        """Return the opacity of the tissue: 1 inside, 0 for glass, and 0.5 at the edge.
+
+        Microscopes show no sharp edges of tissue, and its edges are thin.
+        """
+        opacity = np.zeros(np.broadcast_shapes(np.shape(y), np.shape(x)), np.float32)
+        for cy, cx, ry, rx in self.ellipses:
+            distance = (1 - np.hypot((y - cy) / ry, (x - cx) / rx)) * min(ry, rx)
+            np.maximum(opacity, (0.5 + distance / (2 * _FADE)).clip(0, 1), out=opacity)
+        return opacity
 
     def draw(self, y: int, x: int, height: int, width: int) -> npt.NDArray[np.uint8]:
         """Draw a box of the finest level."""
@@ -231,28 +258,31 @@ class _Canvas:
             slice(columns.start - left, columns.stop - left),
         )
         y, x = (np.arange(side.start, side.stop) + 0.5 for side in box)
-        inside = self._inside(y[:, None], x)
-        kept = np.append(False, self._kept(pattern, top, left))
-        nuclei = kept[pattern.index[part]]
+        opacity = self._opacity(y[:, None], x)[..., None]
+        is_complete = np.append(False, self._complete(pattern, top, left))
+        nuclei = is_complete[pattern.index[part]]
         tissue = np.where(nuclei[..., None], pattern.pixels[part], pattern.stroma[part])
-        return np.where(inside[..., None], tissue, self.glass[part])
+        faded = tissue * opacity + self.glass[part] * (1 - opacity)
+        pixels: npt.NDArray[np.uint8] = np.rint(faded).astype(np.uint8)
+        return pixels
 
-    def _kept(self, pattern: _Pattern, top: int, left: int) -> npt.NDArray[np.bool_]:
+    def _complete(self, pattern: _Pattern, top: int, left: int) -> npt.NDArray[np.bool_]:
         """Return True for the nuclei of a square that lie completely in the tissue and slide."""
         center = pattern.centers + np.array([top, left])
         margin = _RADII[1] + _MARGIN
         is_whole = (center + margin < np.array(self.shape)).all(axis=1)
-        kept: npt.NDArray[np.bool_] = self._inside(center[:, 0], center[:, 1], margin) & is_whole
-        return kept
+        inside = self._inside(center[:, 0], center[:, 1], margin)
+        is_complete: npt.NDArray[np.bool_] = inside & is_whole
+        return is_complete
 
     def truth(self) -> SlideTruth:
         """Return all nuclei of the slide."""
         centers, radii = [], []
         for place, number in np.ndenumerate(self.grid):
             pattern, corner = self.patterns[number], np.array(place) * PATTERN
-            kept = self._kept(pattern, *corner.tolist())
-            centers.append(pattern.centers[kept] + corner)
-            radii.append(pattern.radii[kept])
+            is_complete = self._complete(pattern, *corner.tolist())
+            centers.append(pattern.centers[is_complete] + corner)
+            radii.append(pattern.radii[is_complete])
         area = math.pi * self.ellipses[:, 2:].prod(axis=1).sum()
         share = float(area / (self.shape[0] * self.shape[1]))
         return SlideTruth(np.concatenate(centers), np.concatenate(radii), share)
