@@ -61,7 +61,7 @@ from singula.measure import (
     shapes,
 )
 from singula.metrics import match, overlap
-from singula.models import ModelSettings, TransformerSettings, build_model
+from singula.models import LayoutSettings, ModelSettings, TransformerSettings, build_model
 from singula.pipeline import from_config
 from singula.pipeline.postprocess import post_settings
 from singula.pipeline.readers import reader_for
@@ -990,6 +990,11 @@ TABLE |= {
         "upsample": Argument("convtranspose", TEXT),
         "activation": Argument("ELU", TEXT),
         "transformer": Argument(TransformerSettings(), OBJECT),
+        "layout": Argument(LayoutSettings(), OBJECT),
+    },
+    "singula.models.LayoutSettings": lambda _: {
+        "program": Argument("biapy", WORD),
+        **{name: Argument(False, FLAG) for name in ("per_instance", "wide_ends", "plain_bottom")},
     },
     "singula.models.TransformerSettings": lambda _: {
         **{

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from singula.models import ModelSettings, build_model, downsampling
+from singula.models import LayoutSettings, ModelSettings, build_model, downsampling
 from singula.training.losses import Output
 
 B, D = Output("B", "bce", "sigmoid"), Output("D", "l1", "linear")
@@ -20,6 +20,18 @@ CASES = {
     ),
     "2d multires": (
         ModelSettings(2, 1, 2, architecture="multiresunet", feature_maps=(4, 8), dropout=(0, 0)),
+        (50, 61),
+    ),
+    "2d biapy": (
+        ModelSettings(
+            2,
+            1,
+            2,
+            architecture="attention_unet",
+            feature_maps=(4, 8),
+            dropout=(0, 0),
+            layout=LayoutSettings("biapy", wide_ends=True),
+        ),
         (50, 61),
     ),
     "2d convnext": (

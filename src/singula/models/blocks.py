@@ -14,6 +14,7 @@ from singula.models.cpu_layers import Elu
 CONV: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+INSTANCE_NORM: dict[int, type[nn.Module]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 MAX_POOL: dict[int, type[nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 DROPOUT: dict[int, type[nn.Module]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 UPSAMPLE_MODE = {2: "bilinear", 3: "trilinear"}
@@ -78,12 +79,23 @@ class LayerStyle:
         Batch normalization after each convolution, which then has no bias.
     activation : str
         Name in `ACTIVATIONS`.
+    per_instance : bool
+        Normalize each channel of each image (instance normalization) instead of the batch.
+    keep_bias : bool
+        Give convolutions before a normalization a bias, too.
     """
 
     ndim: int
     kernel: int = 3
     batch_norm: bool = True
     activation: str = "ELU"
+    per_instance: bool = False
+    keep_bias: bool = False
+
+    @property
+    def conv_bias(self) -> bool:
+        """True if a convolution before a normalization has a bias."""
+        return self.keep_bias or not self.batch_norm
 
     @property
     def half(self) -> int:
@@ -107,7 +119,7 @@ class LayerStyle:
             stride=stride if isinstance(stride, int) else tuple(stride),
             padding=same_padding(self.kernel) * dilation,
             dilation=dilation,
-            bias=not self.batch_norm if bias is None else bias,
+            bias=self.conv_bias if bias is None else bias,
         )
 
     def mix(self, channels_in: int, channels_out: int, *, bias: bool = True) -> nn.Module:
@@ -115,8 +127,12 @@ class LayerStyle:
         return CONV[self.ndim](channels_in, channels_out, 1, bias=bias)
 
     def norm(self, width: int) -> nn.Module:
-        """Return batch normalization, or an identity."""
-        return BATCH_NORM[self.ndim](width) if self.batch_norm else nn.Identity()
+        """Return batch or instance normalization, or an identity."""
+        if not self.batch_norm:
+            return nn.Identity()
+        if self.per_instance:
+            return INSTANCE_NORM[self.ndim](width, affine=True)
+        return BATCH_NORM[self.ndim](width)
 
     def act(self, *, inplace: bool = True) -> nn.Module:
         """Return the activation."""
@@ -193,6 +209,27 @@ class Chain(Block):
         return x
 
 
+class Pool(Block):
+    """Maximum pooling as a block.
+
+    Parameters
+    ----------
+    style : LayerStyle
+    spec : BlockSpec
+        Its `stride` is the size of a cell.
+    """
+
+    def __init__(self, style: LayerStyle, spec: BlockSpec) -> None:
+        super().__init__()
+        self.width = spec.channels_out
+        self.layer = MAX_POOL[style.ndim](spec.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, …) → (N, channels, … / stride)."""
+        result: Tensor = self.layer(x)
+        return result
+
+
 class ConvBlock(Block):
     """Two convolutions, each with optional batch normalization and an activation.
 
@@ -224,11 +261,32 @@ class ConvBlock(Block):
         return result
 
 
+class ConvUnit(Block):
+    """One convolution with optional normalization, and an activation.
+
+    Parameters
+    ----------
+    style : LayerStyle
+    channels_in, channels_out : int
+    """
+
+    def __init__(self, style: LayerStyle, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.width = channels_out
+        self.reach = style.half
+        self.layers = style.conv_unit(channels_in, channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, …) → (N, channels_out, …), the same spatial shape."""
+        result: Tensor = self.layers(x)
+        return result
+
+
 class Upsample(nn.Module):
     """Enlarge by an integer factor per axis and set the width.
 
     ``convtranspose`` learns the interpolation; ``upsampling`` interpolates linearly and then
-    mixes channels with a 1×1 convolution.
+    mixes channels with a 1×1 convolution. The layers `end` follow.
 
     Attributes
     ----------
@@ -237,14 +295,22 @@ class Upsample(nn.Module):
     """
 
     def __init__(
-        self, ndim: int, channels_in: int, channels_out: int, factors: Sequence[int], kind: str
+        self,
+        ndim: int,
+        channels_in: int,
+        channels_out: int,
+        factors: Sequence[int],
+        kind: str,
+        end: Sequence[nn.Module] = (),
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.interpolates = kind == "upsampling"
         size = tuple(int(f) for f in factors)
         if kind == "convtranspose":
             self.layers: nn.Module = CONV_TRANSPOSE[ndim](
-                channels_in, channels_out, kernel_size=size, stride=size
+                channels_in, channels_out, kernel_size=size, stride=size, bias=bias
             )
         elif kind == "upsampling":
             # The 1×1 convolution commutes with interpolation and is cheaper before it.
@@ -258,10 +324,11 @@ class Upsample(nn.Module):
             )
         else:
             raise ValueError(f"unknown upsampling {kind!r}; known: convtranspose, upsampling")
+        self.end = nn.Sequential(*end)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, …) → (N, channels_out, … × factors)."""
-        result: Tensor = self.layers(x)
+        result: Tensor = self.end(self.layers(x))
         return result
 
 

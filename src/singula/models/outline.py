@@ -61,7 +61,8 @@ def outline(settings: ModelSettings) -> Outline:
         return _unetr(settings)
     block, widths = _BLOCKS[name], settings.feature_maps
     encoder = [f"{block}, {width}" for width in widths[:-1]]
-    decoder = [f"{_DECODER.get(name, block)}, {width}" for width in widths[:-1]]
+    finer = widths[:-1] if settings.decoder_maps is None else settings.decoder_maps
+    decoder = [f"{_DECODER.get(name, block)}, {width}" for width in finer]
     if name == "resunet++":
         decoder[0] += " + ASPP"
     if name in REARRANGED:
@@ -96,5 +97,6 @@ def _unetr(settings: ModelSettings) -> Outline:
 
 
 def _layers(settings: ModelSettings, activation: str) -> str:
-    norm = "batch norm" if settings.batch_norm else "no batch norm"
+    kind = "instance" if settings.layout.per_instance else "batch"
+    norm = f"{kind} norm" if settings.batch_norm else "no batch norm"
     return f"{activation}, {norm}, {settings.upsample}"

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from singula.util.architectures import REARRANGED, downsampling_steps
-from singula.util.arguments import flag, instance, integer, items, number, text
+from singula.util.arguments import choice, flag, instance, integer, items, number, text
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,39 @@ class TransformerSettings:
 
 
 @dataclass(frozen=True)
+class LayoutSettings:
+    """Arrangement of the layers, which differs between programs for the same architecture.
+
+    Parameters
+    ----------
+    program : {'singula', 'biapy'}
+        Program whose arrangement the network has.
+    per_instance : bool
+        With `ModelSettings.batch_norm`: instance normalization instead of batch normalization.
+    wide_ends : bool
+        A convolution with a larger kernel before the finest level, and one before the heads.
+    plain_bottom : bool
+        The bottleneck has the blocks of the U-Net, whatever the architecture.
+
+    Raises
+    ------
+    TypeError, UserError
+        A value of another type, or out of range.
+    """
+
+    program: str = "singula"
+    per_instance: bool = False
+    wide_ends: bool = False
+    plain_bottom: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse other values."""
+        choice(self.program, "program", ("singula", "biapy"))
+        for name in ("per_instance", "wide_ends", "plain_bottom"):
+            flag(getattr(self, name), name)
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """All settings that determine the layers of a network.
 
@@ -106,6 +139,8 @@ class ModelSettings:
         See `singula.models.blocks`.
     transformer : TransformerSettings
         Settings of UNETR, which ignores `feature_maps`, `z_down`, `kernel` and `activation`.
+    layout : LayoutSettings
+        Arrangement of the layers.
 
     Raises
     ------
@@ -126,6 +161,7 @@ class ModelSettings:
     upsample: str = "convtranspose"
     activation: str = "ELU"
     transformer: TransformerSettings = field(default_factory=TransformerSettings)
+    layout: LayoutSettings = field(default_factory=LayoutSettings)
 
     def __post_init__(self) -> None:
         """Refuse values of other types."""
@@ -140,6 +176,13 @@ class ModelSettings:
         items(self.z_down, "z_down", partial(integer, at_least=0))
         flag(self.batch_norm, "batch_norm")
         instance(self.transformer, "transformer", TransformerSettings)
+        instance(self.layout, "layout", LayoutSettings)
+
+    @property
+    def decoder_maps(self) -> tuple[int, ...] | None:
+        """Width of each level of the decoder, if it is not that of the encoder."""
+        is_deep = self.architecture.lower() == "resunet++" and self.layout.program == "biapy"
+        return self.feature_maps[1:-1] if is_deep else None
 
     @property
     def pooling(self) -> tuple[tuple[int, ...], ...]:
@@ -147,6 +190,10 @@ class ModelSettings:
         if self.architecture.lower() == "unetr":
             return ((2,) * self.ndim,) * self.transformer.depth
         steps = range(downsampling_steps(self.architecture, len(self.feature_maps)))
+        if self.architecture.lower() == "resunet++" and self.layout.program == "biapy":
+            steps = steps[
+                1:
+            ]  # the finest features are not pooled, and the bottleneck has two widths
         if self.ndim == 2:
             return tuple((2, 2) for _ in steps)
         return tuple(((self.z_down[step] if self.z_down else 0) or 2, 2, 2) for step in steps)
@@ -158,8 +205,13 @@ class ModelSettings:
         return -(-self.feature_maps[0] // (prod(self.pooling[0]) if is_rearranged else 1))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain types, so that a checkpoint can be read without running code."""
+        """Return plain types, so that a checkpoint can be read without running code.
+
+        The usual layout is omitted, so that earlier versions can read the settings.
+        """
         plain: dict[str, Any] = _lists(asdict(self))
+        if self.layout == LayoutSettings():
+            del plain["layout"]
         return plain
 
     @classmethod
@@ -168,6 +220,8 @@ class ModelSettings:
         plain = _tuples(values)
         if "transformer" in plain:
             plain["transformer"] = TransformerSettings(**plain["transformer"])
+        if "layout" in plain:
+            plain["layout"] = LayoutSettings(**plain["layout"])
         return cls(**plain)
 
 

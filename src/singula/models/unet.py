@@ -72,6 +72,14 @@ class UNetParts:
     rearranged : bool
         True if the pixels of the finest grid are rearranged into channels: the first pooling factor
         then applies to the image instead of features, and the output is rearranged back.
+    wide_up : bool
+        True if upsampling keeps the number of channels.
+    active_up : bool
+        True if normalization and activation follow the upsampling.
+    up_bias : bool
+        True if transposed convolutions have a bias.
+    up_first : bool
+        True if the upsampled features precede the skip connection in the concatenation.
     method : Method
         Name and citations of the architecture.
     """
@@ -83,6 +91,10 @@ class UNetParts:
     tail: Callable[[LayerStyle, int], Block] | None = None
     strided: bool = False
     rearranged: bool = False
+    wide_up: bool = False
+    active_up: bool = False
+    up_bias: bool = True
+    up_first: bool = False
     method: Method = _U_NET
 
 
@@ -131,24 +143,36 @@ class UShape(nn.Module):
         coarse = bottom
         for level in reversed(range(len(incoming))):
             width = feature_maps[level]
-            spec = SkipSpec(incoming[level], width, coarse, pooling[level], len(incoming) - level)
+            enlarged = coarse if parts.wide_up else width
+            spec = SkipSpec(
+                incoming[level], width, coarse, enlarged, pooling[level], len(incoming) - level
+            )
             skips.append(parts.skip(style, spec))
-            ups.append(Upsample(ndim, coarse, width, pooling[level], upsample))
-            block = BlockSpec(skips[-1].width + width, width, dropout[level])
+            end = (style.norm(enlarged), style.act()) if parts.active_up else ()
+            ups.append(
+                Upsample(ndim, coarse, enlarged, pooling[level], upsample, end, bias=parts.up_bias)
+            )
+            block = BlockSpec(skips[-1].width + enlarged, width, dropout[level])
             decoder.append(parts.decoder(style, block))
             coarse = decoder[-1].width
         self.skips = nn.ModuleList(skips)
         self.ups = nn.ModuleList(ups)
         self.decoder = nn.ModuleList(decoder)
         self.tail = None if parts.tail is None else parts.tail(style, coarse)
+        coarse = coarse if self.tail is None else self.tail.width
         self.head = CONV[ndim](coarse, out_channels, 1)
         self.class_head = CONV[ndim](coarse, n_classes, 1) if n_classes else None
 
     def decode(self, x: Tensor, levels: list[Tensor]) -> Tensor:
         """Compute the logits from the features of the bottleneck and the encoder (finest first)."""
         for skip, up, block in zip(self.skips, self.ups, self.decoder, strict=True):
-            passed, x = skip(levels.pop(), x)
-            x = block(torch.cat([passed, up(x)], dim=1))
+            if skip.needs_upsampled:
+                passed, x = skip(levels.pop(), up(x))
+            else:
+                passed, x = skip(levels.pop(), x)
+                x = up(x)
+            joined = [x, passed] if self.parts.up_first else [passed, x]
+            x = block(torch.cat(joined, dim=1))
         if self.tail is not None:
             x = self.tail(x)
         channels: Tensor = self.head(x)
@@ -185,6 +209,8 @@ class UNet(UShape):
         One probability per level.
     upsample : str
         See `Upsample`.
+    decoder_maps : sequence of int, optional
+        Width of each level of the decoder, the finest first; by default that of `feature_maps`.
     """
 
     def __init__(
@@ -199,6 +225,7 @@ class UNet(UShape):
         pooling: Sequence[tuple[int, ...]],
         dropout: Sequence[float],
         upsample: str,
+        decoder_maps: Sequence[int] | None = None,
     ) -> None:
         super().__init__(parts, style)
         depth = len(feature_maps) - 1
@@ -224,7 +251,7 @@ class UNet(UShape):
         self._add_decoder(
             [block.width for block in encoder[:-1]],
             self.bottom.width,
-            feature_maps=feature_maps,
+            feature_maps=feature_maps if decoder_maps is None else decoder_maps,
             pooling=pooling,
             dropout=dropout,
             upsample=upsample,
@@ -256,7 +283,7 @@ class UNet(UShape):
         coarse pixel.
         """
         every = [m for m in self.modules() if isinstance(m, Block)]
-        if any(block.reach is None for block in every):
+        if self.style.per_instance or any(block.reach is None for block in every):
             return None
         step = np.array(self.cell, np.int64)
         # A pixel influences all pixels of its cell.

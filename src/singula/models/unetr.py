@@ -87,6 +87,9 @@ class UNETR(UShape):
         Dropout probability of the transformer.
     upsample : str
         See `Upsample`.
+    class_token : bool
+        Add a learned token to those of the image, as in ViT, and omit the last layer norm and the
+        bias of transposed convolutions, as BiaPy does.
 
     Raises
     ------
@@ -118,8 +121,10 @@ class UNETR(UShape):
         transformer: TransformerSettings,
         dropout: float,
         upsample: str,
+        class_token: bool = False,
     ) -> None:
-        super().__init__(UNetParts(), style)
+        parts = UNetParts(up_bias=False, up_first=True) if class_token else UNetParts()
+        super().__init__(parts, style)
         depth = transformer.depth
         _check(transformer, style.ndim)
         self.every = transformer.every
@@ -128,15 +133,20 @@ class UNETR(UShape):
         )
         grid = tuple(size // transformer.token for size in transformer.patch)
         self.position = nn.Parameter(torch.zeros(1, transformer.width, *grid))
+        self.class_token: nn.Parameter | None = None
+        if class_token:
+            self.class_token = nn.Parameter(torch.zeros(1, 1, transformer.width))
         self.drop = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(transformer, dropout) for _ in range(transformer.layers)
         )
-        self.norm = nn.LayerNorm(transformer.width, eps=transformer.eps)
+        self.norm: nn.Module = nn.LayerNorm(transformer.width, eps=transformer.eps)
+        if class_token:
+            self.norm = nn.Identity()
         widths = [transformer.filters * 2**level for level in range(depth)]
         self.image = ConvBlock(style, BlockSpec(in_channels, widths[0]))
         self.ladders = nn.ModuleList(
-            _ladder(style, transformer.width, widths[level], depth - level, upsample)
+            _ladder(style, transformer.width, widths[level], depth - level, upsample, parts.up_bias)
             for level in range(1, depth)
         )
         self._add_decoder(
@@ -163,13 +173,18 @@ class UNETR(UShape):
         grid = self.embed(x)
         shape = grid.shape
         tokens = self.drop((grid + self._positions(shape[2:])).flatten(2).transpose(1, 2))
+        extra = 0
+        if self.class_token is not None:
+            extra = 1
+            tokens = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
         levels = [self.image(x)]
         for number, layer in enumerate(self.layers, 1):
             tokens = layer(tokens)
             if number % self.every == 0 and len(levels) <= len(self.ladders):
-                hidden = tokens.transpose(1, 2).reshape(shape)
+                hidden = tokens[:, extra:].transpose(1, 2).reshape(shape)
                 levels.append(self.ladders[len(levels) - 1](hidden))
-        return self.decode(self.norm(tokens).transpose(1, 2).reshape(shape), levels)
+        last = self.norm(tokens[:, extra:])
+        return self.decode(last.transpose(1, 2).reshape(shape), levels)
 
     def _positions(self, grid: torch.Size) -> Tensor:
         """Return the learned positions, interpolated if the image does not have the patch shape."""
@@ -193,11 +208,14 @@ def _check(settings: TransformerSettings, ndim: int) -> None:
         )
 
 
-def _ladder(style: LayerStyle, width: int, filters: int, steps: int, upsample: str) -> nn.Module:
+def _ladder(
+    style: LayerStyle, width: int, filters: int, steps: int, upsample: str, bias: bool
+) -> nn.Module:
     """Return layers from tokens to a level of the decoder; each step doubles the grid."""
     layers: list[nn.Module] = []
     for step in range(steps):
         before = width if step == 0 else filters
-        layers.append(Upsample(style.ndim, before, filters, (2,) * style.ndim, upsample))
+        factors = (2,) * style.ndim
+        layers.append(Upsample(style.ndim, before, filters, factors, upsample, bias=bias))
         layers.append(style.conv_unit(filters, filters))
     return nn.Sequential(*layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from singula.models.blocks import CONV, Block, BlockSpec, Chain, ConvBlock, Laye
 
 _REDUCTION = 16
 _ALPHA = 1.67
+_DIVISORS = (6.0, 3.0, 2.0)
 
 
 class SqueezeExcite(Block):
@@ -26,17 +28,29 @@ class SqueezeExcite(Block):
     style : LayerStyle
     width : int
         Channels.
+    published : bool
+        Use the published number of hidden units and ReLU, without biases.
+
+    Raises
+    ------
+    ValueError
+        The width is too small for the published number of hidden units.
     """
 
     reach = None
 
-    def __init__(self, style: LayerStyle, width: int) -> None:
+    def __init__(self, style: LayerStyle, width: int, *, published: bool = False) -> None:
         super().__init__()
         self.width = width
-        inner = max(4, width // _REDUCTION)
+        inner = width // _REDUCTION if published else max(4, width // _REDUCTION)
+        if not inner:
+            raise ValueError(f"squeeze and excitation needs {_REDUCTION} feature maps, got {width}")
         self.axes = tuple(range(2, 2 + style.ndim))
         self.layers = nn.Sequential(
-            style.mix(width, inner), style.act(), style.mix(inner, width), nn.Sigmoid()
+            style.mix(width, inner, bias=not published),
+            nn.ReLU() if published else style.act(),
+            style.mix(inner, width, bias=not published),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,9 +74,18 @@ class ResidualBlock(Block):
     spec : BlockSpec
     excite : bool
         Apply `SqueezeExcite` at the end of the branch.
+    shortcut : Module, optional
+        Layers of the shortcut, also if neither width nor grid change.
     """
 
-    def __init__(self, style: LayerStyle, spec: BlockSpec, *, excite: bool = False) -> None:
+    def __init__(
+        self,
+        style: LayerStyle,
+        spec: BlockSpec,
+        *,
+        excite: bool = False,
+        shortcut: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         width, stride = spec.channels_out, spec.stride or (1,) * style.ndim
         strided = any(s > 1 for s in stride)
@@ -84,8 +107,8 @@ class ResidualBlock(Block):
             style.conv(width, width, bias=True),
             *([SqueezeExcite(style, width)] if excite else []),
         )
-        self.shortcut: nn.Module = nn.Identity()
-        if strided or spec.channels_in != width:
+        self.shortcut: nn.Module = nn.Identity() if shortcut is None else shortcut
+        if shortcut is None and (strided or spec.channels_in != width):
             self.shortcut = nn.Sequential(
                 Shrink(style, spec.channels_in, width, stride), style.norm(width)
             )
@@ -109,7 +132,7 @@ class Shrink(nn.Module):
         super().__init__()
         steps = [slice(None, None, int(step)) for step in stride]
         self.taken = (slice(None), slice(None), *steps)
-        self.mix = CONV[style.ndim](channels_in, channels_out, 1, bias=not style.batch_norm)
+        self.mix = CONV[style.ndim](channels_in, channels_out, 1, bias=style.conv_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, …) → (N, channels_out, … / stride)."""
@@ -153,6 +176,40 @@ class Pyramid(Block):
         return result
 
 
+class JoinedPyramid(Block):
+    """Atrous spatial pyramid pooling: a 1×1 convolution of all branches together.
+
+    As in BiaPy's ResUNet++, where normalization follows the activation.
+
+    Parameters
+    ----------
+    style : LayerStyle
+    spec : BlockSpec
+    rates : sequence of int
+        Dilations.
+    """
+
+    def __init__(
+        self, style: LayerStyle, spec: BlockSpec, rates: Sequence[int] = (6, 12, 18)
+    ) -> None:
+        super().__init__()
+        width = self.width = spec.channels_out
+        small = replace(style, kernel=3)
+        self.reach = max(rates) * small.half
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                small.conv(spec.channels_in, width, dilation=rate), nn.ReLU(), style.norm(width)
+            )
+            for rate in rates
+        )
+        self.end = style.mix(len(rates) * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, …) → (N, channels_out, …)."""
+        result: Tensor = self.end(torch.cat([branch(x) for branch in self.branches], dim=1))
+        return result
+
+
 class MultiResBlock(Block):
     """Three consecutive convolutions, concatenated: they replace 3×3, 5×5 and 7×7 convolutions.
 
@@ -164,11 +221,22 @@ class MultiResBlock(Block):
     ----------
     style : LayerStyle
     spec : BlockSpec
+    divisors : tuple of float
+        W divided by the channels of each of the three convolutions.
+    norm_sum : bool
+        Normalize the sum, too.
     """
 
-    def __init__(self, style: LayerStyle, spec: BlockSpec) -> None:
+    def __init__(
+        self,
+        style: LayerStyle,
+        spec: BlockSpec,
+        *,
+        divisors: tuple[float, float, float] = _DIVISORS,
+        norm_sum: bool = False,
+    ) -> None:
         super().__init__()
-        widths = multires_widths(spec.channels_out)
+        widths = multires_widths(spec.channels_out, divisors)
         self.width = sum(widths)
         self.reach = 3 * style.half
         before = (spec.channels_in, *widths)
@@ -177,10 +245,10 @@ class MultiResBlock(Block):
         )
         self.joined = nn.Sequential(style.norm(self.width), style.drop(spec.dropout))
         self.shortcut = nn.Sequential(
-            style.mix(spec.channels_in, self.width, bias=not style.batch_norm),
+            style.mix(spec.channels_in, self.width, bias=style.conv_bias),
             style.norm(self.width),
         )
-        self.end = style.act()
+        self.end = nn.Sequential(style.norm(self.width), style.act()) if norm_sum else style.act()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, …) → (N, width, …)."""
@@ -192,10 +260,12 @@ class MultiResBlock(Block):
         return result
 
 
-def multires_widths(channels: int) -> tuple[int, int, int]:
+def multires_widths(
+    channels: int, divisors: tuple[float, float, float] = _DIVISORS
+) -> tuple[int, int, int]:
     """Return the channels of the three convolutions of a `MultiResBlock`, at least one each."""
-    total = _ALPHA * channels
-    return max(1, int(total / 6)), max(1, int(total / 3)), max(1, int(total / 2))
+    first, second, third = (max(1, int(_ALPHA * channels / divisor)) for divisor in divisors)
+    return first, second, third
 
 
 def excited_conv(style: LayerStyle, spec: BlockSpec) -> Block:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
-from singula.models.blocks import LayerStyle
+from singula.models import biapy_parts
+from singula.models.blocks import ConvBlock, LayerStyle
 from singula.models.convnext import ConvNeXtBlock
 from singula.models.settings import ModelSettings
 from singula.models.skips import CoarseGate, ResPath, SkipGate
@@ -187,28 +190,56 @@ def make_network(settings: ModelSettings) -> nn.Module:
     ValueError
         The layer settings are invalid.
     """
-    name = settings.architecture.lower()
-    if name == "unetr":
-        transformer = settings.transformer
+    name, layout = settings.architecture.lower(), settings.layout
+    is_unetr, transformer = name == "unetr", settings.transformer
+    style = LayerStyle(
+        settings.ndim,
+        transformer.kernel if is_unetr else settings.kernel,
+        settings.batch_norm,
+        transformer.activation if is_unetr else settings.activation,
+        per_instance=layout.per_instance,
+        keep_bias=layout.program == "biapy",
+    )
+    if is_unetr:
         return UNETR(
-            LayerStyle(
-                settings.ndim, transformer.kernel, settings.batch_norm, transformer.activation
-            ),
+            style,
             settings.in_channels,
             settings.out_channels,
             n_classes=settings.n_classes,
             transformer=transformer,
             dropout=settings.dropout[-1],
             upsample=settings.upsample,
+            class_token=layout.program == "biapy",
         )
+    maps, decoder_maps = settings.feature_maps, settings.decoder_maps
+    if decoder_maps is not None:
+        maps = (*maps[:-2], maps[-1])
     return UNet(
-        UNETS[name],
-        LayerStyle(settings.ndim, settings.kernel, settings.batch_norm, settings.activation),
+        _parts(name, settings),
+        style,
         settings.in_channels,
         settings.out_channels,
         n_classes=settings.n_classes,
-        feature_maps=settings.feature_maps,
+        feature_maps=maps,
         pooling=settings.pooling,
         dropout=settings.dropout,
         upsample=settings.upsample,
+        decoder_maps=decoder_maps,
     )
+
+
+def _parts(name: str, settings: ModelSettings) -> UNetParts:
+    """Return the components of a U-Net in the layout of a program."""
+    layout = settings.layout
+    if layout.program == "singula":
+        return UNETS[name]
+    if name == "resunet++" and len(settings.feature_maps) > 2:
+        parts = biapy_parts.deep_parts(settings.feature_maps)
+    elif name in biapy_parts.PARTS:
+        parts = biapy_parts.PARTS[name]
+    else:
+        raise ValueError(f"the layout of BiaPy is not available for {name}")
+    parts = replace(parts, method=UNETS[name].method)
+    if layout.plain_bottom:
+        parts = replace(parts, bottom=ConvBlock)
+    return biapy_parts.with_wide_ends(parts) if layout.wide_ends else parts

@@ -37,6 +37,16 @@ class TransformerRecord(Part):
     patch: list[Positive] = Field(default_factory=list)
 
 
+class LayoutRecord(Part):
+    """Arrangement of the layers of a network; see `singula.models.LayoutSettings`."""
+
+    model_config = ConfigDict(**{**StoredRecord.model_config, "extra": "forbid"})
+    program: Literal["singula", "biapy"] = "singula"
+    per_instance: bool = False
+    wide_ends: bool = False
+    plain_bottom: bool = False
+
+
 class NetworkRecord(Part):
     """Settings of a network; see `singula.models.ModelSettings`."""
 
@@ -54,6 +64,7 @@ class NetworkRecord(Part):
     upsample: str = ""
     activation: str = ""
     transformer: TransformerRecord = TransformerRecord()
+    layout: LayoutRecord = LayoutRecord()
 
 
 class NormalizerRecord(Part):
