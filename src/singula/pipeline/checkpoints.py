@@ -122,9 +122,11 @@ def trained_config(checkpoint: Checkpoint) -> Config:
     """
     text = checkpoint.description.get("config")
     if not text:
+        reason = f": {checkpoint.config_problem}" if checkpoint.config_problem else ""
         raise UserError(
-            f"{checkpoint.path}: contains no configuration, which predictions need",
-            "use a checkpoint that `singula run` wrote",
+            f"{checkpoint.path}: contains no configuration, which predictions need{reason}",
+            "use a checkpoint that `singula run` wrote, or write a configuration with "
+            "PATHS.CHECKPOINT_FILE for `singula run`",
             "checkpoint.no_config",
         )
     return config_from_text(text, str(checkpoint.path))

@@ -15,6 +15,7 @@ from singula.config.thresholds import KEYS, resolve_sources
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import ModelSettings, TransformerSettings, downsampling, receptive_radius
+from singula.models.settings import LayoutSettings
 from singula.pipeline.readers import n_classes as n_classes
 from singula.pipeline.readers import read_reference
 from singula.pipeline.readers import spacing as spacing
@@ -45,9 +46,12 @@ def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> 
         Configuration of the run.
     trained : mapping, optional
         Settings of the network in a checkpoint whose weights will be loaded. The patch shape of
-        UNETR is taken from it, because the position embedding depends on the patch shape.
+        UNETR is taken from it, because the position embedding depends on the patch shape, and so
+        is the arrangement of the layers, for the same architecture.
     """
     model = config.MODEL
+    same = trained is not None and trained.get("architecture") == model.ARCHITECTURE.lower()
+    layout = trained.get("layout") if trained is not None and same else None
     return ModelSettings(
         ndim=config.ndim,
         in_channels=config.in_channels,
@@ -62,6 +66,7 @@ def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> 
         upsample=model.UPSAMPLE_LAYER.lower(),
         activation=model.ACTIVATION,
         transformer=_transformer_settings(config, trained or {}),
+        layout=LayoutSettings(**(layout or {})),
     )
 
 

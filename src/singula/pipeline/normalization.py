@@ -16,6 +16,7 @@ from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_npy
 from singula.pipeline import from_config
+from singula.pipeline.checkpoints import trained_config
 
 if TYPE_CHECKING:
     from singula.training.checkpoint import Checkpoint
@@ -46,7 +47,7 @@ def with_statistics(config: Config, checkpoint: Checkpoint) -> Checkpoint:
     ----------
     config : Config
         Configuration with the paths of the files if they are not next to the checkpoint, and the
-        normalization if the checkpoint has none.
+        normalization if the checkpoint has neither a normalization nor a configuration.
     checkpoint : Checkpoint
         Checkpoint whose values take precedence over the files.
 
@@ -61,8 +62,11 @@ def with_statistics(config: Config, checkpoint: Checkpoint) -> Checkpoint:
         ``normalization.no_statistics``: a required value is neither in the checkpoint nor in a
         file. ``normalization.unreadable_file``: a file cannot be read as numbers.
     """
-    stored = checkpoint.description.get("normalizer")
-    normalizer = Normalizer.from_dict(stored) if stored else from_config.normalizer(config)
+    stored, described = (checkpoint.description.get(name) for name in ("normalizer", "config"))
+    if stored:
+        normalizer = Normalizer.from_dict(stored)
+    else:
+        normalizer = from_config.normalizer(trained_config(checkpoint) if described else config)
     if normalizer.uses_set_moments:
         normalizer = replace(normalizer, statistics=_moments(config, checkpoint, normalizer))
     description = {**checkpoint.description, "normalizer": normalizer.to_dict()}

@@ -18,9 +18,12 @@ from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.io.record_files import check_values
 from singula.io.records.checkpoints import CheckpointInfo, TrainerState
+from singula.training.biapy_checkpoint import convert_biapy, read_biapy
+from singula.training.digest import hash_contents, tensor_bytes
 from singula.training.model_package import KEY as KEY
 from singula.training.model_package import is_package, read_package
 from singula.training.tensor_files import REMEDY, check_tensors, load_tensors, wrong_tensor
+from singula.util.format import list_lines
 from singula.util.messages import captured_messages
 from singula.util.paths import open_regular
 
@@ -31,6 +34,7 @@ PREFIX = "network."
 ENSEMBLES = "ensembles"
 """Key of the thresholds of ensembles in the description of a checkpoint."""
 _DIGEST = "digest"
+_OF_OTHERS = ("checkpoint.unreadable", "checkpoint.foreign")  # codes for files of other programs
 
 
 def write_checkpoint(contents: Mapping[str, Any], path: Path | str) -> None:
@@ -148,35 +152,8 @@ def _stored_contents(path: Path, map_location: Any) -> Any:
 
 def _digest(contents: Mapping[str, Any]) -> str:
     """Return a hash of everything in a checkpoint except the digest itself."""
-    hashed = hashlib.sha256()  # processors have instructions for it
     description = {name: value for name, value in contents[KEY].items() if name != _DIGEST}
-    _hash_value(hashed, {**contents, KEY: description})
-    return hashed.hexdigest()
-
-
-def _hash_value(hashed: hashlib._Hash, value: Any) -> None:
-    """Add a value with its type and length to a hash, so that different values do not collide."""
-    if isinstance(value, Tensor):
-        hashed.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
-        hashed.update(_tensor_bytes(value))
-    elif isinstance(value, Mapping):
-        hashed.update(f"mapping {len(value)};".encode())
-        for name, item in value.items():
-            _hash_value(hashed, name)
-            _hash_value(hashed, item)
-    elif isinstance(value, list | tuple):
-        hashed.update(f"list {len(value)};".encode())
-        for item in value:
-            _hash_value(hashed, item)
-    else:
-        text = repr(value).encode("utf-8", "surrogatepass")
-        hashed.update(f"{type(value).__name__} {len(text)};".encode() + text)
-
-
-def _tensor_bytes(value: Tensor) -> memoryview:
-    """Return the bytes of a tensor."""
-    flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return flat.numpy().data
+    return hash_contents({**contents, KEY: description})
 
 
 @dataclass(frozen=True)
@@ -193,12 +170,15 @@ class Checkpoint:
         Tensors by name; weights of half precision are converted to float32.
     description : dict
         Settings and state of the training, in plain types.
+    config_problem : str
+        Reason why the description has no configuration, if it could not be translated.
     """
 
     path: Path
     epoch: int
     weights: dict[str, Tensor]
     description: dict[str, Any]
+    config_problem: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -206,30 +186,36 @@ class Checkpoint:
 
         Unlike a hash of the file, it does not change if only thresholds are added (`save_tuned`).
         """
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr(self.description.get("normalizer")).encode())
+        hashed = hashlib.blake2b(digest_size=16)
+        hashed.update(repr(self.description.get("normalizer")).encode())
         for name, value in sorted(self.weights.items()):
-            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            digest.update(_tensor_bytes(value))
-        return digest.hexdigest()
+            hashed.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+            hashed.update(tensor_bytes(value))
+        return hashed.hexdigest()
 
 
 def load_checkpoint(path: Path, *, report: bool = False) -> Checkpoint:
-    """Read the weights and the description of a checkpoint.
+    """Read the weights and the description of a checkpoint of Singula or BiaPy.
 
     Parameters
     ----------
     path : Path
         File to read.
     report : bool
-        As for `read_checkpoint`.
+        As for `read_checkpoint`; also about the configuration of BiaPy.
 
     Raises
     ------
     UserError
-        As for `read_checkpoint`.
+        As for `read_checkpoint` and `convert_biapy`.
     """
-    contents = read_checkpoint(path, report=report)
+    try:
+        contents = read_checkpoint(path, report=report)
+    except UserError as error:
+        written = read_biapy(path) if error.code in _OF_OTHERS else None
+        if written is None:
+            raise
+        return _from_biapy(path, written, report=report)
     weights = {}
     for name, value in contents["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
@@ -243,6 +229,19 @@ def load_checkpoint(path: Path, *, report: bool = False) -> Checkpoint:
             for name, value in weights.items()
         }
     return Checkpoint(path, contents["epoch"], weights, contents[KEY])
+
+
+def _from_biapy(path: Path, contents: Mapping[str, Any], *, report: bool) -> Checkpoint:
+    for name, value in contents["model"].items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise wrong_tensor(path, f"model.{name}", type(value).__name__, "a tensor")
+    check_tensors(path, "model", contents["model"])
+    weights, description, notices, problem = convert_biapy(path, contents)
+    for line in notices if report else ():
+        _log.warning(f"{path}: {line}")
+    epoch = contents.get("epoch")
+    epoch = epoch if isinstance(epoch, int) else -1
+    return Checkpoint(path, epoch, weights, description, problem)
 
 
 def save_tuned(path: Path, tuned: Mapping[str, Any], *, ensemble: str = "") -> None:
@@ -324,7 +323,7 @@ def check_same_weights(
             raise wrong_tensor(path, f"state_dict.{name}", type(value).__name__, "a tensor")
     wrong = _mismatches(expected, given)
     if wrong:
-        lines = _format_lines(list(wrong.values()))
+        lines = list_lines(list(wrong.values()))
         raise UserError(
             f"{path}: its network differs from the configured network:{lines}",
             "use the configuration that the checkpoint was trained with "
@@ -363,7 +362,7 @@ def load_fitting_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> li
     if not any(value.ndim > 1 for value in matching.values()):
         raise UserError(
             f"{checkpoint.path}: no layer matches the configured network:"
-            f"{_format_lines(list(wrong.values()))}",
+            f"{list_lines(list(wrong.values()))}",
             "use a checkpoint of the same MODEL.ARCHITECTURE, MODEL.FEATURE_MAPS and PROBLEM.NDIM, "
             "or set MODEL.LOAD_CHECKPOINT: False",
             "checkpoint.other_network",
@@ -394,11 +393,6 @@ def _mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> 
         for name in sorted({*expected, *given})
         if _shape(given, name) != _shape(expected, name)
     }
-
-
-def _format_lines(lines: list[str], max_lines: int = 8) -> str:
-    more = f"\n    … and {len(lines) - max_lines} more" if len(lines) > max_lines else ""
-    return "".join(f"\n    {line}" for line in lines[:max_lines]) + more
 
 
 def _shape(weights: Mapping[str, Tensor], name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,12 @@ def show(value: object) -> str:
     except ValueError:  # an integer with more digits than Python converts to text
         return f"a number of more than {grouped(sys.get_int_max_str_digits())} digits"
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
+
+
+def list_lines(lines: Sequence[str], max_lines: int = 8) -> str:
+    """Return indented lines that follow the first line of a message; the last counts the others."""
+    more = f"\n    … and {len(lines) - max_lines} more" if len(lines) > max_lines else ""
+    return "".join(f"\n    {line}" for line in lines[:max_lines]) + more
 
 
 def command(*arguments: object) -> str:

@@ -253,12 +253,22 @@ def _batch_normalization(work: Translation) -> None:
 def _clip_values(work: Translation) -> None:
     for side in ("LOWER", "UPPER"):
         entry = work.take(f"DATA.NORMALIZATION.PERC_CLIP.{side}_VALUE")
-        if entry is not None and entry.value != -1:
+        if entry is not None and plain(entry.value) not in (-1, (-1,)):
             work.problem(
                 entry,
                 f"got {show(entry.value)}, expected -1, as only PERC_{side} clips values",
                 "config.unsupported",
             )
+
+
+def _equal_moments(work: Translation) -> None:
+    """Translate lists of one mean and standard deviation per channel, if they are equal."""
+    for name in ("MEAN", "STD"):
+        key = f"DATA.NORMALIZATION.CUSTOM_{name}"
+        entry = work.entries.get(key)
+        values = plain(entry.value) if entry is not None else None
+        if entry is not None and isinstance(values, tuple) and len(set(values)) == 1:
+            work.entries[key] = replace(entry, value=values[0])
 
 
 def _few_foreground(work: Translation) -> None:
@@ -354,6 +364,7 @@ _RULES: tuple[Callable[[Translation], None], ...] = (
     _class_rebalance,
     _batch_normalization,
     _clip_values,
+    _equal_moments,
     _few_foreground,
     _median_filter,
     _refinement,

@@ -1,0 +1,80 @@
+"""Translation of the configuration in a checkpoint of BiaPy, for predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from singula.config.biapy.translate import translate
+from singula.config.keys import key_table
+from singula.config.load import ConfigError, examine_values
+from singula.config.schema.root import Config
+from singula.config.yaml_source import Problem, from_mapping
+
+_SOURCE = "cfg"
+_READ = (
+    "PROBLEM.NDIM",
+    "PROBLEM.TYPE",
+    "PROBLEM.INSTANCE_SEG.",
+    "DATA.PATCH_SIZE",
+    "DATA.NORMALIZATION.",
+    "DATA.PREPROCESS.",
+    "DATA.TRAIN.RESOLUTION",
+    "DATA.TEST.RESOLUTION",
+    "TEST.AUGMENTATION",
+    "TEST.POST_PROCESSING.",
+)
+"""Beginning of the keys that affect predictions; those of the network are given."""
+_NEEDED = (
+    "PROBLEM.NDIM",
+    "PROBLEM.TYPE",
+    "PROBLEM.INSTANCE_SEG.DATA_CHANNELS:",
+    "DATA.",
+    "MODEL.",
+)
+"""Beginning of the messages about keys that determine the maps."""
+
+
+def config_for_prediction(
+    cfg: Mapping[str, Any], network: Mapping[str, Any]
+) -> tuple[Config, list[str]]:
+    """Return the configuration with which a checkpoint of BiaPy predicts.
+
+    Parameters
+    ----------
+    cfg : mapping
+        Sections and keys of BiaPy, all with a value.
+    network : mapping
+        Keys of MODEL for Singula.
+
+    Returns
+    -------
+    config : Config
+        Configuration without paths.
+    notices : list of str
+        A line for each key whose value has no effect.
+
+    Raises
+    ------
+    UserError
+        ``config.invalid``: a key that determines the maps has no equivalent.
+    """
+    read = {key: value for key, value in _dotted(cfg) if key.startswith(_READ)}
+    work = translate(from_mapping(read, _SOURCE))
+    values = {key: entry.value for key, entry in work.entries.items() if key in key_table()}
+    config, errors, _ = examine_values({**values, **network, "TEST.ENABLE": True})
+    problems = [*work.problems, *(Problem(f"{key}: {text}", "") for key, text in errors.items())]
+    needed = [problem for problem in problems if problem.text.startswith(_NEEDED)]
+    if needed:
+        raise ConfigError(needed, _SOURCE)
+    return config, [f"{problem.text}; the value has no effect" for problem in problems]
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the keys of nested sections by their dotted names."""
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            yield from _dotted(value, f"{key}.")
+        else:
+            yield key, value

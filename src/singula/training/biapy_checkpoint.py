@@ -1,0 +1,130 @@
+"""Checkpoints of BiaPy, read without executing code from the file.
+
+BiaPy stores more than tensors: its configuration, before version 3.7 as an object of yacs, and
+values of NumPy. The restricted reader of torch builds these objects as inert placeholders.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from singula.config.biapy.checkpoint import config_for_prediction
+from singula.errors import UserError
+from singula.models.biapy_weights import convert_weights
+from singula.training.biapy_network import network_keys, network_problems, network_settings
+from singula.util.format import list_lines
+from singula.util.paths import open_regular
+
+_SECTIONS = "yacs.config.CfgNode"
+_lock = threading.Lock()  # torch has one list of allowed classes per process
+
+
+class Placeholder:
+    """Stands for an object of a class that is not built; it has no content."""
+
+    __slots__ = ()
+
+    def __new__(cls, *arguments: Any) -> Placeholder:
+        """Ignore the arguments."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Ignore the state."""
+
+
+def read_biapy(path: Path) -> dict[str, Any] | None:
+    """Return the contents of a checkpoint that BiaPy wrote; None for other files.
+
+    Parameters
+    ----------
+    path : Path
+        File to read. Objects other than tensors, containers, numbers and text are placeholders.
+    """
+    with open_regular(path) as file:
+        try:
+            contents = _load(file)
+        except Exception:  # damaged files raise errors of many kinds
+            return None
+    if not isinstance(contents, dict):
+        return None
+    weights, cfg = contents.get("model"), contents.get("cfg")
+    return contents if isinstance(weights, Mapping) and isinstance(cfg, Mapping) else None
+
+
+def _load(file: BinaryIO) -> Any:
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
+    file.seek(0)
+    # Sections become dicts; the class of the others is replaced, so that nothing is executed.
+    inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (OrderedDict if name == _SECTIONS else Placeholder, name) for name in names
+    ]
+    with _lock, torch.serialization.safe_globals(inert):
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def convert_biapy(
+    path: Path, contents: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any], list[str], str]:
+    """Convert the contents of a checkpoint of BiaPy.
+
+    Parameters
+    ----------
+    path : Path
+        File, for messages.
+    contents : mapping
+        What `read_biapy` returned; all values below ``model`` are tensors.
+
+    Returns
+    -------
+    weights : dict
+        Weights by the names of Singula.
+    description : dict
+        Fields of `singula.io.records.checkpoints.CheckpointInfo`; without a configuration if the
+        channels have no equivalent.
+    notices : list of str
+        Lines about the configuration.
+    problem : str
+        Reason why the description has no configuration; empty if it has one.
+
+    Raises
+    ------
+    UserError
+        ``checkpoint.biapy_network``: Singula does not have the network;
+        ``checkpoint.biapy_weights``: the weights are not those of the configured network.
+    """
+    cfg = contents["cfg"]
+    given: dict[str, Tensor] = dict(contents["model"])
+    try:
+        problems = list(network_problems(cfg))
+        if not problems:
+            settings = network_settings(cfg, given)
+            weights, wrong = convert_weights(given, settings)
+    except (TypeError, ValueError, AttributeError, IndexError, UserError) as error:
+        problems = [str(error)]
+    if problems:
+        raise UserError(
+            f"{path}: this network of BiaPy is not supported:{list_lines(problems)}",
+            "train again with Singula, or use a checkpoint of another network",
+            "checkpoint.biapy_network",
+        )
+    if wrong:
+        raise UserError(
+            f"{path}: the weights differ from the configuration in the file:{list_lines(wrong)}",
+            "use a checkpoint that BiaPy 3.4 to 3.7 wrote for this configuration",
+            "checkpoint.biapy_weights",
+        )
+    description: dict[str, Any] = {"model": settings.to_dict()}
+    try:
+        config, notices = config_for_prediction(cfg, network_keys(cfg))
+    except UserError as error:
+        return weights, description, [], error.message
+    description["channels"] = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    description["config"] = config.to_yaml()
+    return weights, description, notices, ""

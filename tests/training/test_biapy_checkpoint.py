@@ -1,0 +1,198 @@
+"""Load checkpoints of BiaPy: the maps equal those that BiaPy computed with the same weights.
+
+``scripts/make_biapy_fixtures.py`` computed the maps with BiaPy.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import singula
+from singula.errors import UserError
+from singula.models import ModelSettings, build_model
+from singula.training.biapy_checkpoint import Placeholder, read_biapy
+from singula.training.checkpoint import load_checkpoint, load_weights
+
+FOLDER = Path(__file__).parents[1] / "models" / "biapy"
+
+
+def _recipe() -> Any:
+    spec = importlib.util.spec_from_file_location("biapy_recipe", FOLDER / "recipe.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+recipe = _recipe()
+CASES: dict[str, Any] = {
+    f"{file.name.split('_')[1].removesuffix('.json.gz')}-{name}": case
+    for file in sorted(FOLDER.glob("cases_*.json.gz"))
+    for name, case in json.loads(gzip.decompress(file.read_bytes())).items()
+}
+
+
+def contents_of(case: dict[str, Any]) -> dict[str, Any]:
+    """Return the contents of a checkpoint of BiaPy."""
+    arrays = recipe.weights(case["shapes"])
+    return {
+        "model": {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()},
+        "cfg": recipe.nested({"PROBLEM.TYPE": "INSTANCE_SEG", **case["keys"]}),
+        "epoch": 3,
+    }
+
+
+def stored(tmp_path: Path, contents: dict[str, Any]) -> Path:
+    path = tmp_path / "cells-checkpoint-best.pth"
+    torch.save(contents, path)
+    return path
+
+
+def written_by_biapy(tmp_path: Path, version: str) -> Path:
+    path = tmp_path / "cells-checkpoint-best.pth"
+    path.write_bytes(gzip.decompress((FOLDER / f"checkpoint_{version}.pth.gz").read_bytes()))
+    return path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_maps_equal_those_of_biapy(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    checkpoint = load_checkpoint(stored(tmp_path, contents_of(case)))
+    network = build_model(ModelSettings.from_dict(checkpoint.description["model"])).eval()
+    load_weights(network, checkpoint)
+    *sides, channels = case["keys"]["DATA.PATCH_SIZE"]
+    with torch.no_grad():
+        maps = network(torch.from_numpy(recipe.image((1, channels, *sides)))).numpy()
+    expected = np.array(case["maps"]).reshape(case["shape"])
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-4 * max(1, abs(expected).max()))
+
+
+@pytest.mark.parametrize("version", ["3.4.6", "3.5.13", "3.6.8", "3.7.1"])
+def test_a_model_loads_from_a_file_of_biapy(version: str, tmp_path: Path) -> None:
+    model = singula.load(written_by_biapy(tmp_path, version))
+    case = CASES[f"{version}-unet_2d"]
+    image = recipe.image((1, 1, 16, 16))[0, 0]
+    expected = 1 / (1 + np.exp(-np.array(case["maps"]).reshape(2, 16, 16)))
+    maps = model.predict_maps(image)
+    assert list(maps) == ["B", "C"]
+    np.testing.assert_allclose(np.stack(list(maps.values())), expected, rtol=0, atol=1e-4)
+
+
+class Executes:
+    """An object whose pickle calls a function when it is read."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize("module", ["shutil", "os", "builtins"])
+def test_reading_executes_nothing(module: str, tmp_path: Path) -> None:
+    target = tmp_path / "executed"
+    call = {
+        "shutil": Executes(shutil.copy, __file__, str(target)),
+        "os": Executes(os.mkdir, str(target)),
+        "builtins": Executes(exec, f"open({str(target)!r}, 'w')"),
+    }[module]
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    contents["cfg"]["SYSTEM"] = {"SEED": call}
+    path = stored(tmp_path, contents)
+    # A blocked module makes the file unreadable; other objects are not built.
+    code = _code(lambda: load_checkpoint(path))
+    assert code == ("checkpoint.unreadable" if module == "os" else None)
+    assert not target.exists()
+
+
+def _code(action: Any) -> str | None:
+    try:
+        action()
+    except UserError as error:
+        return error.code
+    return None
+
+
+def test_an_object_has_neither_content_nor_state(tmp_path: Path) -> None:
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    contents["cfg"]["SYSTEM"] = {"SEED": np.float64(3), "PATH": Path("a")}
+    read = read_biapy(stored(tmp_path, contents))
+    assert read is not None
+    assert {type(value) for value in read["cfg"]["SYSTEM"].values()} == {Placeholder}
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape", "order", "head"])
+def test_every_weight_must_be_used(change: str, tmp_path: Path) -> None:
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    weights, name = contents["model"], "down_path.1.block.0.block.0.weight"
+    if change == "missing":
+        del weights[name]
+        name = "down_path.1: 13 weights in the file, 14 expected"
+    elif change == "head":
+        weights["heads.0.weight"] = torch.ones(2, 5, 1, 1)
+        name = "head.weight"
+    elif change == "extra":
+        weights["down_path.1.block.2.weight"] = torch.ones(3)
+        name = "down_path.1.block.2.weight"
+    elif change == "shape":
+        weights[name] = torch.ones(6, 4, 5, 5)
+    else:
+        moved = weights.pop(name)
+        contents["model"] = {**weights, name: moved}
+        name = "down_path.1.block.0.block.0.bias"
+    with pytest.raises(UserError, match=re.escape(name)) as raised:
+        load_checkpoint(stored(tmp_path, contents))
+    assert raised.value.code == "checkpoint.biapy_weights"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL.NORMALIZATION", "gn"),
+        ("MODEL.ARCHITECTURE", "hrnet"),
+        ("MODEL.CONV_LAYERS", [2, 3, 2]),
+        ("MODEL.CONV_BLOCK_ORDER", "norm_act_conv"),
+        ("MODEL.YX_DOWN", [1, 2]),
+        ("MODEL.FEATURE_MAPS", "wide"),
+        ("MODEL.FEATURE_MAPS", [4, "x", 8]),
+        ("DATA.PATCH_SIZE", None),
+        ("PROBLEM.TYPE", "SEMANTIC_SEG"),
+    ],
+)
+def test_other_networks_are_refused(key: str, value: Any, tmp_path: Path) -> None:
+    contents = contents_of({**CASES["3.7.1-unet_2d"]})
+    section, name = key.split(".")
+    contents["cfg"][section][name] = value
+    with pytest.raises(UserError) as raised:
+        load_checkpoint(stored(tmp_path, contents))
+    assert raised.value.code == "checkpoint.biapy_network"
+
+
+def test_unknown_channels_need_a_configuration(tmp_path: Path) -> None:
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    contents["cfg"]["PROBLEM"]["INSTANCE_SEG"] = {"DATA_CHANNELS": ["Q", "R"]}
+    path = stored(tmp_path, contents)
+    assert load_checkpoint(path).description["model"]["out_channels"] == 2
+    with pytest.raises(UserError) as raised:
+        singula.load(path)
+    assert raised.value.code == "checkpoint.no_config"
+
+
+@pytest.mark.parametrize("damage", ["cut", "text"])
+def test_damaged_files_are_unreadable(damage: str, tmp_path: Path) -> None:
+    path = written_by_biapy(tmp_path, "3.4.6")
+    path.write_bytes(path.read_bytes()[:9000] if damage == "cut" else b"weights")
+    assert _code(lambda: load_checkpoint(path)) == "checkpoint.unreadable"
