@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from models import model_table
 from singula.config.thresholds import KEYS
-from singula.representations.table import DECODERS
+from singula.representations.channel_table import CHANNELS
+from singula.representations.table import DECODERS, find_decoder
 from singula.representations.thresholds import THRESHOLDS
 from singula.representations.watershed import Term, Watershed
 
@@ -16,6 +17,8 @@ def with_tables(markdown: str) -> str:
     tables = {
         "thresholds": threshold_table,
         "configurations": configuration_table,
+        "combinations": combination_table,
+        "listed channels": listed_channel_table,
         "models": model_table,
     }
     for name, table in tables.items():
@@ -60,6 +63,37 @@ def configuration_table() -> str:
         if not decoder.growth:
             growth = f"everywhere{', with a background seed' if decoder.background else ''}"
         rows.append(f"| `{name}` | {_formulas(decoder.seeds)} | {growth} | `{decoder.surface}` |")
+    return "\n".join(rows)
+
+
+COMBINATIONS = ("F+C", "F+C+Db", "F+Db", "F+P", "F+T", "F+Dc", "F+C+D", "F+Dn", "F+H+V", "B+C")
+
+
+def combination_table() -> str:
+    """Return a row for typical combinations of channels: seeds, growth mask and surface."""
+    rows = ["| channels | seeds | growth mask | surface |", "|---|---|---|---|"]
+    for name in COMBINATIONS:
+        decoder = find_decoder(name)
+        if isinstance(decoder, Watershed):
+            cells = (_formulas(decoder.seeds), _formulas(decoder.growth), f"`{decoder.surface}`")
+            rows.append(f"| `[{name.replace('+', ', ')}]` | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def listed_channel_table() -> str:
+    """Return a row for each channel of a list: code, meaning, prediction and options."""
+    rows = ["| code | meaning | predicted as | options |", "|---|---|---|---|"]
+    for channel in CHANNELS.values():
+        if channel.code in ("B", "D", "Dv2"):
+            continue
+        predicted = "probability" if channel.kind == "binary" else "distance or offset"
+        options = "<br>".join(
+            f"`{option.name}` ({option.default}): {option.describe}" for option in channel.options
+        )
+        code = f"`{channel.list_code}`"
+        if channel.listed_as:
+            code += f", map `{channel.code}`"
+        rows.append(f"| {code} | {channel.describe} | {predicted} | {options} |")
     return "\n".join(rows)
 
 

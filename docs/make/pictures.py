@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from singula.report.overlay import label_colors, overlay, to_gray
-from singula.representations.channels import encode
+from singula.representations.channels import CHANNELS, encode
 from singula.representations.decoders import DecodeSettings, decode
 from singula.synthetic.fluorescence import make_image
 
@@ -44,6 +44,7 @@ def main(folder: Path = HERE) -> list[Path]:
     image, labels = made.image, made.labels.astype(np.int32)
     return [
         channels(folder / "channels.png", image, labels),
+        listed_channels(folder / "listed_channels.png", image, labels),
         contours(folder / "contours.png", labels),
         decoding(folder / "decoding.png", labels),
         thresholds(folder / "thresholds.png", image, labels),
@@ -116,6 +117,30 @@ def channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
     for panel, (name, title) in zip(list(panels.flat)[2:], words.items(), strict=True):
         how = BINARY if name in "BCMP" else {"cmap": "magma"}
         show(panel, maps[name], title, **how)
+    return save(figure, path)
+
+
+LISTED = {
+    "F": BINARY,
+    "Bg": BINARY,
+    "T": BINARY,
+    "Db": {"cmap": "viridis"},
+    "Dc": {"cmap": "viridis"},
+    "Ds": {"cmap": "coolwarm", "vmin": -1, "vmax": 1},
+    "H": {"cmap": "coolwarm", "vmin": -1, "vmax": 1},
+    "V": {"cmap": "coolwarm", "vmin": -1, "vmax": 1},
+    "Dn": {"cmap": "viridis"},
+}
+
+
+def listed_channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
+    """Draw the labels and the channels that are only used in lists."""
+    maps = encode(labels, tuple(LISTED), options={"Ds": {"alpha": 8, "beta": 8}})
+    figure, panels = grid(2, 5, side=1.9)
+    show(panels.flat[0], painted(labels), "labels")
+    for panel, (code, how) in zip(panels.flat[1:], LISTED.items(), strict=True):
+        listed = CHANNELS[code].list_code
+        show(panel, maps[code], listed if listed == code else f"{listed} (map {code})", **how)
     return save(figure, path)
 
 

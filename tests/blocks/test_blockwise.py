@@ -35,6 +35,7 @@ from singula.representations.decoders.blockwise import (
 )
 from singula.representations.decoders.morphology import is_large, labels_at_border
 from singula.representations.decoders.thresholds import histogram, resolve_thresholds
+from singula.representations.table import find_decoder
 from singula.representations.thresholds import AUTOMATIC
 from singula.util.boxes import grown
 
@@ -65,7 +66,7 @@ def soft_maps(labels, channels, seed, flat):
 def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
     """Decode in blocks, in the same phases as a run but without files."""
     shape = next(iter(maps.values())).shape
-    grid, decoder = Grid(shape, block), DECODERS[channels]
+    grid, decoder = Grid(shape, block), find_decoder(channels)
 
     def read_maps(box):
         return {name: values[box] for name, values in maps.items()}
@@ -121,6 +122,12 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
     return (np.cumsum(large) * large)[flooded], n_uncertain
 
 
+COMBINATIONS = {
+    ndim: ["F+C+Db", "F+T", "F+B+D", "C+M", "F+Dc", "F+Dn", offsets]
+    for ndim, offsets in ((2, "F+H+V"), (3, "F+H+V+Z"))
+}
+
+
 @st.composite
 def cases(draw):
     ndim = draw(st.sampled_from([2, 3]))
@@ -129,7 +136,7 @@ def cases(draw):
         "shape": shape,
         "block": tuple(draw(st.integers(3, max(4, size))) for size in shape),
         "halo": tuple(draw(st.integers(0, 9)) for _ in shape),
-        "channels": draw(st.sampled_from(list(DECODERS))),
+        "channels": draw(st.sampled_from([*DECODERS, *COMBINATIONS[ndim]])),
         "count": draw(st.integers(1, 25)),
         "seed": draw(st.integers(0, 2**16)),
         "flat": draw(st.booleans()),
@@ -175,7 +182,7 @@ def test_nothing_grows_only_if_there_are_no_seeds(case, factor):
     maps = {n: np.float32(factor) * v if n in "BCMP" else v for n, v in maps.items()}
     if case["half"]:
         maps = {n: v.astype(np.float16) if n in "BCMP" else v for n, v in maps.items()}
-    shape, decoder, chosen = case["shape"], DECODERS[case["channels"]], case["settings"]
+    shape, decoder, chosen = case["shape"], find_decoder(case["channels"]), case["settings"]
     thresholds, _ = resolve_thresholds({}, replace(chosen, th_type="manual"))
     plan = DecodePlan(decoder, thresholds, chosen)
     grid = Grid(shape, case["block"])

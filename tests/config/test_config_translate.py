@@ -175,26 +175,61 @@ def test_channels_as_a_list(written: object, read: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "near"),
+    ("written", "read"),
     [
-        (["F", "C"], "F (the whole foreground) is not supported; the most similar is BC"),
-        (["F", "P"], "F (the whole foreground) is not supported; the most similar is BP"),
-        (
-            ["F", "C", "Db"],
-            "Db, F (the whole foreground) is not supported; the most similar is BCD",
-        ),
-        (
-            ["F", "H", "V"],
-            "F (the whole foreground), H, V is not supported; the most similar is BC",
-        ),
-        (["C", "P"], "Dv2; the most similar is BC"),
-        (["B", "B"], "the most similar is BC"),
-        ([], "the most similar is BC"),
+        (["F", "C"], "F+C"),
+        (["F", "C", "Db"], "F+C+Db"),
+        (["F", "H", "V"], "F+H+V"),
+        ("['F', 'P']", "F+P"),
+        (["C", "M"], "C+M"),
+        (["Db"], "Db"),
+        ("F+B+D", "F+B+D"),
     ],
 )
-def test_unknown_channels(written: object, near: str, problems: Problems) -> None:
-    (line,) = problems({f"{SEG}.DATA_CHANNELS": written})
-    assert line.endswith(near)
+def test_combinations_of_channels(written: object, read: str) -> None:
+    found, _ = load({f"{SEG}.DATA_CHANNELS": written})
+    assert found[f"{SEG}.DATA_CHANNELS"] == read
+
+
+@pytest.mark.parametrize(
+    ("written", "missing"),
+    [
+        (["C", "P"], "a channel that covers the instances"),
+        (["F", "H"], "expected all of H, V"),
+        (["F", "H", "V", "Z"], "expected all of H, V"),
+        (["F", "F"], "different codes"),
+        (["F", "Q"], "different codes"),
+        ([], "different codes"),
+    ],
+)
+def test_impossible_channels(written: object, missing: str, problems: Problems) -> None:
+    (line,) = problems({f"{SEG}.DATA_CHANNELS": written, "TRAIN.ENABLE": True})
+    assert missing in line
+
+
+def test_options_losses_and_watershed_of_a_list() -> None:
+    found, _ = load(
+        {
+            f"{SEG}.DATA_CHANNELS": ["F", "C", "Db", "D"],
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [
+                {"C": {"mode": "inner"}, "Db": {"norm": False}, "D": {"alpha": 8}}
+            ],
+            f"{SEG}.DATA_CHANNELS_LOSSES": ["ce", "bce", "mse", "mae"],
+            f"{SEG}.WATERSHED.SEED_CHANNELS": ["F", "Db", "D"],
+            f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH": [0.6, 3.5, "auto"],
+            f"{SEG}.WATERSHED.GROWTH_MASK_CHANNELS": ["F"],
+            f"{SEG}.WATERSHED.GROWTH_MASK_CHANNELS_THRESH": [0.25],
+            f"{SEG}.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL": "F",
+        }
+    )
+    assert found[f"{SEG}.DATA_CONTOUR_MODE"] == "inner"
+    assert found[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("Db.norm=False", "D.alpha=8")
+    assert found[f"{SEG}.DATA_CHANNELS_LOSSES"] == ("bce", "bce", "mse", "l1")
+    assert found[f"{SEG}.SEED_CHANNELS"] == ("F", "Db", "D")
+    assert found[f"{SEG}.DATA_MW_TH_BINARY_MASK"] == 0.6
+    assert found[f"{SEG}.DATA_MW_TH_BORDER_DISTANCE"] == 3.5
+    assert found[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.25
+    assert found[f"{SEG}.TOPOGRAPHIC_SURFACE_CHANNEL"] == "F"
 
 
 @pytest.mark.parametrize(
@@ -203,10 +238,10 @@ def test_unknown_channels(written: object, near: str, problems: Problems) -> Non
         (f"{SEG}.TYPE", "synapses", "synapses are not segmented here"),
         (f"{SEG}.INSTANCE_CREATION_PROCESS", "stardist", "instances are made by watershed"),
         (f"{SEG}.BORDER_EXTRA_WEIGHTS", "unet-like", "no such weights"),
-        (f"{SEG}.WATERSHED.SEED_CHANNELS", ["P"], "DATA_MW_TH_*"),
-        (f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH", [0.5], "DATA_MW_TH_*"),
-        (f"{SEG}.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL", "F", "DATA_MW_TH_*"),
-        (f"{SEG}.DATA_CHANNELS_LOSSES", ["bce", "mse"], "expected ['bce', 'bce']"),
+        (f"{SEG}.WATERSHED.SEED_CHANNELS", ["P"], "expected channels of DATA_CHANNELS BC"),
+        (f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH", [0.5], "one threshold for each"),
+        (f"{SEG}.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL", "F", "channels of DATA_CHANNELS BC"),
+        (f"{SEG}.DATA_CHANNELS_LOSSES", ["bce", "mse"], "expected bce"),
         (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"B": {"erosion": 2}}], "is not supported"),
         (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", "thick", "expected [{'C': {'mode': 'thick'}}]"),
         (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"C": {"mode": "subpixel"}}], "doubles the size"),

@@ -29,8 +29,10 @@ def program(name: str) -> Iterator[ModuleType]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    sys.path.insert(0, str(DOCS / "make"))
     spec.loader.exec_module(module)
     yield module
+    sys.path.remove(str(DOCS / "make"))
     del sys.modules[spec.name]
 
 
@@ -59,9 +61,10 @@ def test_stored_pictures_are_current_and_small(name: str, folder: Path, tmp_path
 
 
 def test_every_channel_is_described_and_drawn(pictures: ModuleType) -> None:
-    page = (DOCS / "channels.md").read_text(encoding="utf-8")
+    with program("decoding") as tables:
+        page = tables.with_tables((DOCS / "channels.md").read_text(encoding="utf-8"))
     source = (DOCS / "make" / "pictures.py").read_text(encoding="utf-8")
-    for code in CHANNELS:
+    for code in (code for code in CHANNELS if code != "Z"):  # the pictures show 2D images
         assert re.search(rf"`{code}`", page)
         assert f'"{code}"' in source
 

@@ -254,6 +254,9 @@ WHOLE = Argument(Block.whole((6, 8)), OBJECT.with_values(volume=Block.whole((3, 
 IDS_OR_ITEMS = Kind({**ITEMS.wrong, "floats": [1.5], "float array": np.ones(2)}).without("list")
 INTENSITIES = Argument(PROBABILITY, MAP.without("nan").or_none())
 AREA = Argument(np.ones((6, 8), bool), MAP.with_values(floats=PROBABILITY))
+OPTIONS = OBJECT.without("dict").with_values(
+    channel={"Q": {}}, option={"P": {"x": 1}}, value={"P": {"type": 1}}
+)
 ENCODE = EncodeSettings(("B", "C"))
 Arguments = dict[str, Argument]
 
@@ -272,6 +275,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "contour_mode": Argument("thick", WORD),
         "spacing": Argument(None, SPACING.without("one", "four", "empty")),
         "point_radius": Argument(3, NUMBER.with_values(negative=-1)),
+        "options": Argument({"P": {"dilation": 2}}, OPTIONS),
     },
     "singula.representations.channels.encode": lambda _: {
         "labels": labels(kind=EXACT),
@@ -279,6 +283,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "spacing": Argument((1.0, 2.0), SPACING),
         "contour_mode": Argument("thick", WORD),
         "point_radius": Argument(3, NUMBER.with_values(negative=-1)),
+        "options": Argument(None, OPTIONS.or_none()),
     },
     "singula.representations.channels.encode_with": lambda _: {
         "settings": Argument(EncodeSettings(("Dv2",)), OBJECT),

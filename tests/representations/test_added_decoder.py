@@ -79,7 +79,7 @@ def test_a_test_image_is_decoded_in_memory(tmp_path: Path) -> None:
 
 def test_blocks_are_refused_before_anything_is_computed() -> None:
     with pytest.raises(UserError) as error:
-        block_decoder("M")
+        block_decoder(DECODERS["M"])
     assert error.value.code == "decode.not_in_blocks"
     chunks = {"TEST.BY_CHUNKS.ENABLE": True, "TEST.FULL_IMG": False}
     (problem,) = check_config(config(**chunks), train=False, test=True)

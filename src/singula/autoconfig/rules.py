@@ -14,7 +14,7 @@ from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import GENERATED, marks
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
-from singula.representations.table import DECODERS
+from singula.representations.table import DECODERS, find_decoder
 from singula.training.speed import TrainingSpeed
 from singula.util.arguments import choice as one_of
 from singula.util.arguments import function, instance, integer, items, number, of_class
@@ -241,7 +241,7 @@ def _instances(
     n_classes : int
         Number of classes with the background.
     """
-    codes = DECODERS[str(used.value)].channels
+    codes = find_decoder(str(used.value)).channels
     chosen = [
         used,
         objects.choose_channel_weights(codes, n_classes),

@@ -24,7 +24,7 @@ from singula.metrics import match_overlap, overlap
 from singula.pipeline.checkpoints import trained_config
 from singula.pipeline.common_spacing import MAX_FACTOR
 from singula.pipeline.from_config import channel_names
-from singula.representations.channels.table import CHANNELS
+from singula.representations.channel_table import CHANNELS
 from singula.training.checkpoint import load_checkpoint
 from singula.util.boxes import center_box, evenly_spaced
 from singula.util.format import counted
@@ -49,7 +49,9 @@ _KEYS = (
 # Other keys of network, targets, loss and preprocessing, which are taken if they are not defaults
 _SECTIONS = (
     "MODEL.", "LOSS.", "DATA.NORMALIZATION.", "DATA.PREPROCESS.", "DATA.FORCE_RGB",
-    f"{_SEG}.DISTANCE_CHANNEL_MASK", f"{_SEG}.POINT_RADIUS",
+    f"{_SEG}.DISTANCE_CHANNEL_MASK", f"{_SEG}.POINT_RADIUS", f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS",
+    f"{_SEG}.DATA_CHANNELS_LOSSES", f"{_SEG}.SEED_CHANNELS", f"{_SEG}.GROWTH_MASK_CHANNELS",
+    f"{_SEG}.TOPOGRAPHIC_SURFACE_CHANNEL",
 )  # fmt: skip
 _NOTES = {
     f"{_SEG}.DATA_CHANNELS": "those of the model",

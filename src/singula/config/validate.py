@@ -14,6 +14,8 @@ from singula.config.schema.root import Config
 from singula.config.validate_model import MODEL_RULES
 from singula.config.validate_preprocess import PREPROCESS_RULES
 from singula.config.yaml_source import Problem
+from singula.errors import UserError
+from singula.representations.channel_table import CHANNELS
 from singula.representations.table import DECODERS
 from singula.util.format import counted, show
 
@@ -22,7 +24,7 @@ _SEG = "PROBLEM.INSTANCE_SEG"
 _SCHEDULER = "TRAIN.LR_SCHEDULER"
 _POST = "TEST.POST_PROCESSING"
 _REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
-_WITH_CONTOUR = [name for name, decoder in DECODERS.items() if "C" in decoder.channels]
+_WITH_CONTOUR = [name for name, row in DECODERS.items() if {"B", "C"} <= set(row.channels)]
 _ONLY_2D = ("circularity", "elongation")
 _ONLY_3D = ("sphericity",)
 
@@ -43,7 +45,9 @@ def check_config(config: Config, *, train: bool, test: bool) -> list[Problem]:
         One element for each violation, without a place.
     """
     rules = [*_ALWAYS, *(_TRAIN if train else ()), *(_TEST if test else ())]
-    problems = [problem for rule in rules for problem in rule(config)]
+    problems = list(_channels(config))
+    if not problems:  # other rules need the decoder of the channels
+        problems = [problem for rule in rules for problem in rule(config)]
     if not train and not test:
         problems.append(
             Problem(
@@ -53,6 +57,40 @@ def check_config(config: Config, *, train: bool, test: bool) -> list[Problem]:
         )
     unsupported = unsupported_values(config, train=train, test=test, fatal=True)
     return problems + [Problem(text, "config.unsupported") for text in unsupported]
+
+
+def _channels(config: Config) -> Iterator[Problem]:
+    seg = config.PROBLEM.INSTANCE_SEG
+    try:
+        codes = config.decoder.channels
+    except UserError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        yield Problem(f"{_SEG}.{error.message}{hint}", error.code)
+        return
+    components = [row.component for code in codes if (row := CHANNELS[code]).component]
+    if components and sorted(components) != list(range(1, config.ndim + 1)):
+        names = ", ".join("HVZ"[: config.ndim])
+        yield Problem(
+            f"{_SEG}.DATA_CHANNELS: got {seg.DATA_CHANNELS} with PROBLEM.NDIM {config.ndim}D, "
+            f"expected all of {names}",
+            "decode.missing_channel",
+        )
+    if seg.DATA_CHANNELS_LOSSES and len(seg.DATA_CHANNELS_LOSSES) != len(codes):
+        given = counted(len(seg.DATA_CHANNELS_LOSSES), "loss", "losses")
+        yield Problem(
+            f"{_SEG}.DATA_CHANNELS_LOSSES: got {given}, expected {len(codes)}, one for each "
+            f"channel of {_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS}",
+            "config.length",
+        )
+    for code, loss in zip(codes, seg.DATA_CHANNELS_LOSSES, strict=False):
+        is_binary = CHANNELS[code].kind == "binary"
+        bounded = CHANNELS[code].component == 0 and code not in ("D", "Ds")
+        if is_binary != (loss == "bce") and not (loss == "bce" and bounded):
+            expected = "bce" if is_binary else "l1, mse or huber"
+            yield Problem(
+                f"{_SEG}.DATA_CHANNELS_LOSSES: got {loss} for channel {code}, expected {expected}",
+                "config.combination",
+            )
 
 
 def _channel_weights(config: Config) -> Iterator[Problem]:
@@ -100,7 +138,7 @@ def _blocks(config: Config) -> Iterator[Problem]:
             "config.combination",
         )
     channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
-    if keys.WORKFLOW_PROCESS.ENABLE and not DECODERS[channels].supports_blocks:
+    if keys.WORKFLOW_PROCESS.ENABLE and not config.decoder.supports_blocks:
         names = ", ".join(name for name, decoder in DECODERS.items() if decoder.supports_blocks)
         yield Problem(
             f"TEST.BY_CHUNKS.ENABLE: got True with {_SEG}.DATA_CHANNELS {channels}, expected False "
@@ -269,8 +307,12 @@ def _loss(config: Config) -> Iterator[Problem]:
 
 def monitor_names(config: Config) -> tuple[str, ...]:
     """Return the allowed values of TRAIN.CHECKPOINT_MONITOR: the scores in the training log."""
-    names = DECODERS[config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS].channels
-    scores = [f"{'mae' if name[0] == 'D' else 'iou'}_{name}" for name in names]
+    names = config.decoder.channels
+    losses = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS_LOSSES or (None,) * len(names)
+    scores = [
+        f"{'iou' if (loss or CHANNELS[name].loss) == 'bce' else 'mae'}_{name}"
+        for name, loss in zip(names, losses, strict=True)
+    ]
     if any(score.startswith("iou") for score in scores):
         scores.insert(0, "iou")
     if config.MODEL.N_CLASSES > 2:
@@ -297,7 +339,8 @@ def _stack(config: Config) -> Iterator[Problem]:
 
 def _channel_needs(config: Config) -> Iterator[Problem]:
     post, channels = config.TEST.POST_PROCESSING, config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
-    if post.VORONOI_ON_MASK and channels not in _WITH_CONTOUR:
+    codes = set(config.decoder.channels)
+    if post.VORONOI_ON_MASK and not {"B", "C"} <= codes:
         yield Problem(
             f"{_POST}.VORONOI_ON_MASK: got True with {_SEG}.DATA_CHANNELS {channels}, "
             f"expected one of {', '.join(_WITH_CONTOUR)}",

@@ -24,15 +24,15 @@ from singula.io.read import read_image
 from singula.io.records.results import ChannelFile
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
+from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.encode import encode_with
-from singula.representations.channels.source import EncodeSettings
-from singula.representations.channels.table import CHANNELS, ChannelArray
+from singula.representations.channels.source import ChannelArray, EncodeSettings
 from singula.util.arguments import instance, text
 
 __all__ = ["ChannelStore"]
 Stamp = list[int] | None
 # Part of every fingerprint: increase it if `encode` returns other values for the same labels.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class ChannelStore:
@@ -294,7 +294,7 @@ def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, Chan
 
 
 def _as_channel(code: str, plane: NDArray[Any]) -> ChannelArray:
-    """Return a stored channel with its type; pixels without a target are negative."""
+    """Return a stored channel with its type; pixels without a target are -1 or NaN."""
     if CHANNELS[code].kind == "distance":
         return plane.astype(np.float32)
     if plane.dtype.kind != "u" and (plane < 0).any():

@@ -38,6 +38,7 @@ from singula.data.random_patches import (
     weighted_start,
 )
 from singula.data.samples import AnySample, Maps, Sample
+from singula.data.vectors import mirror_maps
 from singula.data.window import Sides, margin_of, sides_of, window_in_image
 from singula.io.lazy_array import constant_image_notices
 from singula.representations.channels import (
@@ -47,6 +48,7 @@ from singula.representations.channels import (
     measure_extent,
     needs_extent,
 )
+from singula.representations.channels.sparse import has_target
 from singula.util.sparse_labels import annotated_mask, is_sparse
 
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
@@ -250,10 +252,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             targets = self._targets(number, sample, start)
         else:
             targets = self._transformed_targets(self._extent(number, sample), moved, patch.labels)
-        mirrored = {
-            name: moved.mirror.apply(np.asarray(target)) for name, target in targets.items()
-        }
-        return patch.image, patch.labels[patch.place], mirrored
+        return patch.image, patch.labels[patch.place], mirror_maps(moved.mirror, targets)
 
     def _place(self, index: int, rng: np.random.Generator) -> tuple[int, Sample, tuple[int, ...]]:
         """Return the number of the sample, the sample, and the start of the patch.
@@ -360,9 +359,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self, image: npt.NDArray[np.float32], labels: npt.NDArray[Any], targets: Maps
     ) -> dict[str, Tensor]:
         channel_first = np.ascontiguousarray(np.moveaxis(image, -1, 0), dtype=np.float32)
-        stacked = np.stack([targets[n] for n in self.encoding.channels]).astype(
-            np.float32, copy=False
-        )
+        codes = self.encoding.channels
+        planes = [np.asarray(targets[code]) for code in codes]
+        stacked = np.stack(planes).astype(np.float32, copy=False)
         item = {
             "image": torch.from_numpy(channel_first),
             "target": torch.from_numpy(stacked),
@@ -371,7 +370,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if labels.shape[-1] > 1:
             item["classes"] = torch.from_numpy(labels[..., 1].astype(np.int64))
         if any(self.sparse):
-            known = stacked >= 0
+            known = np.stack([has_target(c, plane) for c, plane in zip(codes, planes, strict=True)])
             item["target"] = torch.from_numpy(np.where(known, stacked, np.float32(0)))
             if "classes" in item:
                 known = np.concatenate([known, annotated_mask(labels[None, ..., 0])])

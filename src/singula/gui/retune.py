@@ -215,7 +215,7 @@ class Retune:
         voxel_size = spacing or self.file_spacing
         decoded = decode(
             self.maps,
-            self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
+            self.config.decoder,
             settings=settings,
             spacing=spacing,
             seed_filter=seed_filter(post, voxel_size),

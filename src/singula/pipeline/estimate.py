@@ -21,6 +21,7 @@ from singula.pipeline.memory import whole_image_bytes
 from singula.pipeline.patches import are_tiles_of, scored_patches
 from singula.pipeline.readers import reader_for
 from singula.pipeline.split import split_pairs
+from singula.representations.channel_table import CHANNELS
 from singula.training.speed import TrainingSpeed
 from singula.util.format import counted, shape_text
 
@@ -236,7 +237,7 @@ def count_work(config: Config, inspection: Inspection) -> Work:
     else:
         tiles, tile, batch, pixels = _tiles(config, shapes)
     channels = config.channel_count
-    floats = any(name.startswith("D") for name in from_config.channel_names(config))
+    floats = any(CHANNELS[name].kind == "distance" for name in from_config.channel_names(config))
     itemsize = 4 if floats else 1
     labeled = [file.shape for part in parts.values() for file in part.values()]
     if test and not config.DATA.TEST.LOAD_GT:

@@ -16,11 +16,12 @@ from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import ModelSettings, TransformerSettings, downsampling, receptive_radius
 from singula.models.settings import LayoutSettings
+from singula.pipeline.outputs import channel_names as channel_names
+from singula.pipeline.outputs import outputs as outputs
 from singula.pipeline.readers import n_classes as n_classes
 from singula.pipeline.readers import read_reference
 from singula.pipeline.readers import spacing as spacing
-from singula.representations.channels import EncodeSettings, parse_channels
-from singula.representations.channels.table import CHANNELS
+from singula.representations.channels import EncodeSettings
 from singula.representations.decoders import DecodeSettings
 from singula.representations.thresholds import AUTOMATIC
 
@@ -28,13 +29,8 @@ if TYPE_CHECKING:
     from singula.data.dataset import PatchSettings
     from singula.prediction import PredictSettings
     from singula.training.fit import FitSettings
-    from singula.training.losses import InstanceLoss, Output
+    from singula.training.losses import InstanceLoss
     from singula.training.optimizer import OptimizerSettings
-
-
-def channel_names(config: Config) -> tuple[str, ...]:
-    """Return the names of the channels, in the order of the outputs of the network."""
-    return parse_channels(config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
 
 
 def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> ModelSettings:
@@ -87,25 +83,6 @@ def _transformer_settings(config: Config, trained: Mapping[str, Any]) -> Transfo
     )
 
 
-def outputs(config: Config) -> tuple[Output, ...]:
-    """Return the loss, activation and weight of each output channel of the network."""
-    from singula.training.losses import Output
-
-    problem = config.PROBLEM.INSTANCE_SEG
-    names = channel_names(config)
-    # Dv2 is also defined in the background, so only D can be restricted to the instances.
-    return tuple(
-        Output(
-            name,
-            CHANNELS[name].loss,
-            CHANNELS[name].activation,
-            weight,
-            foreground_only=problem.DISTANCE_CHANNEL_MASK and name == "D",
-        )
-        for name, weight in zip(names, config.channel_weights, strict=True)
-    )
-
-
 def instance_loss(config: Config) -> InstanceLoss:
     """Return the loss function of the training."""
     from singula.training.losses import BinaryLoss, InstanceLoss
@@ -146,6 +123,7 @@ def encode_settings(config: Config, part: str) -> EncodeSettings:
         spacing=spacing(config, part),
         contour_mode=problem.DATA_CONTOUR_MODE,
         point_radius=problem.POINT_RADIUS,
+        options=config.channel_options,
     )
 
 

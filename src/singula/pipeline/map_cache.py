@@ -25,7 +25,7 @@ from singula.io.write import write_maps
 from singula.io.written import foreign_files, set_aside
 from singula.pipeline import from_config
 from singula.pipeline.progress import file_stamp
-from singula.representations.channels.table import CHANNELS
+from singula.representations.channel_table import CHANNELS
 from singula.util.format import counted
 
 _log = logging.getLogger(__name__)

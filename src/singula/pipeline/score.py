@@ -21,7 +21,8 @@ from singula.metrics import (
     score_rows,
 )
 from singula.metrics.summary import MEAN, POOLED
-from singula.representations.channels.table import CHANNELS
+from singula.representations.channel_table import CHANNELS
+from singula.representations.channels.sparse import has_target
 from singula.util.format import counted
 
 Maps = Mapping[str, npt.NDArray[Any]]
@@ -37,10 +38,10 @@ def map_scores(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> di
     Parameters
     ----------
     truth, maps : mapping of str to ndarray
-        Encoded ground truth and predicted maps by name, all of the same shape. Pixels with a ground
-        truth below 0 are not compared.
+        Encoded ground truth and predicted maps by name, all of the same shape. Pixels without a
+        target are not compared.
     foreground : ndarray of bool
-        Pixels of instances. `D` is compared only there, because it is only trained there.
+        Pixels of instances. Distances inside of instances are compared only there.
 
     Returns
     -------
@@ -55,13 +56,13 @@ def map_sums(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict
     """Return the numerators and denominators of `map_scores`, to be summed over blocks."""
     sums = {}
     for name, true in truth.items():
-        predicted, mask = maps[name], foreground if name == "D" else None
-        if true.dtype.kind != "u" and true.min(initial=0) < 0:  # some pixels have no target
-            has_target = true >= 0
-            if not has_target.any():
+        predicted, mask = maps[name], foreground if CHANNELS[name].foreground_only else None
+        known = has_target(name, true)
+        if not known.all():
+            if not known.any():
                 continue
-            true, predicted = true[has_target], predicted[has_target]
-            mask = None if mask is None else mask[has_target]
+            true, predicted = true[known], predicted[known]
+            mask = None if mask is None else mask[known]
         if CHANNELS[name].kind == "binary":
             sums[f"iou_{name}"] = iou_sums(true, predicted)
         else:

@@ -15,7 +15,6 @@ from singula.config.thresholds import (
     resolve_sources,
     with_tuned,
 )
-from singula.representations.table import DECODERS
 from singula.representations.thresholds import AUTOMATIC
 
 _ORIGINS: dict[Source, str] = {
@@ -41,7 +40,7 @@ def configured(config: Config) -> dict[str, Any]:
 def used_names(config: Config) -> list[str]:
     """Return the names of the thresholds in use, seeds first, and of the minimum size."""
     section = config.PROBLEM.INSTANCE_SEG
-    decoder = DECODERS[section.DATA_CHANNELS]
+    decoder = config.decoder
     return [*decoder.threshold_names(into_contour=section.GROW_INTO_CONTOUR), SIZE]
 
 

@@ -362,9 +362,9 @@ def _decoding(config: Config) -> float:
     labels = make_image(_DEMO_SHAPE[config.ndim], np.random.default_rng(0)).labels
     encoded = encode_with(from_config.encode_settings(config, "TEST"), labels)
     maps = {name: gaussian_filter(v.astype(np.float32), 0.7) for name, v in encoded.items()}
-    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    decoder = config.decoder
     settings = from_config.decode_settings(config)
-    seconds = _fastest(lambda: decode(maps, channels, settings=settings), lambda: None)
+    seconds = _fastest(lambda: decode(maps, decoder, settings=settings), lambda: None)
     return seconds / labels.size
 
 

@@ -250,7 +250,7 @@ class WholeImage:
         problem = config.PROBLEM.INSTANCE_SEG
         decoded = decode(
             maps,
-            problem.DATA_CHANNELS,
+            config.decoder,
             settings=from_config.decode_settings(config),
             # Morphological radii are in pixels unless the voxel size is configured.
             spacing=self._configured_spacing,

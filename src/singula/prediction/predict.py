@@ -107,6 +107,11 @@ class Predictor:
             self.network = self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     @property
+    def components(self) -> dict[int, int]:
+        """Positions of the components of vectors, by axis from the end: 1 for x."""
+        return {each.component: place for place, each in enumerate(self.outputs) if each.component}
+
+    @property
     def width(self) -> int:
         """Number of channels of the output of the network."""
         return len(self.outputs) + self.n_classes
@@ -227,7 +232,9 @@ class Predictor:
             batch = batch.to(self.device, non_blocking=True)
             forward = self.forward
             return _fetch_async(
-                mean_over_views(forward, batch) if settings.augment else forward(batch)
+                mean_over_views(forward, batch, self.components)
+                if settings.augment
+                else forward(batch)
             )
 
         def write(tiles: list[Tile], fetch: Callable[[], FloatArray]) -> None:

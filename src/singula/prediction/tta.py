@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 
 import torch
@@ -35,12 +35,48 @@ def undo_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
     return torch.flip(batch, flips) if flips else batch
 
 
-def mean_over_views(forward: Forward, batch: Tensor) -> Tensor:
-    """Return the mean of the maps of all views, each transformed back."""
+def undo_components(maps: Tensor, view: tuple[int, bool, bool], planes: Mapping[int, int]) -> None:
+    """Transform the components of vectors back, after `undo_view`, in place.
+
+    Parameters
+    ----------
+    maps : Tensor, (N, C, [z,] y, x)
+        Maps with the pixels transformed back.
+    view : tuple
+        View that the network received.
+    planes : mapping of int to int
+        Position of each component in C, by axis from the end: 1 for x, 2 for y, 3 for z.
+    """
+    turns, mirror_x, mirror_z = view
+    for _ in range(turns):
+        if 1 in planes and 2 in planes:
+            x, y = maps[:, planes[1]].clone(), maps[:, planes[2]].clone()
+            maps[:, planes[1]], maps[:, planes[2]] = -y, x
+    for component, is_mirrored in ((1, mirror_x), (3, mirror_z)):
+        if is_mirrored and component in planes:
+            maps[:, planes[component]] *= -1
+
+
+def mean_over_views(
+    forward: Forward, batch: Tensor, planes: Mapping[int, int] | None = None
+) -> Tensor:
+    """Return the mean of the maps of all views, each transformed back.
+
+    Parameters
+    ----------
+    forward : callable
+        Return the maps of a batch.
+    batch : Tensor, (N, C, [z,] y, x)
+    planes : mapping of int to int, optional
+        See `undo_components`.
+    """
     chosen = views(batch.ndim - 2)
     total: Tensor | None = None
     for view in chosen:
         maps = undo_view(forward(apply_view(batch, view).contiguous()), view)
+        if planes:
+            maps = maps.clone()
+            undo_components(maps, view, planes)
         total = maps.clone() if total is None else total.add_(maps)
     if total is None:
         raise RuntimeError("there is no view")

@@ -17,7 +17,7 @@ from singula.io.units import in_microns
 from singula.metrics.summary import F1_METHOD, MEAN, POOLED, PQ_METHOD
 from singula.report.html import Markup, collapsible, section, tag
 from singula.report.libraries import LIBRARIES
-from singula.representations.table import DECODERS
+from singula.representations.channel_table import CHANNELS
 from singula.representations.thresholds import Otsu
 from singula.runs.run import Run
 from singula.util.citation import Citation, Method
@@ -208,7 +208,6 @@ def _first_labels(run: Run) -> LazyImage | None:
 
 def _network(run: Run, references: _References) -> str:
     from singula.models.variants import network_method
-    from singula.representations.channels.table import CHANNELS
 
     config, training = run.config, run.summary.training
     method = network_method(config.MODEL.ARCHITECTURE, run.ndim)
@@ -221,7 +220,7 @@ def _network(run: Run, references: _References) -> str:
     size = f" ({'; '.join(sizes)})" if sizes else ""
     names = [
         f"{CHANNELS[code].describe} ({code}){references.cite(CHANNELS[code].citations)}"
-        for code in DECODERS[config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS].channels
+        for code in config.decoder.channels
     ]
     if run.has_classes:
         names.append(f"the class of each pixel ({config.MODEL.N_CLASSES - 1} classes)")
@@ -240,8 +239,8 @@ def _training(run: Run, references: _References) -> Iterator[str]:
     keys = config.TRAIN
     start = "from scratch" if first is None else f"from the weights of {_model_name(first.path)}"
     loss = references.name(LOSSES[config.LOSS.TYPE])
-    channels = DECODERS[config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS].channels
-    if any(code.startswith("D") for code in channels):
+    channels = config.decoder.channels
+    if any(CHANNELS[code].kind == "distance" for code in channels):
         loss += " (distances: mean absolute error)"
     yield (
         f"It was trained {start} to minimize the {loss} with "
@@ -326,7 +325,7 @@ def _decoding(run: Run, references: _References) -> Iterator[str]:
     used, sources = run.test.thresholds, run.test.threshold_sources
     if not used:
         return
-    method = DECODERS[config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS].method
+    method = config.decoder.method
     start = "Objects were decoded from the predicted maps"
     start += f" by {references.name(method)}" if method is not None else ""
     groups: dict[str, list[str]] = {}

@@ -9,7 +9,6 @@ import numpy as np
 
 from singula.report.figures import Series, line_chart
 from singula.report.html import Markup, collapsible, count, join, section, table, tag
-from singula.representations.table import DECODERS
 from singula.representations.thresholds import THRESHOLDS
 from singula.runs.run import Run
 from singula.training.charts import learning_curves
@@ -106,7 +105,7 @@ def threshold_section(run: Run) -> Markup | None:
     used, sources = run.test.thresholds, run.test.threshold_sources
     if not used:
         return None
-    decoder = DECODERS[run.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
+    decoder = run.config.decoder
     names = dict.fromkeys(name for image in used.values() for name in image)
     rows = []
     for name in names:

@@ -121,6 +121,17 @@ class Decoder(ABC):
         parts : IntermediateImages or None
         """
 
+    def prepare(self, maps: Maps) -> Maps:
+        """Return the maps with those that are computed from their neighborhoods.
+
+        Parameters
+        ----------
+        maps : mapping of str to ndarray
+            Maps of `channels`, of an image or of a box of it. A pixel depends on its direct
+            neighbors at most.
+        """
+        return maps
+
     def reach(
         self, settings: DecodeSettings, spacing: Sequence[float] | None, ndim: int
     ) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from singula.util.citation import Citation, Method
@@ -97,18 +97,23 @@ class Threshold:
             GROW_INTO_CONTOUR.
         """
         rule = self.otsu_into_contour
-        return rule if into_contour and rule and rule.channel in channels else self.otsu
+        if into_contour and rule and rule.channel in channels:
+            return rule
+        if self.otsu is None or self.otsu.channel in channels:
+            return self.otsu
+        others = [channel for channel in self.channels if channel in channels]
+        return replace(self.otsu, channel=others[0]) if others else self.otsu
 
 
 _ROWS = (
     Threshold(
         "TH_BINARY_MASK",
         label="Seeds: inside (B) above",
-        meaning="Seeds: B above this",
+        meaning="Seeds: B, F or M above this",
         larger="smaller seeds: touching objects separate, faint objects are missed",
         default=0.5,
         example=0.6,
-        channels=("B",),
+        channels=("B", "F", "M"),
         otsu=Otsu("B"),
     ),
     Threshold(
@@ -124,12 +129,12 @@ _ROWS = (
     Threshold(
         "TH_FOREGROUND",
         label="Growth: inside (B) or mask (M) above",
-        meaning="Instances grow where B is above this; with GROW_INTO_CONTOUR, BCM uses M instead "
-        "of B, and other channels do not use this key",
+        meaning="Instances grow where B or F is above this; with GROW_INTO_CONTOUR, BCM uses M "
+        "instead of B, and other sets with B do not use this key",
         larger="smaller objects",
         default=0.3,
         example=0.25,
-        channels=("B", "M"),
+        channels=("B", "M", "F"),
         otsu=Otsu("B", 0.5),
         otsu_into_contour=Otsu("M"),
     ),
@@ -164,6 +169,101 @@ _ROWS = (
         example=0.4,
         channels=("P",),
         otsu=Otsu("P"),
+    ),
+    Threshold(
+        "TH_BACKGROUND",
+        label="Seeds and growth: background below",
+        meaning="Seeds and instances: background (B in a list with new codes) below this",
+        larger="larger objects",
+        default=0.5,
+        example=0.4,
+        channels=("Bg",),
+        otsu=Otsu("Bg"),
+    ),
+    Threshold(
+        "TH_TOUCHING",
+        label="Seeds: contact zone (T) below",
+        meaning="Seeds: T below this",
+        larger="larger seeds: touching objects merge, fewer objects are split",
+        default=0.3,
+        example=0.4,
+        channels=("T",),
+        otsu=Otsu("T"),
+    ),
+    Threshold(
+        "TH_BORDER_DISTANCE",
+        label="Seeds: distance to the border (Db) above",
+        meaning="Seeds: Db above this, a fraction of the largest distance if Db is normalized",
+        larger="smaller seeds: touching objects separate, faint objects are missed",
+        default=0.4,
+        example=0.5,
+        channels=("Db",),
+        high=None,
+        search_share=0.8,
+    ),
+    Threshold(
+        "TH_BORDER_GROWTH",
+        label="Growth: distance to the border (Db) above",
+        meaning="Instances grow where Db is above this, if no other channel covers them",
+        larger="smaller objects",
+        default=0.1,
+        example=0.2,
+        channels=("Db",),
+        high=None,
+        search_share=0.3,
+    ),
+    Threshold(
+        "TH_CENTER_DISTANCE",
+        label="Seeds: distance to the center (Dc) below",
+        meaning="Seeds: Dc below this, a fraction of the largest distance if Dc is normalized",
+        larger="larger seeds: touching objects merge, fewer objects are missed",
+        default=0.3,
+        example=0.4,
+        channels=("Dc",),
+        high=None,
+        search_share=0.9,
+    ),
+    Threshold(
+        "TH_SIGNED_DISTANCE",
+        label="Seeds: signed distance (D) above",
+        meaning="Seeds: signed distance (D in a list with new codes) above this",
+        larger="smaller seeds: touching objects separate, faint objects are missed",
+        default=0.9,
+        example=0.8,
+        channels=("Ds",),
+        high=None,
+        search_share=0.99,
+    ),
+    Threshold(
+        "TH_SIGNED_GROWTH",
+        label="Growth: signed distance (D) above",
+        meaning="Instances grow where the signed distance (D in a list with new codes) is above "
+        "this, if no other channel covers them",
+        larger="smaller objects",
+        default=0.0,
+        example=0.1,
+        channels=("Ds",),
+        high=None,
+        search_share=0.3,
+    ),
+    Threshold(
+        "TH_NEIGHBOR",
+        label="Seeds: nearness to neighbors (Dn) below",
+        meaning="Seeds: Dn below this",
+        larger="larger seeds: touching objects merge, fewer objects are split",
+        default=0.25,
+        example=0.4,
+        channels=("Dn",),
+        high=None,
+    ),
+    Threshold(
+        "TH_EDGES",
+        label="Seeds: edges of the offsets (H, V, Z) below",
+        meaning="Seeds: half of the largest fall of an offset to the next pixel below this",
+        larger="larger seeds: touching objects merge, fewer objects are split",
+        default=0.25,
+        example=0.2,
+        channels=("H", "V", "Z"),
     ),
 )
 

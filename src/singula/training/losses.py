@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,11 @@ LOSSES = {
     "FOCAL": Method("focal loss", (_FOCAL,)),
 }
 """Losses of binary channels by ``LOSS.TYPE``: name in a text, and citations."""
+_ERRORS: dict[str, Callable[..., Tensor]] = {
+    "l1": F.l1_loss,
+    "mse": F.mse_loss,
+    "huber": F.huber_loss,
+}
 _NO_CLASS = -100  # pixels of this class do not count in the cross entropy
 
 
@@ -45,14 +50,16 @@ class Output:
     ----------
     name : str
         Code of the channel, such as ``B``.
-    loss : {'bce', 'l1'}
-        Binary cross entropy of logits, or absolute error.
-    activation : {'sigmoid', 'linear'}
+    loss : {'bce', 'l1', 'mse', 'huber'}
+        Binary cross entropy of logits, or absolute, squared or Huber's error.
+    activation : {'sigmoid', 'linear', 'tanh'}
         Function from the output of the network to the value of the channel.
     weight : float
         Weight of the channel in the loss.
     foreground_only : bool
         Compute the loss only on pixels of instances.
+    component : int
+        Axis from the end of a component of a vector: 1 for x; else 0.
     """
 
     name: str
@@ -60,6 +67,7 @@ class Output:
     activation: str
     weight: float = 1.0
     foreground_only: bool = False
+    component: int = 0
 
 
 @dataclass(frozen=True)
@@ -270,12 +278,14 @@ class InstanceLoss(nn.Module):
                 continue
             logits, truth = prediction[:, index], target[:, index]
             mask = None if known is None else known[:, index]
+            if output.foreground_only:
+                mask = foreground if mask is None else foreground & mask
             if output.loss == "bce":
                 value = self.binary(logits, truth, mask)
             else:
-                error = (activate(logits, output.activation) - truth).abs()
-                if output.foreground_only:
-                    mask = foreground if mask is None else foreground & mask
+                error = _ERRORS[output.loss](
+                    activate(logits, output.activation), truth, reduction="none"
+                )
                 value = _masked_mean(error, mask)
             total = total + output.weight * value
         if self.n_classes:
@@ -327,5 +337,7 @@ def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def activate(logits: Tensor, activation: str) -> Tensor:
-    """Return probabilities for activation ``sigmoid``, else the unchanged values (distances)."""
-    return torch.sigmoid(logits) if activation == "sigmoid" else logits
+    """Return the values of a channel: sigmoid, hyperbolic tangent, or unchanged (distances)."""
+    if activation == "linear":
+        return logits
+    return torch.sigmoid(logits) if activation == "sigmoid" else torch.tanh(logits)

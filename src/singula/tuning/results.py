@@ -104,7 +104,7 @@ def make_tuner(
     """
     return Tuner(
         examples,
-        config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
+        config.decoder,
         from_config.decode_settings(config),
         metric=metric,
         iou=iou,

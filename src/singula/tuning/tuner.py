@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.metrics import Match, Overlap, Score, match_dataset, match_overlap, overlap
+from singula.representations.base import Decoder
 from singula.representations.decoders import Decoded, DecodeSettings, decode
-from singula.representations.decoders.decode import find_decoder
+from singula.representations.decoders.decode import as_decoder
 from singula.representations.decoders.morphology import is_large, labels_at_border
+from singula.representations.thresholds import THRESHOLDS
 from singula.tuning.search import Search
 from singula.tuning.space import SIZE, Parameter, size_parameter, threshold_parameter
 from singula.util.arguments import choice, instance, items, number, of_class
@@ -151,7 +153,7 @@ class Tuner:
     def __init__(
         self,
         examples: Sequence[Example],
-        channels: str,
+        channels: str | Decoder,
         settings: DecodeSettings,
         *,
         metric: str = "pq",
@@ -166,7 +168,7 @@ class Tuner:
                 "tuning.no_image",
             )
         check_goal(metric, iou)
-        self.decoder = find_decoder(channels)
+        self.decoder = as_decoder(channels)
         self.settings = instance(settings, "settings", DecodeSettings)
         if steps is not None:
             instance(steps, "steps", Steps)
@@ -285,8 +287,7 @@ class Tuner:
         pixels = sum(int(np.prod(example.shape)) for example in self.examples)
         trials = min(_MAX_TRIALS, max(_MIN_TRIALS, _GRID_PIXELS / max(pixels, 1)))
         points = max(3, min(9, int(trials ** (1 / max(len(first), 1)) + 1e-9)))
-        distances = self._distances() if "D" in self.maps(0)[0] else None
-        thresholds = [threshold_parameter(key, points, distances) for key in keys]
+        thresholds = [threshold_parameter(key, points, self._distances(key)) for key in keys]
         sizes = np.concatenate(self._each(lambda i: _object_sizes(self.maps(i)[1])))
         return (*thresholds, size_parameter(sizes, self.settings.remove_small))
 
@@ -381,12 +382,15 @@ class Tuner:
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(function, range(count)))
 
-    def _distances(self) -> Array:
-        """Return a sample of the predicted distances inside the objects of the ground truth."""
+    def _distances(self, key: str) -> Array | None:
+        """Return predicted distances inside objects; None for probabilities and `Dv2`."""
+        used = [code for code in THRESHOLDS[key].channels if code in self.decoder.channels]
+        if THRESHOLDS[key].high is not None or not used or used[0] == "Dv2":
+            return None
 
         def sample(image: int) -> Array:
             maps, truth = self.maps(image)
-            values = maps["D"][truth > 0]
+            values = maps[used[0]][truth > 0]
             return values[:: max(1, values.size // 20000)]
 
         return np.concatenate(self._each(sample))

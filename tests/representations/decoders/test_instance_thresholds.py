@@ -15,7 +15,7 @@ from singula.representations.decoders import (
     otsu_from_histogram,
     resolve_thresholds,
 )
-from singula.representations.thresholds import AUTOMATIC
+from singula.representations.thresholds import AUTOMATIC, THRESHOLDS
 
 CENTRES = (np.arange(1024) + 0.5) / 1024
 
@@ -87,14 +87,8 @@ def test_manual_thresholds_are_taken_from_the_keys():
     )
     counts = histogram(two_classes(0, 0.1, 0.9, 0.5, 0.05))
     thresholds, notes = resolve_thresholds({"B": counts}, given_settings)
-    assert thresholds == {
-        "TH_BINARY_MASK": 0.6,
-        "TH_CONTOUR": 0.1,
-        "TH_FOREGROUND": 0.3,
-        "TH_POINTS": 0.5,
-        "TH_DISTANCE": 3.0,
-        "TH_DIST_FOREGROUND": 0.0,
-    }
+    defaults = {name: threshold.default for name, threshold in THRESHOLDS.items()}
+    assert thresholds == defaults | {"TH_BINARY_MASK": 0.6, "TH_DISTANCE": 3.0}
     assert notes == ()
 
 

@@ -99,7 +99,6 @@ NO_EFFECT: dict[str, tuple[object, ...]] = {
 }
 """Keys of other versions and their neutral values; other values have no effect, with a notice."""
 
-_SEEDS = "seeds and growth follow from DATA_CHANNELS and the thresholds DATA_MW_TH_*"
 REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "MODEL.ISOTROPY": (((), True), "every kernel has the same size along all axes"),
     "MODEL.LARGER_IO": ((False,), "the network has no such layers"),
@@ -109,11 +108,6 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
         "instances are made by watershed",
     ),
     "PROBLEM.INSTANCE_SEG.BORDER_EXTRA_WEIGHTS": (("",), "the loss has no such weights"),
-    "PROBLEM.INSTANCE_SEG.WATERSHED.SEED_CHANNELS": (((),), _SEEDS),
-    "PROBLEM.INSTANCE_SEG.WATERSHED.SEED_CHANNELS_THRESH": (((), "auto"), _SEEDS),
-    "PROBLEM.INSTANCE_SEG.WATERSHED.GROWTH_MASK_CHANNELS": (((), "auto"), _SEEDS),
-    "PROBLEM.INSTANCE_SEG.WATERSHED.GROWTH_MASK_CHANNELS_THRESH": (((), "auto"), _SEEDS),
-    "PROBLEM.INSTANCE_SEG.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL": (("",), _SEEDS),
 }
 """Keys of other versions that would change the instances or the network.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from singula.config.biapy.translation import Translation
 from singula.config.values import plain, to_bool
+from singula.representations.channel_table import CHANNELS
 from singula.representations.table import DECODERS
 from singula.util.format import show
 
@@ -67,7 +68,7 @@ def _two_weights(work: Translation) -> None:
         return
     decoder = DECODERS.get(str(channels.value) if channels is not None else "BC")
     names = decoder.channels if decoder is not None else ()
-    values = tuple(weights[1] if name[0] == "D" else weights[0] for name in names)
+    values = tuple(weights[int(CHANNELS[name].kind == "distance")] for name in names)
     if values and values != weights:
         work.take(_WEIGHTS)
         work.put(entry, _WEIGHTS, values)

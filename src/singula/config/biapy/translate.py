@@ -16,7 +16,9 @@ from singula.config.biapy.translation import Translation
 from singula.config.keys import key_table
 from singula.config.values import is_none, plain
 from singula.config.yaml_source import Entry, Tree
-from singula.representations.table import DECODERS
+from singula.errors import UserError
+from singula.representations.channel_table import CHANNELS, internal_codes
+from singula.representations.table import DECODERS, join_channels, split_channels
 from singula.util.format import show
 
 SEG = "PROBLEM.INSTANCE_SEG"
@@ -62,6 +64,9 @@ RENAMED: dict[str, str] = {
     f"{SEG}.TH_POINTS": f"{SEG}.DATA_MW_TH_POINTS",
     f"{SEG}.DATA_REMOVE_SMALL_OBJ": f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
     **{f"{SEG}.WATERSHED.{name}": f"{SEG}.{name}" for name in _WATERSHED_KEYS},
+    f"{SEG}.WATERSHED.SEED_CHANNELS": f"{SEG}.SEED_CHANNELS",
+    f"{SEG}.WATERSHED.GROWTH_MASK_CHANNELS": f"{SEG}.GROWTH_MASK_CHANNELS",
+    f"{SEG}.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL": f"{SEG}.TOPOGRAPHIC_SURFACE_CHANNEL",
     f"{SEG}.WATERSHED.BY_2D_SLICES": f"{SEG}.WATERSHED_BY_2D_SLICES",
     f"{SEG}.WATERSHED.ERODE_AND_DILATE_GROWTH_MASK": f"{SEG}.ERODE_AND_DILATE_FOREGROUND",
     f"{REMOVE}.SIGNS": f"{REMOVE}.SIGN",
@@ -86,8 +91,6 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
     "AUGMENTOR.E_MODE": _BEYOND,
 }
 """Key → value in another version → value in the schema."""
-
-_CHANNELS = {frozenset(decoder.channels): name for name, decoder in DECODERS.items()}
 
 
 def translate(tree: Tree) -> Translation:
@@ -163,47 +166,37 @@ def _channels(work: Translation) -> None:
     if entry is None or not isinstance(names, tuple):
         return
     work.entries.pop(entry.key)
-    channels = frozenset(str(name) for name in names)
-    if channels in _CHANNELS and len(channels) == len(names):
-        work.put(entry, entry.key, _CHANNELS[channels])
-        work.notices[-1] += " (B: the inside of instances; D: the distance to their contour)"
+    joined = join_channels([str(name) for name in names])
+    try:
+        split_channels(joined)
+    except UserError as error:
+        work.problem(entry, error.message.removeprefix("channels (DATA_CHANNELS): "), error.code)
         return
-    near = _CHANNELS.get(
-        frozenset({"F": "B", "Db": "D"}.get(name, name) for name in channels), "BC"
-    )
-    unknown = ", ".join(
-        "F (the whole foreground)" if name == "F" else name
-        for name in sorted(channels - frozenset().union(*_CHANNELS))
-    )
-    text = f"got {show(entry.value)}, expected one of {', '.join(_CHANNELS.values())}"
-    missing = f"{unknown} is not supported; " if unknown else ""
-    work.problem(entry, f"{text}; {missing}the most similar is {near}", "config.unsupported")
+    work.put(entry, entry.key, joined)
+    if joined in DECODERS:
+        work.notices[-1] += " (B: the inside of instances; D: the distance to their contour)"
 
 
 def _channel_losses(work: Translation) -> None:
-    """Compare the losses per channel with those of Singula, which are fixed."""
+    """Translate the synonyms of the losses per channel."""
     entry = work.take(f"{SEG}.DATA_CHANNELS_LOSSES")
     if entry is None:
         return
     losses = plain(entry.value)
-    channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
-    name = str(channels.value) if channels is not None else "BC"
-    fixed = ["l1" if letter == "D" else "bce" for letter in name.replace("v2", "")]
     synonyms = {"ce": "bce", "mae": "l1"}
     if isinstance(losses, tuple):
-        losses = [synonyms.get(str(loss), loss) for loss in losses]
-    if losses and losses != fixed:
-        work.problem(
-            entry,
-            f"got {show(entry.value)}, expected {fixed}, the losses of the channels {name}",
-            "config.unsupported",
-        )
+        losses = tuple(synonyms.get(str(loss), loss) for loss in losses)
+    work.entries[entry.key] = Entry(entry.key, losses, entry.place)
 
 
 def _channel_options(work: Translation) -> None:
     """Translate the contour mode and the distance mask of the options per channel."""
     entry = work.take(f"{SEG}.DATA_CHANNELS_EXTRA_OPTS")
     if entry is None:
+        return
+    listed = plain(entry.value)
+    if isinstance(listed, tuple) and listed and all(isinstance(text, str) for text in listed):
+        work.entries[entry.key] = entry
         return
     value = entry.value[0] if isinstance(entry.value, list) and entry.value else entry.value
     if not value:
@@ -215,15 +208,62 @@ def _channel_options(work: Translation) -> None:
             "config.value",
         )
         return
+    channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
+    is_row = channels is None or str(channels.value) in DECODERS
     options = {(ch, name): item for ch, opts in value.items() for name, item in opts.items()}
+    texts = []
     for (channel, name), item in options.items():
         option = Entry(f"{entry.key}.{channel}.{name}", item, entry.place)
         if (channel, name) == ("C", "mode"):
             work.put(option, f"{SEG}.DATA_CONTOUR_MODE", item)
-        elif name == "mask_values":
+        elif is_row and name == "mask_values":
             work.put(option, f"{SEG}.DISTANCE_CHANNEL_MASK", item)
+        elif not is_row:
+            texts.append(f"{channel}.{_OPTION_NAMES.get(name, name)}={item}")
         elif (name, item) not in (("erosion", 0), ("dilation", 0), ("type", "centroid")):
             work.problem(option, f"{show(item)} is not supported", "config.unsupported")
+    if texts:
+        work.put(entry, entry.key, tuple(texts))
+
+
+_OPTION_NAMES = {"act": "activation"}
+_LISTS = {"SEED_CHANNELS": "seed_threshold", "GROWTH_MASK_CHANNELS": "growth_threshold"}
+
+
+def _watershed_lists(work: Translation) -> None:
+    """Translate the thresholds that later versions list in the order of their channels."""
+    for key, attribute in _LISTS.items():
+        entry = work.take(f"{SEG}.WATERSHED.{key}_THRESH")
+        listed = work.entries.get(f"{SEG}.{key}")
+        values = plain(entry.value) if entry is not None else ()
+        if entry is None or values == "auto":
+            continue
+        if isinstance(values, tuple) and all(value == "auto" for value in values):
+            continue
+        codes = plain(listed.value) if listed is not None else ()
+        if (
+            not isinstance(values, tuple)
+            or not isinstance(codes, tuple)
+            or len(values) != len(codes)
+        ):
+            work.problem(
+                entry,
+                f"got {show(entry.value)}, expected one threshold for each of {key}",
+                "config.length",
+            )
+            continue
+        channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
+        name = str(channels.value) if channels is not None else "BC"
+        is_row = name in DECODERS
+        for code, value in zip(codes, values, strict=True):
+            internal = str(code) if is_row else internal_codes((str(code), "F"))[0]
+            row = CHANNELS.get(internal)
+            threshold = getattr(row, attribute) if row is not None else None
+            if row is not None and row.component:
+                threshold = "TH_EDGES"
+            if value == "auto" or threshold is None:
+                continue
+            work.put(entry, f"{SEG}.DATA_MW_{threshold}", value)
 
 
 def _class_rebalance(work: Translation) -> None:
@@ -361,6 +401,7 @@ _RULES: tuple[Callable[[Translation], None], ...] = (
     _channels,
     _channel_losses,
     _channel_options,
+    _watershed_lists,
     _class_rebalance,
     _batch_normalization,
     _clip_values,

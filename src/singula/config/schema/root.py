@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, create_model
 
 from singula.config.schema.augmentor import Augmentor
 from singula.config.schema.base import Section, key, section
+from singula.config.schema.channels import ChannelLoss, Channels, Codes, Options, OrCombination
 from singula.config.schema.data import Data
 from singula.config.schema.model import Loss, Model, Train
 from singula.config.schema.paths import Log, Paths
@@ -33,15 +34,14 @@ from singula.config.values import (
     to_text,
     to_tuple,
 )
-from singula.representations.table import DECODERS
+from singula.representations.base import Decoder
+from singula.representations.channel import OptionValue
+from singula.representations.channel_table import parse_options
+from singula.representations.table import find_decoder, split_channels
 from singula.representations.thresholds import THRESHOLDS, Threshold
 
 S = TypeVar("S", bound=Section)
 
-if TYPE_CHECKING:
-    Channels = str
-else:
-    Channels = Literal[tuple(DECODERS)]
 Morphology = Annotated[Literal["erode", "dilate"], AnyCase()]
 OnlyInstances = Refuse(
     "only instance segmentation is supported",
@@ -96,10 +96,17 @@ class System(Section):
 class _ChannelKeys(Section):
     """The keys before the thresholds, in the order of the documentation."""
 
-    DATA_CHANNELS: Annotated[Channels, AnyCase()] = key(
+    DATA_CHANNELS: Annotated[Channels, AnyCase(), OrCombination()] = key(
         "BC",
         "Channels that the network learns: B (interior), C (contour), D (distance to the contour, "
-        "inside), Dv2 (the same on both sides), M (interior and contour), P (center).",
+        "inside), Dv2 (the same on both sides), M (interior and contour), P (center); or a list of "
+        "codes of BiaPy 3.5 and later, see the page about channels.",
+    )
+    DATA_CHANNELS_EXTRA_OPTS: Options = key(
+        (), "Options of the channels in a list, such as 'Db.norm=False'."
+    )
+    DATA_CHANNELS_LOSSES: Annotated[tuple[ChannelLoss, ...], BeforeValidator(to_tuple)] = key(
+        (), "Loss of each channel; empty: cross entropy for probabilities, else absolute error."
     )
     DISTANCE_CHANNEL_MASK: Bool = key(
         True, "Compute the loss of distances only inside the foreground."
@@ -166,6 +173,13 @@ class InstanceSeg(_ThresholdKeys):
     FORE_DILATION_RADIUS: Int = key(
         5, "Radius of the dilation of the foreground in pixels.", ge=0, le=1000
     )
+    SEED_CHANNELS: Codes = key((), "Channels that make the seeds; empty: all that can.")
+    GROWTH_MASK_CHANNELS: Codes = key(
+        (), "Channels in which instances grow; empty: the first that covers the instances."
+    )
+    TOPOGRAPHIC_SURFACE_CHANNEL: Text = key(
+        "", "Channel that is flooded; empty: a distance, else a probability."
+    )
     DATA_CHECK_MW: Bool = key(False, "Save the seeds, foreground and surface of the watershed.")
     WATERSHED_BY_2D_SLICES: Bool = key(False, "Decode the instances of a volume slice by slice.")
 
@@ -231,9 +245,26 @@ class Config(Section):
         return self.DATA.PATCH_SIZE[-1]
 
     @property
+    def decoder(self) -> Decoder:
+        """Decoder of the channels."""
+        keys = self.PROBLEM.INSTANCE_SEG
+        return find_decoder(
+            keys.DATA_CHANNELS,
+            keys.SEED_CHANNELS,
+            keys.GROWTH_MASK_CHANNELS,
+            keys.TOPOGRAPHIC_SURFACE_CHANNEL,
+        )
+
+    @property
     def channel_count(self) -> int:
         """Number of channels that describe the instances."""
-        return len(DECODERS[self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS].channels)
+        return len(split_channels(self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS))
+
+    @property
+    def channel_options(self) -> dict[str, dict[str, OptionValue]]:
+        """Options of the channels that are set, by code and name."""
+        entries = self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS_EXTRA_OPTS
+        return parse_options(entries, "PROBLEM.INSTANCE_SEG.DATA_CHANNELS_EXTRA_OPTS")
 
     @property
     def channel_weights(self) -> tuple[float, ...]:

@@ -19,8 +19,7 @@ from singula.models import ModelSettings
 from singula.models.variants import network_method
 from singula.pipeline import from_config
 from singula.pipeline.object_size import TrainedObjects
-from singula.representations.channels.table import CHANNELS
-from singula.representations.table import DECODERS
+from singula.representations.channel_table import CHANNELS
 from singula.training.model_package import INFO
 from singula.util.citation import Citation
 
@@ -142,7 +141,7 @@ def describe_model(details: Details, network: Network, files: Mapping[str, bytes
 
 def citations(network: Network) -> list[Citation]:
     """Return the publications of the network, its channels and its decoder."""
-    decoder = DECODERS[network.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
+    decoder = network.config.decoder
     cited = [*network_method(network.settings.architecture, network.settings.ndim).citations]
     for name in decoder.channels:
         cited += CHANNELS[name].citations

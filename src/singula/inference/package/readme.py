@@ -8,8 +8,7 @@ from singula import __version__
 from singula.inference.package.description import Details, Network, citations
 from singula.io.units import format_spacing
 from singula.pipeline.thresholds import threshold_line
-from singula.representations.channels.table import CHANNELS
-from singula.representations.table import DECODERS
+from singula.representations.channel_table import CHANNELS
 from singula.util.format import shape_text
 
 
@@ -27,15 +26,14 @@ def readme(details: Details, network: Network, scores: Sequence[str]) -> str:
     """
     problem = network.config.PROBLEM.INSTANCE_SEG
     channels = [
-        f"- `{name}`: {CHANNELS[name].describe}"
-        for name in DECODERS[problem.DATA_CHANNELS].channels
+        f"- `{name}`: {CHANNELS[name].describe}" for name in network.config.decoder.channels
     ]
     lines = [
         f"# {details.name}",
         "",
         details.summary,
         "",
-        "The network predicts maps. [Singula](https://pypi.org/project/singula) decodes them to "
+        "The network predicts maps. Singula decodes them to "
         "instances with the thresholds of this package:",
         "",
         "```sh",
@@ -77,7 +75,7 @@ def readme(details: Details, network: Network, scores: Sequence[str]) -> str:
 
 
 def _method(network: Network) -> str:
-    method = DECODERS[network.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS].method
+    method = network.config.decoder.method
     return method.name if method is not None else "the decoder of these channels"
 
 

@@ -264,7 +264,7 @@ class BlockContext:
         note = self.job.read_note("thresholds", ThresholdsNote)
         spacing = from_config.spacing(self.config, "TEST", len(self.shape))
         return DecodePlan(
-            block_decoder(self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS),
+            block_decoder(self.config.decoder),
             dict(note.values),
             from_config.decode_settings(self.config),
             spacing,

@@ -231,7 +231,7 @@ class BlockImage:
                         key = name.removeprefix("levels.")
                         counts[key] = counts.get(key, 0) + count
             settings = from_config.decode_settings(context.config)
-            decoder = block_decoder(context.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
+            decoder = block_decoder(context.config.decoder)
             binary = {c: counts[c] for c in histogram_channels(decoder, settings)}
             values, notes = resolve_thresholds(binary, settings)
             area = None

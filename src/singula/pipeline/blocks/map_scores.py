@@ -105,6 +105,7 @@ def score_maps(folder: Path, number: int) -> Record:
             settings.contour_mode,
             settings.spacing,
             settings.point_radius,
+            settings.options,
         )
         channels = encode_with(local_settings, labels)
         true = {name: found[_inner(context, box)] for name, found in channels.items()}

@@ -119,7 +119,7 @@ class BlockTest(TestRun):
         if checkpoint is None:
             raise RuntimeError("a test in blocks needs a checkpoint")
         if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:  # fail before the prediction
-            block_decoder(self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
+            block_decoder(self.config.decoder)
         members = [Member(self.config, checkpoint), *self.others]
         normalizers = [network_from(m.config, m.checkpoint)[1] for m in members]
         self._keys_of = {pair.name: self._keys(pair, checkpoint) for pair in pairs}

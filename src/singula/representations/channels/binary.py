@@ -1,4 +1,4 @@
-"""Binary channels: body `B`, contour `C`, mask `M`, central points `P`."""
+"""Binary channels: `B`, `C`, `M`, `P`, foreground `F`, background `Bg` and contact zones `T`."""
 
 from __future__ import annotations
 
@@ -9,49 +9,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.representations.channel_table import SPECIFIED
+from singula.representations.channels.distance import distance_inside
+from singula.representations.channels.skeleton import skeletons
 from singula.representations.channels.source import Source
-from singula.representations.channels.table import register
-from singula.util.citation import Citation
+from singula.representations.channels.transform import distance_to_zeros
 from singula.util.process import compiled
 
 
-@register("B", "binary", "instances without their contour")
 def encode_body(source: Source) -> NDArray[np.uint8]:
     """Return ``(L > 0) & ~K`` for labels `L` and contour `K`."""
     return (source.foreground & ~source.contour).view(np.uint8)
 
 
-_CONTOURS = Citation(
-    "chen2016",
-    "Chen, H.; Qi, X.; Yu, L.; Heng, P.-A.",
-    "DCAN: deep contour-aware networks for accurate gland segmentation",
-    "CVPR",
-    2016,
-    "10.1109/CVPR.2016.273",
-)
-
-
-@register("C", "binary", "contour of the instances", citations=(_CONTOURS,))
 def encode_contour(source: Source) -> NDArray[np.uint8]:
     """Return the contour `K`."""
     return source.contour.view(np.uint8)
 
 
-@register("M", "binary", "instances with their contour")
 def encode_mask(source: Source) -> NDArray[np.uint8]:
     """Return ``L > 0`` for labels `L`."""
     return source.foreground.view(np.uint8)
 
 
-@register("P", "binary", "a disk at the center of each instance", reach="instance")
 def encode_points(source: Source) -> NDArray[np.uint8]:
     """Return a disk or ball per instance, at its pixel nearest to its centroid and clipped to it.
 
     The ball is round in physical space and its radius is in in-plane pixels. If the distance of
-    slices exceeds the radius, it is a disk in one slice.
+    slices exceeds the radius, it is a disk in one slice. With the option ``type: skeleton``, it is
+    the dilated skeleton of the instance, clipped to it.
     """
     if not source.foreground.any():
         return np.zeros(source.labels.shape, np.uint8)
+    settings = source.settings
+    options = settings.options_of("P")
+    is_listed = "P" in settings.options or not set(settings.channels) <= SPECIFIED
+    radius = float(options["dilation"]) if is_listed else settings.point_radius
+    if options["type"] == "skeleton":
+        points = np.zeros(source.labels.shape, np.uint8)
+        for box, inside, skeleton in skeletons(source.index):
+            near = distance_to_zeros(~skeleton, _in_plane(source)) <= radius
+            points[box][inside & near] = 1
+        return _eroded(points, source, float(options["erosion"]))
     pixels = np.flatnonzero(source.labels)
     rows = source.index.ravel()[pixels]
     at = np.stack(np.unravel_index(pixels, source.labels.shape))
@@ -60,7 +59,86 @@ def encode_points(source: Source) -> NDArray[np.uint8]:
     _, first = nearest_to_centroids(source.index, size, sums, source.spacing)
     ids = np.flatnonzero(size)
     centers = np.stack(np.unravel_index(first[ids], source.labels.shape), axis=1)
-    return draw_points(source.index, ids, centers, source.settings.point_radius, source.spacing)
+    points = draw_points(source.index, ids, centers, radius, source.spacing)
+    return _eroded(points, source, float(options["erosion"]))
+
+
+def encode_foreground(source: Source) -> NDArray[np.uint8]:
+    """Return ``L > 0`` for labels `L`, after the options ``erosion`` and ``dilation``.
+
+    The erosion removes the pixels of an instance within this distance of its outside, so that
+    touching instances separate. The dilation adds background within this distance of an instance.
+    """
+    options = source.settings.options_of("F")
+    inside = source.foreground
+    if options["erosion"]:
+        inside = inside & (_border_distance(source) > float(options["erosion"]))
+    if options["dilation"]:
+        near = _outer_distance(source) <= float(options["dilation"])
+        inside = inside | near & ~source.foreground
+    return inside.view(np.uint8)
+
+
+def encode_background(source: Source) -> NDArray[np.uint8]:
+    """Return ``L == 0`` for labels `L`, after the options ``erosion`` and ``dilation``.
+
+    The erosion removes background within this distance of an instance. The dilation adds the pixels
+    of instances within this distance of their outside.
+    """
+    options = source.settings.options_of("Bg")
+    outside = ~source.foreground
+    if options["erosion"]:
+        outside = outside & (_outer_distance(source) > float(options["erosion"]))
+    if options["dilation"]:
+        near = _border_distance(source) <= float(options["dilation"])
+        outside = outside | near & source.foreground
+    return outside.view(np.uint8)
+
+
+def encode_touching(source: Source) -> NDArray[np.uint8]:
+    """Return the pixels of instances near another instance.
+
+    A pixel counts if another instance is in the square or cube around it that reaches half of the
+    option ``thickness``, rounded up: zones of width 2 have one pixel on each side.
+    """
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    reach = -(-int(source.settings.options_of("T")["thickness"]) // 2)
+    if reach < 1 or not source.foreground.any():
+        return np.zeros(source.labels.shape, np.uint8)
+    index, size = source.index.astype(np.int64), 2 * reach + 1
+    highest = maximum_filter(index, size, mode="nearest")
+    beyond = int(index.max()) + 1
+    lowest = minimum_filter(np.where(index > 0, index, beyond), size, mode="nearest")
+    touching = source.foreground & ((highest != index) | (lowest != index))
+    result: NDArray[np.uint8] = touching.view(np.uint8)
+    return result
+
+
+def _border_distance(source: Source) -> NDArray[np.float32]:
+    """Return the distance in in-plane pixels to the nearest pixel outside of the instance."""
+    in_plane = float(min(source.spacing[-2:]))
+    return distance_inside(source) / np.float32(in_plane)
+
+
+def _outer_distance(source: Source) -> NDArray[np.float32]:
+    """Return the distance in in-plane pixels to the nearest instance; infinite without any."""
+    if not source.foreground.any():
+        return np.full(source.labels.shape, np.inf, np.float32)
+    return distance_to_zeros(~source.foreground, _in_plane(source))
+
+
+def _in_plane(source: Source) -> list[float]:
+    """Return the voxel size per axis in in-plane pixels."""
+    return [float(size) / float(min(source.spacing[-2:])) for size in source.spacing]
+
+
+def _eroded(mask: NDArray[np.uint8], source: Source, radius: float) -> NDArray[np.uint8]:
+    """Return a mask without the pixels within a radius of its outside."""
+    if not radius or mask.all():
+        return mask
+    inside: NDArray[np.bool_] = distance_to_zeros(mask > 0, _in_plane(source)) > radius
+    return inside.view(np.uint8)
 
 
 def nearest_to_centroids(

@@ -1,6 +1,7 @@
-"""Distance channels: `D` inside instances, `Dv2` inside and outside, each in one pass.
+"""Distance channels: `D` and `Db` inside instances, `Dv2` and `Ds` inside and outside.
 
-Both measure the distance to the nearest contour pixel of the image, which belongs to the instance
+`Db` and `Ds` measure the distance to the nearest pixel outside of the instance. `D` and `Dv2`
+measure the distance to the nearest contour pixel of the image, which belongs to the instance
 itself. Proof: consider a path of face steps from a pixel of instance i to a pixel outside of i,
 each step leading away from the start. In every contour mode, the last pixel of the path in i, or
 the next one, is contour of i. Therefore, no pixel beyond the contour of i is nearer than it.
@@ -8,34 +9,17 @@ the next one, is contour of i. Therefore, no pixel beyond the contour of i is ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from singula.representations.channels.source import Source
-from singula.representations.channels.table import register
 from singula.representations.channels.transform import distance_to_zeros
-from singula.util.citation import Citation
 from singula.util.process import compiled
 
-_DISTANCES = Citation(
-    "lin2021",
-    "Lin, Z.; others",
-    "NucMM dataset: 3D neuronal nuclei instance segmentation at sub-cubic millimeter scale",
-    "MICCAI",
-    2021,
-    "10.1007/978-3-030-87193-2_16",
-)
 
-
-@register(
-    "D",
-    "distance",
-    "distance of instance pixels to their contour",
-    reach="radius",
-    citations=(_DISTANCES,),
-)
 def encode_distance(source: Source) -> NDArray[np.float32]:
     """Return the distance of instance pixels to their contour, 0 on contour and background.
 
@@ -45,9 +29,6 @@ def encode_distance(source: Source) -> NDArray[np.float32]:
     return _distance(source.foreground & ~source.contour, source)
 
 
-@register(
-    "Dv2", "distance", "nearness to the contour, inside and outside, from 0 to 1", reach="image"
-)
 def encode_nearness(source: Source) -> NDArray[np.float32]:
     """Return 1 on the contour, else ``1 - d / max d``, the maximum over the instance or background.
 
@@ -63,6 +44,78 @@ def encode_nearness(source: Source) -> NDArray[np.float32]:
     make_near(distance, source.index, furthest)
     # Only a maximum from a larger image can be exceeded.
     return distance.clip(0, 1, out=distance) if source.furthest else distance
+
+
+def encode_border_distance(source: Source) -> NDArray[np.float32]:
+    """Return the distance of instance pixels to the nearest pixel outside of their instance.
+
+    It is 0 in the background. With the option ``norm``, it is divided by the largest distance of
+    the instance. The image border is not a border of an instance; for an instance that fills the
+    image, see `encode_distance`.
+    """
+    if not source.foreground.any():
+        return np.zeros(source.labels.shape, np.float32)
+    distance = distance_inside(source)
+    if source.settings.options_of("Db")["norm"]:
+        return divide_by_largest(distance, source.index)
+    return distance
+
+
+def encode_signed_distance(source: Source) -> NDArray[np.float32]:
+    """Return the distance to the border of the instances, negative outside of them.
+
+    The distances are divided by the options ``beta`` (inside) and ``alpha`` (outside). With the
+    option ``norm``, the result is their hyperbolic tangent. It is -1, or the negative diagonal of
+    the image, in images without instances.
+    """
+    options = source.settings.options_of("Ds")
+    alpha, beta = float(options["alpha"]), float(options["beta"])
+    if not source.foreground.any():
+        lengths = np.array(source.labels.shape) * np.array(source.spacing)
+        signed = np.full(source.labels.shape, -np.sqrt((lengths**2).sum()) / alpha, np.float32)
+    else:
+        signed = distance_inside(source) / np.float32(beta)
+        if not source.foreground.all():
+            outside = distance_to_zeros(~source.foreground, source.spacing)
+            signed -= outside / np.float32(alpha)
+    if options["norm"]:
+        np.tanh(signed, out=signed)
+    return signed
+
+
+def distance_inside(source: Source) -> NDArray[np.float32]:
+    """Return the distance of instance pixels to the nearest pixel outside of their instance."""
+    import edt
+
+    index = source.index
+    if int(index.min()) == int(index.max()):  # one instance that fills the image
+        index = np.pad(index, 1)
+        cut = (slice(1, -1),) * index.ndim
+        return np.ascontiguousarray(_multi_label(edt, index, source.spacing)[cut])
+    return _multi_label(edt, index, source.spacing)
+
+
+def _multi_label(edt: Any, index: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.float32]:
+    distance: NDArray[np.float32] = edt.edt(
+        np.ascontiguousarray(index), anisotropy=tuple(spacing), black_border=False, parallel=1
+    )
+    return distance
+
+
+def divide_by_largest(values: NDArray[np.float32], index: NDArray[Any]) -> NDArray[np.float32]:
+    """Return values divided by the largest one of each instance; 0 where all of them are 0.
+
+    Parameters
+    ----------
+    values : ndarray of float32
+        Values of 0 or more; 0 in the background.
+    index : ndarray of unsigned int
+        Row of each pixel, in the same shape; 0 is background.
+    """
+    largest = furthest_pixels(np.ascontiguousarray(values), np.ascontiguousarray(index))
+    largest[largest == 0] = 1
+    result: NDArray[np.float32] = values / largest[index]
+    return result
 
 
 def furthest_pixels(distance: NDArray[np.float32], index: NDArray[Any]) -> NDArray[np.float32]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from singula.io.image import Spacing, check_spacing
-from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.channel import OptionValue
+from singula.representations.channels.encoders import encoder_of
+from singula.representations.channels.source import ChannelArray, EncodeSettings, Source
 from singula.representations.channels.sparse import encode_sparse
-from singula.representations.channels.table import CHANNELS, ChannelArray, parse_channels
+from singula.representations.channels.table import parse_channels
 from singula.util.arguments import as_array, flag, instance, number
 from singula.util.sparse_labels import is_sparse, sparse_label_image
 
@@ -22,6 +24,7 @@ def encode(
     spacing: Spacing | None = None,
     contour_mode: str = "thick",
     point_radius: float = 3,
+    options: Mapping[str, Mapping[str, OptionValue]] | None = None,
 ) -> dict[str, ChannelArray]:
     """Convert a label image to the channels that a network learns.
 
@@ -31,20 +34,23 @@ def encode(
         Instance ids of any integer type, which may have gaps; 0 is background. If 0 occurs, -1
         means that a pixel is not annotated.
     channels : str or sequence of str
-        A configuration such as 'BC' or 'BCDv2', or channel codes.
+        A configuration such as 'BC', 'BCDv2' or 'F+C+Db', or channel codes.
     spacing : float or sequence of float, optional
         Voxel size along each axis, z first, which makes distances physical. Default: pixels.
     contour_mode : {'thick', 'inner', 'outer', 'dense'}
         Position of the contour; see `find_contour`.
     point_radius : float
         Radius of the `P` disk, in units of the in-plane pixel.
+    options : mapping of str to mapping, optional
+        Options by channel code, such as ``{"Db": {"norm": False}}``; see docs/channels.md.
 
     Returns
     -------
     dict of str to ndarray
         Channels by code, with the shape of `labels`: uint8 0 or 1 if binary, float32 if distance.
-        If pixels are not annotated, binary channels are int8, and all channels are -1 where the
-        annotated pixels do not determine them (see `singula.representations.channels.sparse`).
+        If pixels are not annotated, binary channels are int8; where the annotated pixels do not
+        determine a channel, it is -1, or NaN for distances (see
+        `singula.representations.channels.sparse`).
 
     Raises
     ------
@@ -65,7 +71,9 @@ def encode(
     codes = parse_channels(channels)
     labels = sparse_label_image(labels, empty=False)
     sizes = None if spacing is None else check_spacing(spacing, labels.ndim)
-    return encode_with(EncodeSettings(codes, contour_mode, sizes, point_radius), labels)
+    chosen = {} if options is None else options
+    settings = EncodeSettings(codes, contour_mode, sizes, point_radius, chosen)
+    return encode_with(settings, labels)
 
 
 def encode_with(
@@ -103,4 +111,4 @@ def encode_with(
     if is_sparse(as_array(labels, "labels")):
         return encode_sparse(settings, labels, furthest, planar)
     source = Source(labels, settings, furthest)
-    return {code: CHANNELS[code].encode(source) for code in parse_channels(settings.channels)}
+    return {code: encoder_of(code)(source) for code in parse_channels(settings.channels)}

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.distance import furthest_background
+from singula.representations.channels.neighbor import furthest_neighbor
 from singula.representations.channels.source import EncodeSettings, Source
 from singula.representations.channels.sparse import furthest_annotated, is_planar
-from singula.representations.channels.table import CHANNELS, parse_channels
+from singula.representations.channels.table import parse_channels
 from singula.util.arguments import as_array, instance, label_image
 from singula.util.sparse_labels import is_sparse, without_unannotated
 
@@ -74,7 +76,7 @@ def needs_extent(settings: EncodeSettings) -> bool:
     """
     settings = instance(settings, "settings", EncodeSettings)
     codes = parse_channels(settings.channels)
-    return any(CHANNELS[code].reach != "contour" for code in codes)
+    return any(CHANNELS[code].reach != "contour" for code in codes) or _local_reach(settings) > 0
 
 
 def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
@@ -99,24 +101,40 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
     labels = label_image(without_unannotated(array), empty=False)
     reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
     nothing = (0.0,) * labels.ndim
-    if reaches <= {"contour"}:
+    if reaches <= {"contour"} and not _local_reach(settings):
         return Extent(nothing, nothing, planar=planar)
     source = Source(labels, settings)
     spacing = np.array(source.spacing)
     starts, stops = _boxes(source)
-    box, radius, furthest = np.zeros(labels.ndim), 0.0, None
-    if len(starts) and reaches & {"instance", "image"}:
+    box, furthest = np.zeros(labels.ndim), None
+    radius = _local_reach(settings) * float(spacing[-2:].min())
+    if len(starts) and reaches & {"instance", "neighbors", "image"}:
         box = (stops - starts).max(axis=0) - 1
     if len(starts) and "radius" in reaches:
-        radius = _largest_radius(starts, stops, labels.shape, spacing)
+        radius = max(radius, _largest_radius(starts, stops, labels.shape, spacing))
         if sparse:  # the contour of a cut instance can be on one side only
-            radius = float(np.sqrt((((stops - starts) * spacing) ** 2).sum(axis=1)).max())
+            radius = max(radius, np.sqrt((((stops - starts) * spacing) ** 2).sum(axis=1)).max())
+    if "neighbors" in reaches:
+        radius = max(radius, furthest_neighbor(source))
     if "image" in reaches:
         furthest = furthest_background(source)
         if sparse:
             furthest = furthest_annotated(settings, array, planar)
         radius = max(radius, furthest)
     return Extent(tuple(box.tolist()), tuple((radius / spacing).tolist()), furthest, planar)
+
+
+def _local_reach(settings: EncodeSettings) -> float:
+    """Return the largest distance in in-plane pixels that options add to the neighbors."""
+    # The defaults of P and T are covered by the instance and by CONTOUR_REACH.
+    return max(
+        (
+            CHANNELS[code].local_reach(settings.options_of(code))
+            for code in parse_channels(settings.channels)
+            if code in settings.options
+        ),
+        default=0.0,
+    )
 
 
 def _boxes(source: Source) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from singula.io.image import check_spacing
+from singula.representations.channel import OptionValue
+from singula.representations.channel_table import CHANNELS, checked_options
 from singula.representations.channels.contour import check_contour_mode, find_contour
 from singula.util.arguments import as_array, items, label_image, number, text
 
 Labels = NDArray[np.integer[Any]]
+ChannelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,10 @@ class EncodeSettings:
     spacing : tuple of float, optional
         Voxel size along each axis, z first, which makes distances physical.
     point_radius : float
-        Radius of the `P` disk, in units of the in-plane pixel.
+        Radius of the `P` disk, in units of the in-plane pixel. Next to codes of BiaPy 3.5 or later,
+        the option ``dilation`` of `P` is the radius.
+    options : mapping of str to mapping
+        Options by channel code that differ from their defaults; see `Channel.options`.
 
     Raises
     ------
@@ -41,6 +48,7 @@ class EncodeSettings:
     contour_mode: str = "thick"
     spacing: tuple[float, ...] | None = None
     point_radius: float = 3
+    options: Mapping[str, Mapping[str, OptionValue]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         items(self.channels, "channels", text)
@@ -49,6 +57,11 @@ class EncodeSettings:
             sizes = as_array(self.spacing, "spacing", kinds="iuf")
             check_spacing(self.spacing, sizes.size)
         number(self.point_radius, "point_radius", at_least=0)
+        object.__setattr__(self, "options", checked_options(self.options, "options"))
+
+    def options_of(self, code: str) -> dict[str, OptionValue]:
+        """Return all options of a channel, with the defaults of the others."""
+        return {**CHANNELS[code].defaults, **self.options.get(code, {})}
 
 
 class Source:

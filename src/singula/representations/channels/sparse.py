@@ -3,11 +3,11 @@
 A pixel has a target only if the pixels that are not annotated cannot change it, so that each target
 equals that of the completely annotated image:
 
-- `M`: annotated pixels;
-- `B`, `C`: annotated pixels whose neighbors, which determine the contour, are annotated;
+- `M`, `F`, `Bg`: annotated pixels;
+- `B`, `C`, `T`: annotated pixels whose neighbors, which determine the contour, are annotated;
 - `D`: pixels to which the nearest known contour is at least as near as any unknown one, and the
   background;
-- `P`: pixels of instances that are known completely, and the background;
+- `P`, `Db`, `Dc`, `H`, `V`, `Z`: pixels of instances that are known completely, and the background;
 - `Dv2`: pixels of instances that are known completely. In the background, as `D`; its largest
   distance is that of the annotated background.
 
@@ -17,15 +17,20 @@ above and below are unknown. Its channels are those of its slices as images (`is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.representations.channel import KnownBy
+from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.contour import find_known_contour
+from singula.representations.channels.encoders import encoder_of
+from singula.representations.channels.neighbor import distance_to_neighbors
 from singula.representations.channels.source import EncodeSettings, Source
-from singula.representations.channels.table import CHANNELS, parse_channels
+from singula.representations.channels.table import parse_channels
 from singula.representations.channels.transform import distance_to_zeros
 from singula.util.annotated_slices import is_planar as is_planar
 from singula.util.sparse_labels import UNANNOTATED, annotated_mask, without_unannotated
@@ -55,7 +60,8 @@ def encode_sparse(
     Returns
     -------
     dict of str to ndarray
-        Channels by code: int8 if binary, float32 if distance. Pixels without a target are -1.
+        Channels by code: int8 if binary, float32 if distance. Pixels without a target are -1 or
+        NaN.
     """
     if is_planar(labels) if planar is None else planar:
         return _by_slice(settings, labels, furthest)
@@ -64,10 +70,29 @@ def encode_sparse(
     source = _SparseSource(labels, annotated_mask(labels), settings, furthest)
     maps = {}
     for code in parse_channels(settings.channels):
-        target = CHANNELS[code].encode(source)
-        kind = np.float32 if CHANNELS[code].kind == "distance" else np.int8
-        maps[code] = np.where(source.has_target(code), target, kind(UNANNOTATED)).astype(kind)
+        target = encoder_of(code)(source)
+        missing = no_target(code)
+        maps[code] = np.where(source.has_target(code), target, missing).astype(missing.dtype)
     return maps
+
+
+def no_target(code: str) -> np.int8 | np.float32:
+    """Return the value of the pixels of a channel without a target: -1, or NaN for distances."""
+    return np.float32(np.nan) if CHANNELS[code].kind == "distance" else np.int8(UNANNOTATED)
+
+
+def has_target(code: str, values: NDArray[Any]) -> Mask:
+    """Return the mask of the pixels of a channel with a target.
+
+    Parameters
+    ----------
+    code : str
+        Key of `CHANNELS`.
+    values : ndarray
+        The channel, as returned by `encode_sparse`.
+    """
+    mask: Mask = ~np.isnan(values) if CHANNELS[code].kind == "distance" else values >= 0
+    return mask
 
 
 def furthest_annotated(settings: EncodeSettings, labels: NDArray[Any], planar: bool) -> float:
@@ -100,8 +125,7 @@ def _by_slice(
     flat = _flat(settings)
     maps: dict[str, NDArray[Any]] = {}
     for code in parse_channels(settings.channels):
-        kind = np.float32 if CHANNELS[code].kind == "distance" else np.int8
-        maps[code] = np.full(labels.shape, UNANNOTATED, kind)
+        maps[code] = np.full(labels.shape, no_target(code))
     if furthest is None and "Dv2" in maps:
         furthest = furthest_annotated(settings, labels, True)
     for z in np.flatnonzero(annotated_mask(labels).any(axis=(1, 2))):
@@ -118,6 +142,7 @@ def _flat(settings: EncodeSettings) -> EncodeSettings:
         settings.contour_mode,
         None if sizes is None else sizes[-2:],
         settings.point_radius,
+        settings.options,
     )
 
 
@@ -164,15 +189,33 @@ class _SparseSource(Source):
 
     def has_target(self, code: str) -> Mask:
         """Return the mask of the pixels with a target of a channel."""
-        if code == "M":
-            return self.known
-        if code == "P":
-            return self.complete | self.background
-        if code == "D":
-            return self.nearest_is_known(self.contour | self.background)
-        if code == "Dv2":
-            return self.complete | (self.background & self.nearest_is_known(self.contour))
-        return self.certain
+        masks: dict[KnownBy, Callable[[], Mask]] = {
+            "pixel": lambda: self.known,
+            "contour": lambda: self.certain,
+            "contour_distance": lambda: self.nearest_is_known(self.contour | self.background),
+            "instance": lambda: self.complete | self.background,
+            "nearness": lambda: (
+                self.complete | (self.background & self.nearest_is_known(self.contour))
+            ),
+            "distance": lambda: (
+                self.complete | (self.background & self.nearest_is_known(self.foreground))
+            ),
+            "neighbors": lambda: self.with_known_neighbors() | self.background,
+        }
+        reach = round(CHANNELS[code].local_reach(self.settings.options.get(code, {})) + 0.5)
+        mask = masks[CHANNELS[code].known_by]()
+        return mask & _eroded(self.known, reach) if reach > 1 else mask
+
+    def with_known_neighbors(self) -> Mask:
+        """Return the pixels of complete instances whose nearest neighbors are all known."""
+        unknown = ~self.certain
+        if not unknown.any():
+            return self.complete
+        far = distance_to_neighbors(self) > distance_to_zeros(~unknown, self.spacing)
+        is_open = np.zeros(int(self.index.max(initial=0)) + 1, bool)
+        is_open[self.index[far]] = True
+        surely: Mask = self.complete & ~is_open[self.index]
+        return surely
 
     def nearest_is_known(self, zeros: Mask) -> Mask:
         """Return the pixels for which none of the unknown pixels is nearer than the nearest zero.

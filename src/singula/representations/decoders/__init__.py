@@ -55,7 +55,8 @@ def decode_labels(
         Maps by channel code, all (y, x) or all (z, y, x): probabilities for ``B``, ``C``, ``M`` and
         ``P``, distances for ``D`` and ``Dv2``.
     channels : str
-        ``BC``, ``BP``, ``BD``, ``BCM``, ``BCD``, ``BCDv2``, ``BDv2`` or ``Dv2``.
+        ``BC``, ``BP``, ``BD``, ``BCM``, ``BCD``, ``BCDv2``, ``BDv2`` or ``Dv2``, or codes joined by
+        ``+``, such as ``F+C+Db``.
     thresholds : "auto" or mapping, optional
         Configuration keys without prefix, e.g. ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
         A given threshold is manual and the others stay automatic. ``"TH_TYPE": "manual"`` makes
@@ -68,6 +69,14 @@ def decode_labels(
         ``TH_FOREGROUND`` and ``TH_POINTS`` of `thresholds`.
     distance_threshold, dist_foreground_threshold : float, optional
         Distances in the unit of the map, instead of ``TH_DISTANCE`` and ``TH_DIST_FOREGROUND``.
+    background_threshold, touching_threshold, edges_threshold : float, optional
+        Values from 0 to 1, instead of ``TH_BACKGROUND``, ``TH_TOUCHING`` and ``TH_EDGES``.
+    border_distance_threshold, border_growth_threshold : float, optional
+        Values of ``Db``, instead of ``TH_BORDER_DISTANCE`` and ``TH_BORDER_GROWTH``.
+    center_distance_threshold, neighbor_threshold : float, optional
+        Values of ``Dc`` and ``Dn``, instead of ``TH_CENTER_DISTANCE`` and ``TH_NEIGHBOR``.
+    signed_distance_threshold, signed_growth_threshold : float, optional
+        Values of the signed distance, instead of ``TH_SIGNED_DISTANCE`` and ``TH_SIGNED_GROWTH``.
 
     Returns
     -------

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from singula.errors import UserError
-from singula.representations.base import Maps
+from singula.representations.base import Decoder, Maps
 from singula.representations.decoders.components import inside, label_seeds
-from singula.representations.decoders.decode import find_decoder
 from singula.representations.decoders.flood import flood_in_place
 from singula.representations.decoders.morphology import labels_at_border, look_up
 from singula.representations.decoders.settings import DecodeSettings
@@ -58,20 +57,23 @@ class DecodePlan:
         return self.decoder.reach(self.settings, self.spacing, ndim)
 
 
-def block_decoder(channels: str) -> Watershed:
+def block_decoder(decoder: Decoder) -> Watershed:
     """Return the decoder of a configuration, if it gives the same instances in blocks.
+
+    Parameters
+    ----------
+    decoder : Decoder
 
     Raises
     ------
     UserError
-        ``decode.not_in_blocks``: it does not. ``arguments.choice``: an unknown configuration.
+        ``decode.not_in_blocks``: it does not.
     """
-    decoder = find_decoder(channels)
     if isinstance(decoder, Watershed) and decoder.supports_blocks:
         return decoder
     names = ", ".join(name for name, row in DECODERS.items() if row.supports_blocks)
     raise UserError(
-        f"DATA_CHANNELS: got {channels}, expected one of {names} to decode in blocks",
+        f"DATA_CHANNELS: got {decoder.name}, expected one of {names} to decode in blocks",
         "set TEST.BY_CHUNKS.ENABLE: False, or divide images that are larger than the memory",
         "decode.not_in_blocks",
     )
@@ -192,9 +194,8 @@ def seed_part(plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: Read
     from scipy.ndimage import find_objects
 
     outer = grown(core, plan.reach(len(shape)), shape)
-    seeds, foreground = masks(
-        plan.decoder, read_maps(outer), plan.thresholds, plan.settings, plan.spacing
-    )
+    maps = plan.decoder.prepare(read_maps(outer))
+    seeds, foreground = masks(plan.decoder, maps, plan.thresholds, plan.settings, plan.spacing)
     labels, count = label_seeds(np.ascontiguousarray(seeds[local(core, outer)]))
     labels = np.ascontiguousarray(inside(labels))
     # The numbers increase in the order of the first pixels.
@@ -275,7 +276,7 @@ def _flood_box(
     """Return labels of a part of a flooded box, and a mask of the exact ones."""
     decoder, settings = plan.decoder, plan.settings
     outer = grown(domain, plan.reach(len(shape)), shape)
-    maps = read_maps(outer)
+    maps = decoder.prepare(read_maps(outer))
     _, foreground = masks(decoder, maps, plan.thresholds, settings, plan.spacing)
     part = local(domain, outer)
     foreground = np.ascontiguousarray(foreground[part])

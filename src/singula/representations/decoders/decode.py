@@ -17,8 +17,8 @@ from singula.representations.decoders.thresholds import (
     histogram_channels,
     resolve_thresholds,
 )
-from singula.representations.table import DECODERS
-from singula.util.arguments import as_array, choice, flag, function, instance
+from singula.representations.table import find_decoder
+from singula.util.arguments import as_array, flag, function, instance, text
 
 _CHUNK = 1 << 17  # pixels that are tested for NaN at once, without copying the whole map
 
@@ -47,7 +47,7 @@ class Decoded:
 
 def decode(
     maps: Maps,
-    channels: str = "BC",
+    channels: str | Decoder = "BC",
     *,
     settings: DecodeSettings | None = None,
     spacing: Spacing | None = None,
@@ -61,8 +61,8 @@ def decode(
     maps : mapping of str to ndarray
         Maps by channel name, all (y, x) or all (z, y, x): probabilities in [0, 1] for ``B C M P``,
         distances for ``D`` and ``Dv2``. Maps that the configuration does not need are ignored.
-    channels : str
-        Configuration, a key of `singula.representations.table.DECODERS`.
+    channels : str or Decoder
+        Configuration, such as 'BC' or 'F+C+Db'; see `singula.representations.table.find_decoder`.
     settings : DecodeSettings, optional
         Thresholds, sizes and morphology; `DecodeSettings()` by default.
     spacing : float or sequence of float, optional
@@ -97,14 +97,14 @@ def decode(
     if seed_filter is not None:
         seed_filter = function(seed_filter, "seed_filter")
     keep_parts = flag(keep_parts, "keep_parts")
-    decoder = find_decoder(channels)
+    decoder = as_decoder(channels)
     channel_maps = _checked_maps(maps, decoder)
     if spacing is not None:
         spacing = check_spacing(spacing, next(iter(channel_maps.values())).ndim)
     histograms = {c: histogram(channel_maps[c]) for c in histogram_channels(decoder, settings)}
     thresholds, notes = resolve_thresholds(histograms, settings)
     labels, parts = decoder.decode(
-        channel_maps,
+        decoder.prepare(channel_maps),
         thresholds,
         settings,
         spacing=spacing,
@@ -114,9 +114,17 @@ def decode(
     return Decoded(labels, thresholds, notes + decoder.notes(thresholds), parts)
 
 
-def find_decoder(channels: str) -> Decoder:
-    """Return the decoder of a configuration, or raise `UserError` (``arguments.choice``)."""
-    return DECODERS[choice(channels, "channels (DATA_CHANNELS)", DECODERS)]
+def as_decoder(channels: str | Decoder) -> Decoder:
+    """Return the decoder of a configuration, or a decoder unchanged.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not text; see `singula.representations.table.find_decoder`.
+    """
+    if isinstance(channels, Decoder):
+        return channels
+    return find_decoder(text(channels, "channels (DATA_CHANNELS)"))
 
 
 def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:

@@ -1,0 +1,66 @@
+"""Types of the keys about channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from singula.config.values import AnyCase, plain, refusal, to_text, to_tuple
+from singula.errors import UserError
+from singula.representations.channel_table import parse_options
+from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
+
+if TYPE_CHECKING:
+    Channels = str
+else:
+    Channels = Literal[tuple(DECODERS)]
+ChannelLoss = Annotated[Literal["bce", "l1", "mse", "huber"], AnyCase()]
+Codes = Annotated[tuple[Annotated[str, BeforeValidator(to_text)], ...], BeforeValidator(to_tuple)]
+
+
+@dataclass(frozen=True)
+class OrCombination:
+    """Annotation of configurations of channels that also accepts other combinations of codes."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return a schema that validates combinations, and passes other values on."""
+
+        def check(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+            value = plain(value)
+            if isinstance(value, tuple):
+                value = join_channels([str(code) for code in value])
+            try:
+                if isinstance(value, str) and value not in DECODERS:
+                    split_channels(value)
+                    return value
+            except UserError as error:
+                if SEPARATOR in str(value):
+                    raise refusal(error.message) from error
+            return validate(value)
+
+        return core_schema.no_info_wrap_validator_function(check, handler(source))
+
+
+def _option(text: str) -> str:
+    """Validate an entry such as ``Db.norm=False``."""
+    try:
+        parse_options((text,), "options")
+    except UserError as error:
+        raise refusal(error.message) from error
+    return text
+
+
+Options = Annotated[
+    tuple[Annotated[str, BeforeValidator(to_text), AfterValidator(_option)], ...],
+    BeforeValidator(to_tuple),
+]

@@ -1,0 +1,61 @@
+"""Outputs of the network: channel, loss and activation, from the configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from singula.config import Config
+from singula.representations.channel import Channel
+from singula.representations.channel_table import CHANNELS
+from singula.representations.channels import parse_channels
+
+if TYPE_CHECKING:
+    from singula.training.losses import Output
+
+
+def channel_names(config: Config) -> tuple[str, ...]:
+    """Return the names of the channels, in the order of the outputs of the network."""
+    return parse_channels(config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
+
+
+def outputs(config: Config) -> tuple[Output, ...]:
+    """Return the loss, activation and weight of each output channel of the network."""
+    from singula.training.losses import Output
+
+    names = channel_names(config)
+    losses = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS_LOSSES or (None,) * len(names)
+    return tuple(
+        Output(
+            name,
+            loss or CHANNELS[name].loss,
+            _activation(config, CHANNELS[name], loss),
+            weight,
+            foreground_only=_is_masked(config, CHANNELS[name]),
+            component=CHANNELS[name].component,
+        )
+        for name, weight, loss in zip(names, config.channel_weights, losses, strict=True)
+    )
+
+
+def _activation(config: Config, channel: Channel, loss: str | None) -> str:
+    """Return the activation of a channel; cross entropy needs probabilities."""
+    if loss == "bce":
+        return "sigmoid"
+    options = {**channel.defaults, **config.channel_options.get(channel.code, {})}
+    if "activation" in options and options.get("norm", True):
+        return str(options["activation"])
+    return channel.activation
+
+
+def _is_masked(config: Config, channel: Channel) -> bool:
+    """Return True if a channel is learned only inside of instances.
+
+    A channel that alone states where instances are is also learned in the background.
+    """
+    if not channel.foreground_only:
+        return False
+    options = {**channel.defaults, **config.channel_options.get(channel.code, {})}
+    masked = options.get("mask_values", config.PROBLEM.INSTANCE_SEG.DISTANCE_CHANNEL_MASK)
+    decoder = config.decoder
+    covering = {CHANNELS[name].code for name in decoder.channels if CHANNELS[name].growth_threshold}
+    return bool(masked) and (channel.code == "D" or covering != {channel.code})

@@ -1,0 +1,148 @@
+"""Interface of the channels: targets that a network learns.
+
+The configuration reads the declarations of channels, so this module imports no NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from singula.util.citation import Citation
+
+Kind: TypeAlias = Literal["binary", "distance"]
+Activation: TypeAlias = Literal["sigmoid", "linear", "tanh"]
+Reach: TypeAlias = Literal["contour", "radius", "instance", "neighbors", "image"]
+KnownBy: TypeAlias = Literal[
+    "pixel", "contour", "contour_distance", "instance", "nearness", "distance", "neighbors"
+]
+OptionValue: TypeAlias = bool | int | float | str
+
+_LOSSES: dict[Kind, tuple[Literal["bce", "l1"], Activation]] = {
+    "binary": ("bce", "sigmoid"),
+    "distance": ("l1", "linear"),
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """Setting of a channel in ``DATA_CHANNELS_EXTRA_OPTS``.
+
+    Parameters
+    ----------
+    name : str
+        Key of the option.
+    default : bool, int, float or str
+        Value of the format, whose type is the type of the option.
+    describe : str
+        Meaning in one line, without a period.
+    allowed : tuple of str
+        Allowed values of a text; empty for numbers and switches.
+    """
+
+    name: str
+    default: OptionValue
+    describe: str
+    allowed: tuple[str, ...] = ()
+
+
+MASKED = Option("mask_values", True, "compute the loss only inside of the instances")
+NORMALIZED = Option("norm", True, "divide by the largest value of each instance")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Target that a network learns.
+
+    Encoding, loss, activation, decoding by watershed, validation and documentation are derived from
+    this declaration.
+
+    Parameters
+    ----------
+    code : str
+        Name of the channel and of its map.
+    describe : str
+        Description in one line.
+    kind : {'binary', 'distance'}
+        Binary channels are uint8 0 or 1 and learned with cross entropy; distances are float32 and
+        learned with the absolute error.
+    encoder : str
+        Function that computes the array from a `Source`, as ``module:name``.
+    reach : {'contour', 'radius', 'instance', 'neighbors', 'image'}
+        Region whose labels determine a pixel: its neighbors; up to the contour of its instance; its
+        whole instance; in addition, the nearest other instance; in addition, the nearest contour of
+        all background pixels.
+    citations : tuple of Citation
+        Publications of the channel.
+    listed_as : str, optional
+        Code in lists with codes of BiaPy 3.5 or later, where it differs from `code`.
+    options : tuple of Option
+        Settings of the channel.
+    final : str, optional
+        Activation that converts the output of the network to the channel; by default, the one of
+        the kind.
+    component : int
+        For a component of a vector, the axis from the end: 1 for x, 2 for y, 3 for z; else 0.
+    foreground_only : bool
+        By default, compute loss and scores only inside of instances.
+    known_by : str
+        Pixels that determine the channel if only some pixels are annotated: the pixel itself; its
+        neighbors; the nearest contour; the whole instance, in the background the pixel itself; for
+        ``nearness``, the nearest contour there; for ``distance``, the nearest instance there; for
+        ``neighbors``, also the nearest other instance.
+    inside : {'high', 'low'}, optional
+        Values inside of instances, which the watershed selects; None if it cannot use the channel.
+    seed_threshold, growth_threshold : str, optional
+        Thresholds of the watershed's seeds and growth mask; None if it does not use the channel.
+    surface_rank : int
+        The channel of the smallest rank is flooded; 0 if none of its values can be flooded.
+    """
+
+    code: str
+    describe: str
+    kind: Kind
+    encoder: str
+    reach: Reach = "contour"
+    citations: tuple[Citation, ...] = ()
+    listed_as: str | None = None
+    options: tuple[Option, ...] = ()
+    final: Activation | None = None
+    component: int = 0
+    foreground_only: bool = False
+    known_by: KnownBy = "pixel"
+    inside: Literal["high", "low"] | None = None
+    seed_threshold: str | None = None
+    growth_threshold: str | None = None
+    surface_rank: int = 0
+
+    @property
+    def loss(self) -> Literal["bce", "l1"]:
+        """Loss function of the channel."""
+        return _LOSSES[self.kind][0]
+
+    @property
+    def activation(self) -> Activation:
+        """Activation that converts the output of the network to the channel."""
+        return self.final or _LOSSES[self.kind][1]
+
+    def local_reach(self, options: Mapping[str, OptionValue]) -> float:
+        """Return the distance in in-plane pixels that the options add to the neighbors.
+
+        Parameters
+        ----------
+        options : mapping of str to object
+            Values of all `options` by name.
+        """
+        radii = ("erosion", "dilation", "thickness")
+        return max((float(options[name]) for name in radii if name in options), default=0.0)
+
+    @property
+    def list_code(self) -> str:
+        """Code of the channel in a list with codes of BiaPy 3.5 or later."""
+        return self.listed_as or self.code
+
+    @property
+    def defaults(self) -> dict[str, OptionValue]:
+        """Values of the options by name, as in the format."""
+        return {option.name: option.default for option in self.options}

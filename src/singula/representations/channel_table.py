@@ -1,0 +1,385 @@
+"""Table of the channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from singula.errors import UserError
+from singula.representations.channel import MASKED, NORMALIZED, Channel, Option, OptionValue
+from singula.util.citation import Citation
+from singula.util.format import show
+
+_CONTOURS = Citation(
+    "chen2016",
+    "Chen, H.; Qi, X.; Yu, L.; Heng, P.-A.",
+    "DCAN: deep contour-aware networks for accurate gland segmentation",
+    "CVPR",
+    2016,
+    "10.1109/CVPR.2016.273",
+)
+_DISTANCES = Citation(
+    "lin2021",
+    "Lin, Z.; others",
+    "NucMM dataset: 3D neuronal nuclei instance segmentation at sub-cubic millimeter scale",
+    "MICCAI",
+    2021,
+    "10.1007/978-3-030-87193-2_16",
+)
+_SIGNED = Citation(
+    "heinrich2021",
+    "Heinrich, L.; others",
+    "Whole-cell organelle segmentation in volume electron microscopy",
+    "Nature",
+    2021,
+    "10.1038/s41586-021-03977-3",
+)
+_OFFSETS = Citation(
+    "graham2019",
+    "Graham, S.; others",
+    "HoVer-Net: simultaneous segmentation and classification of nuclei in multi-tissue histology "
+    "images",
+    "Medical Image Analysis",
+    2019,
+    "10.1016/j.media.2019.101563",
+)
+_NEIGHBORS = Citation(
+    "scherr2020",
+    "Scherr, T.; Löffler, K.; Böhland, M.; Mikut, R.",
+    "Cell segmentation and tracking using CNN-based distance predictions and a graph-based "
+    "matching strategy",
+    "PLoS ONE",
+    2020,
+    "10.1371/journal.pone.0243219",
+)
+_BINARY = "singula.representations.channels.binary"
+_DISTANCE = "singula.representations.channels.distance"
+_CENTER = "singula.representations.channels.center"
+_NEIGHBOR = "singula.representations.channels.neighbor"
+_EROSION = Option("erosion", 0, "radius of an erosion in pixels")
+_DILATION = Option("dilation", 0, "radius of a dilation in pixels")
+_CENTERS = Option("type", "centroid", "center of an instance", ("centroid", "skeleton"))
+
+_ROWS = (
+    Channel(
+        "B",
+        "instances without their contour",
+        "binary",
+        f"{_BINARY}:encode_body",
+        inside="high",
+        seed_threshold="TH_BINARY_MASK",
+        growth_threshold="TH_FOREGROUND",
+        surface_rank=6,
+        known_by="contour",
+    ),
+    Channel(
+        "C",
+        "contour of the instances",
+        "binary",
+        f"{_BINARY}:encode_contour",
+        citations=(_CONTOURS,),
+        inside="low",
+        seed_threshold="TH_CONTOUR",
+        known_by="contour",
+    ),
+    Channel(
+        "M",
+        "instances with their contour",
+        "binary",
+        f"{_BINARY}:encode_mask",
+        inside="high",
+        seed_threshold="TH_BINARY_MASK",
+        growth_threshold="TH_FOREGROUND",
+        surface_rank=8,
+    ),
+    Channel(
+        "P",
+        "a disk at the center of each instance",
+        "binary",
+        f"{_BINARY}:encode_points",
+        reach="instance",
+        options=(
+            _CENTERS,
+            Option("dilation", 1, "radius of the disk, or of the dilation of the skeleton"),
+            _EROSION,
+        ),
+        inside="high",
+        seed_threshold="TH_POINTS",
+        known_by="instance",
+    ),
+    Channel(
+        "D",
+        "distance of instance pixels to their contour",
+        "distance",
+        f"{_DISTANCE}:encode_distance",
+        reach="radius",
+        citations=(_DISTANCES,),
+        inside="high",
+        seed_threshold="TH_DISTANCE",
+        growth_threshold="TH_DIST_FOREGROUND",
+        surface_rank=2,
+        foreground_only=True,
+        known_by="contour_distance",
+    ),
+    Channel(
+        "Dv2",
+        "nearness to the contour, inside and outside, from 0 to 1",
+        "distance",
+        f"{_DISTANCE}:encode_nearness",
+        reach="image",
+        known_by="nearness",
+    ),
+    Channel(
+        "F",
+        "foreground: the instances with their contour",
+        "binary",
+        f"{_BINARY}:encode_foreground",
+        options=(_EROSION, _DILATION),
+        inside="high",
+        seed_threshold="TH_BINARY_MASK",
+        growth_threshold="TH_FOREGROUND",
+        surface_rank=7,
+    ),
+    Channel(
+        "Bg",
+        "background",
+        "binary",
+        f"{_BINARY}:encode_background",
+        listed_as="B",
+        options=(_EROSION, _DILATION),
+        inside="low",
+        seed_threshold="TH_BACKGROUND",
+        growth_threshold="TH_BACKGROUND",
+        surface_rank=9,
+    ),
+    Channel(
+        "T",
+        "zones where instances touch",
+        "binary",
+        f"{_BINARY}:encode_touching",
+        options=(Option("thickness", 2, "width of a zone in pixels, rounded up to an even one"),),
+        inside="low",
+        seed_threshold="TH_TOUCHING",
+        known_by="contour",
+    ),
+    Channel(
+        "Db",
+        "distance to the border of the instance, inside",
+        "distance",
+        f"{_DISTANCE}:encode_border_distance",
+        reach="instance",
+        options=(NORMALIZED, MASKED),
+        inside="high",
+        seed_threshold="TH_BORDER_DISTANCE",
+        growth_threshold="TH_BORDER_GROWTH",
+        surface_rank=1,
+        foreground_only=True,
+        known_by="instance",
+    ),
+    Channel(
+        "Dc",
+        "distance to the center of the instance, inside",
+        "distance",
+        f"{_CENTER}:encode_center_distance",
+        reach="instance",
+        options=(_CENTERS, NORMALIZED, MASKED),
+        inside="low",
+        seed_threshold="TH_CENTER_DISTANCE",
+        surface_rank=4,
+        foreground_only=True,
+        known_by="instance",
+    ),
+    Channel(
+        "Ds",
+        "signed distance to the border of the instances: positive inside, negative outside",
+        "distance",
+        f"{_DISTANCE}:encode_signed_distance",
+        listed_as="D",
+        reach="image",
+        final="tanh",
+        citations=(_SIGNED,),
+        options=(
+            Option("norm", True, "apply the hyperbolic tangent, for values from -1 to 1"),
+            Option("activation", "tanh", "activation of the network's output", ("tanh", "linear")),
+            Option("alpha", 1.0, "divisor of the distances outside of instances"),
+            Option("beta", 1.0, "divisor of the distances inside of instances"),
+        ),
+        inside="high",
+        seed_threshold="TH_SIGNED_DISTANCE",
+        growth_threshold="TH_SIGNED_GROWTH",
+        surface_rank=3,
+        known_by="distance",
+    ),
+    Channel(
+        "H",
+        "horizontal offset of a pixel from the center of its instance",
+        "distance",
+        f"{_CENTER}:encode_offset_x",
+        reach="instance",
+        citations=(_OFFSETS,),
+        options=(NORMALIZED, MASKED),
+        component=1,
+        foreground_only=True,
+        known_by="instance",
+    ),
+    Channel(
+        "V",
+        "vertical offset of a pixel from the center of its instance",
+        "distance",
+        f"{_CENTER}:encode_offset_y",
+        reach="instance",
+        citations=(_OFFSETS,),
+        options=(NORMALIZED, MASKED),
+        component=2,
+        foreground_only=True,
+        known_by="instance",
+    ),
+    Channel(
+        "Z",
+        "offset of a voxel from the center of its instance along z",
+        "distance",
+        f"{_CENTER}:encode_offset_z",
+        reach="instance",
+        citations=(_OFFSETS,),
+        options=(NORMALIZED, MASKED),
+        component=3,
+        foreground_only=True,
+        known_by="instance",
+    ),
+    Channel(
+        "Dn",
+        "nearness to the nearest neighboring instance, inside",
+        "distance",
+        f"{_NEIGHBOR}:encode_nearness_to_neighbors",
+        reach="neighbors",
+        citations=(_NEIGHBORS,),
+        options=(
+            Option("closing_size", 0, "size of a gray closing in pixels; 0: none"),
+            NORMALIZED,
+            MASKED,
+            Option("decline_power", 3.0, "exponent of the nearness"),
+        ),
+        inside="low",
+        seed_threshold="TH_NEIGHBOR",
+        foreground_only=True,
+        known_by="neighbors",
+    ),
+)
+
+CHANNELS: dict[str, Channel] = {row.code: row for row in _ROWS}
+"""Channels by code."""
+
+_MAX_OPTION = 1000
+SPECIFIED = frozenset({"B", "C", "M", "P", "D", "Dv2"})
+"""Codes whose combinations are the rows of `singula.representations.table.DECODERS`."""
+
+
+def internal_codes(listed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the codes of a list of channels; B and D have another meaning beside new codes.
+
+    Parameters
+    ----------
+    listed : tuple of str
+        Codes in a configuration. A list that contains only codes of `SPECIFIED` is returned
+        unchanged; in others, ``B`` is the background and ``D`` the signed distance.
+    """
+    if set(listed) <= SPECIFIED:
+        return listed
+    renamed = {row.listed_as: row.code for row in _ROWS if row.listed_as}
+    return tuple(renamed.get(code, code) for code in listed)
+
+
+def checked_options(
+    options: Mapping[str, Mapping[str, object]], name: str
+) -> dict[str, dict[str, OptionValue]]:
+    """Return valid options by the codes of `CHANNELS`.
+
+    Parameters
+    ----------
+    options : mapping of str to mapping
+        Options by channel code and name.
+    name : str
+        Argument or configuration key, for messages.
+
+    Raises
+    ------
+    UserError
+        ``channels.option``: not a mapping, an unknown channel or option, or a value that is not
+        allowed.
+    """
+    if not isinstance(options, Mapping) or not all(
+        isinstance(values, Mapping) for values in options.values()
+    ):
+        raise _wrong_option(name, options, "options by channel", "use {'Db': {'norm': False}}")
+    result: dict[str, dict[str, OptionValue]] = {}
+    for code, values in options.items():
+        if code not in CHANNELS or (values and not CHANNELS[code].options):
+            having = ", ".join(row.list_code for row in _ROWS if row.options)
+            raise _wrong_option(name, code, f"one of {having}", "remove the options of the channel")
+        known = {option.name: option for option in CHANNELS[code].options}
+        result[code] = {}
+        for key, value in values.items():
+            place = f"{name}.{CHANNELS[code].list_code}"
+            if key not in known:
+                raise _wrong_option(place, key, f"one of {', '.join(known)}", "correct the option")
+            result[code][key] = _checked_value(known[key], value, f"{place}.{key}")
+    return result
+
+
+def parse_options(entries: Iterable[str], name: str) -> dict[str, dict[str, OptionValue]]:
+    """Return the options of entries such as ``Db.norm=False``.
+
+    Parameters
+    ----------
+    entries : iterable of str
+        ``CODE.NAME=VALUE`` with the codes of a list of channels.
+    name : str
+        Configuration key, for messages.
+
+    Raises
+    ------
+    UserError
+        ``channels.option``: an entry of another form, or options that `checked_options` refuses.
+    """
+    options: dict[str, dict[str, object]] = {}
+    for entry in entries:
+        place, equals, value = (part.strip() for part in entry.partition("="))
+        code, dot, key = place.partition(".")
+        if not (equals and dot):
+            raise _wrong_option(name, entry, "CODE.NAME=VALUE", "write for example Db.norm=False")
+        (code,) = internal_codes((code, "F"))[:1]
+        options.setdefault(code, {})[key] = _literal(value)
+    return checked_options(options, name)
+
+
+def _literal(text: str) -> object:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number
+
+
+def _checked_value(option: Option, value: object, place: str) -> OptionValue:
+    kind = type(option.default)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and value in option.allowed:
+        return str(value)
+    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        positive = option.name in ("alpha", "beta", "decline_power")
+        whole = kind is float or value == int(value)
+        if 0 <= value <= _MAX_OPTION and whole and not (positive and value == 0):
+            return kind(value)
+    expected = {
+        bool: "True or False",
+        str: " or ".join(option.allowed),
+        int: f"an integer from 0 to {_MAX_OPTION}",
+        float: f"a number from 0 to {_MAX_OPTION}",
+    }[kind]
+    raise _wrong_option(place, value, expected, "correct the value")
+
+
+def _wrong_option(place: str, value: object, expected: str, hint: str) -> UserError:
+    return UserError(f"{place}: got {show(value)}, expected {expected}", hint, "channels.option")

@@ -1,0 +1,115 @@
+"""Watershed of any combination of channels: soft maps of shapes, and blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import singula
+from singula.errors import UserError
+from singula.representations.channel_table import CHANNELS
+from singula.representations.combination import EDGES, CombinedWatershed
+from singula.representations.decoders import DecodeSettings, decode
+from singula.representations.table import find_decoder
+
+COMBINATIONS = [
+    "F+C", "F+T", "F+C+T", "F+C+Db", "F+Db", "Db+C", "F+P", "F+Dc", "F+C+D", "F+D", "B+C",
+    "F+B+Db", "F+Dn", "F+H+V", "F+C+H+V", "Db+H+V", "C+M", "B+D+M",
+]  # fmt: skip
+
+OPTIONS = {"F+P": {"P": {"dilation": 3}}}
+
+
+def shapes(ndim: int) -> np.ndarray:
+    """Return touching disks or balls of radius 7, some of them cut by the border."""
+    shape = (60, 64) if ndim == 2 else (22, 40, 44)
+    grid = np.indices(shape).astype(float)
+    labels = np.zeros(shape, np.uint16)
+    distance = np.full(shape, np.inf)
+    centers = [(y, x) for y in (8, 22, 36, 50) for x in (9, 22, 35, 51)]
+    if ndim == 3:
+        centers = [(z, y, x) for z in (7, 16) for y in (7, 20, 33) for x in (8, 21, 34)]
+    for number, center in enumerate(centers, start=1):
+        away = np.sqrt(sum((g - c) ** 2 for g, c in zip(grid, center, strict=True)))
+        inside = (away <= 7) & (away < distance)
+        labels[inside] = number
+        distance[inside] = away[inside]
+    return labels
+
+
+def soft(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return blurred maps with noise, as of a trained network."""
+    rng = np.random.default_rng(0)
+    noisy = {}
+    for code, values in maps.items():
+        blurred = gaussian_filter(values.astype(np.float32), 0.6)
+        noisy[code] = (blurred + rng.normal(0, 0.02, blurred.shape)).astype(np.float32)
+        if CHANNELS[code].kind == "binary":
+            noisy[code] = noisy[code].clip(0, 1)
+    return noisy
+
+
+def channels_of(ndim: int) -> list[str]:
+    return [name + "+Z" if ndim == 3 and "H+V" in name else name for name in COMBINATIONS]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("index", range(len(COMBINATIONS)))
+def test_soft_maps_become_the_instances(index: int, ndim: int) -> None:
+    labels, name = shapes(ndim), channels_of(ndim)[index]
+    maps = soft(singula.encode(labels, name, options=OPTIONS.get(name)))
+    decoded = singula.decode(maps, name, thresholds={"TH_TYPE": "manual", "REMOVE_SMALL_OBJ": 10})
+    (match,) = singula.match(labels, decoded, (0.5,))
+    # Blurred points and distances to the center hardly mark the border of touching instances.
+    assert match.f1 >= (0.9 if name in ("F+P", "F+Dc") else 0.95), (name, match)
+
+
+@pytest.mark.parametrize("name", ["F+C", "F+B+Db", "F+T"])
+def test_automatic_thresholds_use_the_channels_of_the_list(name: str) -> None:
+    labels = shapes(2)
+    decoded = singula.decode(soft(singula.encode(labels, name)), name)
+    (match,) = singula.match(labels, decoded, (0.5,))
+    assert match.f1 >= 0.9
+
+
+def test_edges_are_half_of_the_fall_between_neighbors() -> None:
+    labels = np.zeros((9, 20), np.uint8)
+    labels[1:8, 2:10], labels[1:8, 10:18] = 1, 2
+    decoder = find_decoder("F+H+V")
+    assert isinstance(decoder, CombinedWatershed)
+    edges = decoder.prepare(singula.encode(labels, "F+H+V"))[EDGES]
+    assert (edges[2:7, 9:11] == 1).all()
+    assert (edges[4, 4:8] == 0).all()
+    assert edges.dtype == np.float32
+
+
+def test_seeds_growth_and_surface_can_be_chosen() -> None:
+    labels = shapes(2)
+    maps = soft(singula.encode(labels, "F+C+Db"))
+    chosen = find_decoder("F+C+Db", ("Db",), ("F", "Db"), "F")
+    assert [term.channel for term in chosen.seeds] == ["Db"]  # type: ignore[attr-defined]
+    assert [term.channel for term in chosen.growth] == ["F", "Db"]  # type: ignore[attr-defined]
+    assert chosen.surface == "F"  # type: ignore[attr-defined]
+    decoded = decode(maps, chosen, settings=DecodeSettings(th_type="manual")).labels
+    assert singula.match(labels, decoded, (0.5,))[0].f1 >= 0.95
+    names = chosen.threshold_names(into_contour=False)
+    assert names == ("TH_BORDER_DISTANCE", "TH_FOREGROUND", "TH_BORDER_GROWTH")
+
+
+@pytest.mark.parametrize(
+    ("channels", "seeds", "growth", "surface", "named"),
+    [
+        ("C+T", (), (), "", "F, the foreground"),
+        ("H+V", (), (), "", "F, the foreground"),
+        ("Dv2+C", (), (), "", "F, the foreground"),
+        ("F+C", ("Db",), (), "", "SEED_CHANNELS"),
+        ("F+C", (), ("C",), "", "GROWTH_MASK_CHANNELS"),
+        ("F+C", (), (), "Db", "TOPOGRAPHIC_SURFACE_CHANNEL"),
+    ],
+)
+def test_a_missing_channel_is_named(channels, seeds, growth, surface, named) -> None:
+    with pytest.raises(UserError) as error:
+        find_decoder(channels, seeds, growth, surface)
+    assert error.value.code == "decode.missing_channel"
+    assert named in str(error.value)
