@@ -9,6 +9,7 @@ import pytest
 
 import singula
 from singula.config import load_config
+from singula.inference import files as loaded_files
 from singula.inference import plan_predictions, predict_files
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
@@ -73,7 +74,7 @@ def test_training_volumes_have_the_common_voxel_size(config, in_memory) -> None:
             np.testing.assert_array_equal(values, (stored.targets or {})[code])
 
 
-def test_instances_have_the_size_of_the_volumes(run, mixed, tmp_path) -> None:
+def test_instances_have_the_size_of_the_volumes(run, mixed, tmp_path, monkeypatch) -> None:
     model = singula.load(run)
     pairs = plan_predictions(model, sorted((mixed / "test" / "x").iterdir()), tmp_path / "plan")
     options = {"augment": None, "tables": False, "resume": False}
@@ -93,6 +94,16 @@ def test_instances_have_the_size_of_the_volumes(run, mixed, tmp_path) -> None:
         sampled = labels[name][tuple(slice(f // 2, None, f) for f in factors)]
         np.testing.assert_array_equal(labels[name], enlarged(sampled, factors))
     assert labels["stored"].any()
+    for name in ("deep", "fine"):  # the network sees the same volume
+        first, second = (a > 0 for a in (enlarged(labels["stored"], FACTORS[name]), labels[name]))
+        assert (first & second).sum() > 0.8 * (first | second).sum()
+    # In blocks, only the volume with the common voxel size is predicted.
+    monkeypatch.setattr(loaded_files, "available_memory", lambda config: 1)
+    failed = predict_files(model, pairs, tmp_path / "blocks", **options)
+    assert {Path(name).stem for name in failed} == {"deep", "fine"}
+    assert {error.code for error in failed.values()} == {"predict.scale_blocks"}
+    blocks = read_labels(tmp_path / "blocks" / "stored.zarr", 3).array[..., 0]
+    np.testing.assert_array_equal(blocks, labels["stored"])
 
 
 def test_different_voxel_sizes_are_not_reported(config, command, write_config, mixed) -> None:
