@@ -107,7 +107,7 @@ def parse() -> argparse.Namespace:
         default=["init", BUILT_IN], help=f"of Singula; {BUILT_IN} is the built-in model",
     )  # fmt: skip
     parser.add_argument(
-        "--nuclei-minutes", type=float, default=65, metavar="MINUTES",
+        "--nuclei-minutes", type=float, default=128, metavar="MINUTES",
         help=f"CPU minutes in which {BUILT_IN} was trained, for the table",
     )  # fmt: skip
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
