@@ -335,4 +335,6 @@ def test_built_in_models_have_their_card_in_the_package(tmp_path: Path) -> None:
     manifest = manifest_of(package)
     assert manifest["name"] == "nuclei in fluorescence images"
     assert manifest["license"] == "BSD-3-Clause"
+    with zipfile.ZipFile(package) as archive:
+        assert b"&id" not in archive.read("bioimageio.yaml")
     assert load_model_description(package).documentation is not None

@@ -46,6 +46,7 @@ def test_a_package_predicts_label_for_label_as_the_run_does(
     assert command(*line[:-4], "--model", package, "-o", tmp_path / "x", "--dask", "abc") == 2
 
 
+@pytest.mark.slow
 def test_a_package_is_the_same_model_as_its_run(run, command, data_2d, tmp_path) -> None:
     package = tmp_path / "cells.zip"
     line = ("package", run, "-o", package, "--license", "MIT")
@@ -60,6 +61,7 @@ def test_a_package_is_the_same_model_as_its_run(run, command, data_2d, tmp_path)
     assert singula.load([run, package]).others == ()
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_a_package(run, command, write_config, data_2d, tmp_path) -> None:
     package = tmp_path / "cells.zip"
     assert command("package", run, "-o", package) == 0, command.err

@@ -150,11 +150,20 @@ def write_package(
         README: readme(details, example.network, _scores(path, built_in)).encode(),
     }
     manifest = describe_model(details, example.network, files)
-    files[MANIFEST] = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True).encode()
+    text_of_manifest = yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    files[MANIFEST] = str(text_of_manifest).encode()
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for entry, data in sorted(files.items()):
             archive.writestr(zipfile.ZipInfo(entry, _DATE), data)
     return target
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writer of YAML without references to equal parts, which few people can read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Return True: write equal parts in full."""
+        return True
 
 
 @dataclass(frozen=True)
