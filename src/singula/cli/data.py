@@ -41,8 +41,8 @@ def init(
         path_option(
             "--from",
             kind="any",
-            help="Start the training from a run, checkpoint or built-in model, such as nuclei, if "
-            "it finds the objects.",
+            help="Start the training from a run, checkpoint, package or built-in model, such as "
+            "nuclei, if it finds the objects.",
         ),
     ] = None,
     channel: ChannelOption = None,
