@@ -153,7 +153,7 @@ def test_minus_one_without_background_is_an_error() -> None:
 def test_scores_of_maps_exclude_pixels_without_a_target() -> None:
     rng = np.random.default_rng(0)
     binary, distance = rng.integers(-1, 2, (9, 8)), rng.random((9, 8)).astype(np.float32)
-    distance[rng.random((9, 8)) < 0.3] = -1
+    distance[rng.random((9, 8)) < 0.3] = np.nan
     truth = {"B": binary.astype(np.int8), "D": distance, "Dv2": distance}
     maps = {name: rng.random((9, 8)).astype(np.float32) for name in truth}
     foreground = rng.random((9, 8)) < 0.5
