@@ -246,10 +246,12 @@ def test_commands_end_with_the_codes(
 def test_memory_that_one_image_exhausts_does_not_end_a_prediction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = SimpleNamespace(SYSTEM=SimpleNamespace(NUM_CPUS=-1, MAX_MEMORY=10**9))
+    system = SimpleNamespace(NUM_CPUS=-1, MAX_MEMORY=10**9)
+    settings = SimpleNamespace(SYSTEM=system, in_channels=1)
     predictor = SimpleNamespace(device=SimpleNamespace(type="cpu"))
     model = SimpleNamespace(
         config=settings,
+        ndim=2,
         reader=Reader(2, 1),
         predictor=predictor,
         others=(),
