@@ -367,3 +367,32 @@ def test_paths_of_synapses_are_reported(part: str, what: str) -> None:
     assert any(line.startswith(f"configuration: {key}: 'annotations/ids'") for line in said)
     assert any("synapses are not" in line for line in said)
     assert not any("synapse" in line for line in load({key: ""})[1])
+
+
+def test_a_file_for_offsets_of_biapy_3_7() -> None:
+    found, said = load(
+        {
+            f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
+            f"{SEG}.CHANNELS_PER_HEAD_INFO": [1, 2],
+            f"{SEG}.SEPARATED_DECODERS_PER_HEAD": True,
+            f"{SEG}.CLASS_REBALANCE_WITHIN_CHANNELS": True,
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS.H.norm": True,
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS.F.erosion": 1,
+            f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH": [0.6, 0.4, 0.4],
+            f"{SEG}.WATERSHED.GROWTH_MASK_CHANNELS_THRESH": [0.45],
+            "DATA.TRAIN.EXTRACT_RANDOM_PATCH": True,
+            "AUGMENTOR.RANDOM_ROT_PROB": 1.0,
+            "MODEL.CONV_LAYERS": [4, 4],
+        }
+    )
+    assert found[f"{SEG}.DATA_CHANNELS"] == "F+H+V"
+    assert set(found[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"]) == {"H.norm=True", "F.erosion=1"}
+    assert found[f"{SEG}.DATA_MW_TH_BINARY_MASK"] == 0.6
+    assert found[f"{SEG}.DATA_MW_TH_EDGES"] == 0.4
+    assert found[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.45
+    assert found["LOSS.CLASS_REBALANCE"] == "auto"
+    assert found["DATA.EXTRACT_RANDOM_PATCH"] is True
+    text = "\n".join(said)
+    for name in ("CHANNELS_PER_HEAD_INFO", "SEPARATED_DECODERS_PER_HEAD", "RANDOM_ROT_PROB",
+                 "CONV_LAYERS"):  # fmt: skip
+        assert name in text

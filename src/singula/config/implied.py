@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from singula.config.biapy.translate import REMOVE, SEG
+from singula.config.biapy.channels import SEG
+from singula.config.biapy.translate import REMOVE
 from singula.config.biapy.translation import Translation
 from singula.config.keys import key_table
 from singula.config.schema.root import Config

@@ -11,17 +11,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from singula.config.biapy import ignored
+from singula.config.biapy.channels import CHANNEL_RULES, SEG
 from singula.config.biapy.older_names import translate_early
 from singula.config.biapy.translation import Translation
 from singula.config.keys import key_table
 from singula.config.values import is_none, plain
 from singula.config.yaml_source import Entry, Tree
-from singula.errors import UserError
-from singula.representations.channel_table import CHANNELS, internal_codes
-from singula.representations.table import DECODERS, join_channels, split_channels
 from singula.util.format import show
 
-SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"
 REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
 _ARRAY_KEYS = (
@@ -61,6 +58,7 @@ RENAMED: dict[str, str] = {
     "DATA.NORMALIZATION.ZERO_MEAN_UNIT_VAR.MEAN_VAL": "DATA.NORMALIZATION.CUSTOM_MEAN",
     "DATA.NORMALIZATION.ZERO_MEAN_UNIT_VAR.STD_VAL": "DATA.NORMALIZATION.CUSTOM_STD",
     "MODEL.BMZ.SOURCE_MODEL_ID": "MODEL.BMZ.SOURCE_MODEL_DOI",
+    "DATA.TRAIN.EXTRACT_RANDOM_PATCH": "DATA.EXTRACT_RANDOM_PATCH",
     f"{SEG}.TH_POINTS": f"{SEG}.DATA_MW_TH_POINTS",
     f"{SEG}.DATA_REMOVE_SMALL_OBJ": f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
     **{f"{SEG}.WATERSHED.{name}": f"{SEG}.{name}" for name in _WATERSHED_KEYS},
@@ -159,113 +157,6 @@ def _is_neutral(value: object, neutral: Iterable[object]) -> bool:
     return any(value == item for item in neutral)
 
 
-def _channels(work: Translation) -> None:
-    """Translate DATA_CHANNELS from the list of names of later versions."""
-    entry = work.entries.get(f"{SEG}.DATA_CHANNELS")
-    names = plain(entry.value) if entry is not None else None
-    if entry is None or not isinstance(names, tuple):
-        return
-    work.entries.pop(entry.key)
-    joined = join_channels([str(name) for name in names])
-    try:
-        split_channels(joined)
-    except UserError as error:
-        work.problem(entry, error.message.removeprefix("channels (DATA_CHANNELS): "), error.code)
-        return
-    work.put(entry, entry.key, joined)
-    if joined in DECODERS:
-        work.notices[-1] += " (B: the inside of instances; D: the distance to their contour)"
-
-
-def _channel_losses(work: Translation) -> None:
-    """Translate the synonyms of the losses per channel."""
-    entry = work.take(f"{SEG}.DATA_CHANNELS_LOSSES")
-    if entry is None:
-        return
-    losses = plain(entry.value)
-    synonyms = {"ce": "bce", "mae": "l1"}
-    if isinstance(losses, tuple):
-        losses = tuple(synonyms.get(str(loss), loss) for loss in losses)
-    work.entries[entry.key] = Entry(entry.key, losses, entry.place)
-
-
-def _channel_options(work: Translation) -> None:
-    """Translate the contour mode and the distance mask of the options per channel."""
-    entry = work.take(f"{SEG}.DATA_CHANNELS_EXTRA_OPTS")
-    if entry is None:
-        return
-    listed = plain(entry.value)
-    if isinstance(listed, tuple) and listed and all(isinstance(text, str) for text in listed):
-        work.entries[entry.key] = entry
-        return
-    value = entry.value[0] if isinstance(entry.value, list) and entry.value else entry.value
-    if not value:
-        return
-    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
-        work.problem(
-            entry,
-            f"got {show(entry.value)}, expected [{{'C': {{'mode': 'thick'}}}}]",
-            "config.value",
-        )
-        return
-    channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
-    is_row = channels is None or str(channels.value) in DECODERS
-    options = {(ch, name): item for ch, opts in value.items() for name, item in opts.items()}
-    texts = []
-    for (channel, name), item in options.items():
-        option = Entry(f"{entry.key}.{channel}.{name}", item, entry.place)
-        if (channel, name) == ("C", "mode"):
-            work.put(option, f"{SEG}.DATA_CONTOUR_MODE", item)
-        elif is_row and name == "mask_values":
-            work.put(option, f"{SEG}.DISTANCE_CHANNEL_MASK", item)
-        elif not is_row:
-            texts.append(f"{channel}.{_OPTION_NAMES.get(name, name)}={item}")
-        elif (name, item) not in (("erosion", 0), ("dilation", 0), ("type", "centroid")):
-            work.problem(option, f"{show(item)} is not supported", "config.unsupported")
-    if texts:
-        work.put(entry, entry.key, tuple(texts))
-
-
-_OPTION_NAMES = {"act": "activation"}
-_LISTS = {"SEED_CHANNELS": "seed_threshold", "GROWTH_MASK_CHANNELS": "growth_threshold"}
-
-
-def _watershed_lists(work: Translation) -> None:
-    """Translate the thresholds that later versions list in the order of their channels."""
-    for key, attribute in _LISTS.items():
-        entry = work.take(f"{SEG}.WATERSHED.{key}_THRESH")
-        listed = work.entries.get(f"{SEG}.{key}")
-        values = plain(entry.value) if entry is not None else ()
-        if entry is None or values == "auto":
-            continue
-        if isinstance(values, tuple) and all(value == "auto" for value in values):
-            continue
-        codes = plain(listed.value) if listed is not None else ()
-        if (
-            not isinstance(values, tuple)
-            or not isinstance(codes, tuple)
-            or len(values) != len(codes)
-        ):
-            work.problem(
-                entry,
-                f"got {show(entry.value)}, expected one threshold for each of {key}",
-                "config.length",
-            )
-            continue
-        channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
-        name = str(channels.value) if channels is not None else "BC"
-        is_row = name in DECODERS
-        for code, value in zip(codes, values, strict=True):
-            internal = str(code) if is_row else internal_codes((str(code), "F"))[0]
-            row = CHANNELS.get(internal)
-            threshold = getattr(row, attribute) if row is not None else None
-            if row is not None and row.component:
-                threshold = "TH_EDGES"
-            if value == "auto" or threshold is None:
-                continue
-            work.put(entry, f"{SEG}.DATA_MW_{threshold}", value)
-
-
 def _class_rebalance(work: Translation) -> None:
     """Translate true and false of earlier versions."""
     entry = work.entries.get("LOSS.CLASS_REBALANCE")
@@ -276,6 +167,13 @@ def _class_rebalance(work: Translation) -> None:
         work.put(entry, entry.key, "auto")
     else:
         work.entries[entry.key] = Entry(entry.key, "none", entry.place)
+
+
+def _rebalance_within_channels(work: Translation) -> None:
+    """Translate the weights of background and foreground within each binary channel."""
+    entry = work.take(f"{SEG}.CLASS_REBALANCE_WITHIN_CHANNELS")
+    if entry is not None and str(entry.value).lower() == "true":
+        work.put(entry, "LOSS.CLASS_REBALANCE", "auto")
 
 
 def _batch_normalization(work: Translation) -> None:
@@ -307,7 +205,12 @@ def _equal_moments(work: Translation) -> None:
         key = f"DATA.NORMALIZATION.CUSTOM_{name}"
         entry = work.entries.get(key)
         values = plain(entry.value) if entry is not None else None
-        if entry is not None and isinstance(values, tuple) and len(set(values)) == 1:
+        if (
+            entry is not None
+            and isinstance(values, tuple)
+            and values
+            and values.count(values[0]) == len(values)
+        ):
             work.entries[key] = replace(entry, value=values[0])
 
 
@@ -398,11 +301,9 @@ def _remove_by_properties(work: Translation) -> None:
 
 
 _RULES: tuple[Callable[[Translation], None], ...] = (
-    _channels,
-    _channel_losses,
-    _channel_options,
-    _watershed_lists,
+    *CHANNEL_RULES,
     _class_rebalance,
+    _rebalance_within_channels,
     _batch_normalization,
     _clip_values,
     _equal_moments,

@@ -1,0 +1,158 @@
+"""Translation of the keys about channels and their watershed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from singula.config.biapy.translation import Translation
+from singula.config.values import plain
+from singula.config.yaml_source import Entry
+from singula.errors import UserError
+from singula.representations.channel_table import CHANNELS, internal_codes
+from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
+from singula.util.format import show
+
+SEG = "PROBLEM.INSTANCE_SEG"
+
+
+def _channels(work: Translation) -> None:
+    """Translate DATA_CHANNELS from the list of names of later versions."""
+    entry = work.entries.get(f"{SEG}.DATA_CHANNELS")
+    names = plain(entry.value) if entry is not None else None
+    if entry is None or not isinstance(names, tuple):
+        return
+    work.entries.pop(entry.key)
+    joined = join_channels([str(name) for name in names])
+    try:
+        split_channels(joined)
+    except UserError as error:
+        work.problem(entry, error.message.removeprefix("channels (DATA_CHANNELS): "), error.code)
+        return
+    work.put(entry, entry.key, joined)
+    if joined in DECODERS:
+        work.notices[-1] += " (B: the inside of instances; D: the distance to their contour)"
+
+
+def _channel_losses(work: Translation) -> None:
+    """Translate the synonyms of the losses per channel."""
+    entry = work.take(f"{SEG}.DATA_CHANNELS_LOSSES")
+    if entry is None:
+        return
+    losses = plain(entry.value)
+    synonyms = {"ce": "bce", "mae": "l1"}
+    if isinstance(losses, tuple):
+        losses = tuple(synonyms.get(str(loss), loss) for loss in losses)
+    work.entries[entry.key] = Entry(entry.key, losses, entry.place)
+
+
+def _channel_options(work: Translation) -> None:
+    """Translate the contour mode and the distance mask of the options per channel."""
+    entry = _with_inner_keys(work, f"{SEG}.DATA_CHANNELS_EXTRA_OPTS")
+    if entry is None:
+        return
+    listed = plain(entry.value)
+    if isinstance(listed, tuple) and listed and all(isinstance(text, str) for text in listed):
+        work.entries[entry.key] = entry
+        return
+    value = entry.value[0] if isinstance(entry.value, list) and entry.value else entry.value
+    if not value:
+        return
+    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+        work.problem(
+            entry,
+            f"got {show(entry.value)}, expected [{{'C': {{'mode': 'thick'}}}}]",
+            "config.value",
+        )
+        return
+    channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
+    is_row = channels is None or str(channels.value) in DECODERS
+    options = {(ch, name): item for ch, opts in value.items() for name, item in opts.items()}
+    texts = []
+    for (channel, name), item in options.items():
+        option = Entry(f"{entry.key}.{channel}.{name}", item, entry.place)
+        if (channel, name) == ("C", "mode"):
+            work.put(option, f"{SEG}.DATA_CONTOUR_MODE", item)
+        elif is_row and name == "mask_values":
+            work.put(option, f"{SEG}.DISTANCE_CHANNEL_MASK", item)
+        elif not is_row:
+            texts.append(f"{channel}.{_OPTION_NAMES.get(name, name)}={item}")
+        elif (name, item) not in (("erosion", 0), ("dilation", 0), ("type", "centroid")):
+            work.problem(option, f"{show(item)} is not supported", "config.unsupported")
+    if texts:
+        work.put(entry, entry.key, tuple(texts))
+
+
+def _with_inner_keys(work: Translation, key: str) -> Entry | None:
+    """Remove a key whose value can also be a section of channels, and return it as one value."""
+    entry = work.take(key)
+    inner = [name for name in work.entries if name.startswith(f"{key}.")]
+    if entry is not None or not inner:
+        return entry
+    tree: dict[str, dict[str, object]] = {}
+    place = work.entries[inner[0]].place
+    for name in inner:
+        channel, _, option = name.removeprefix(f"{key}.").partition(".")
+        tree.setdefault(channel, {})[option] = work.entries.pop(name).value
+    return Entry(key, [tree], place)
+
+
+_OPTION_NAMES = {"act": "activation"}
+_LISTS = {"SEED_CHANNELS": "seed_threshold", "GROWTH_MASK_CHANNELS": "growth_threshold"}
+
+
+def _inferred(name: str, attribute: str) -> tuple[str, ...]:
+    """Return the channels of the seeds or of the growth mask of a list, in its order."""
+    codes = name.split(SEPARATOR)
+    if name in DECODERS or SEPARATOR not in name:
+        return ()
+    internal = dict(zip(codes, internal_codes(tuple(codes)), strict=True))
+    if attribute == "seed_threshold":
+        points = [code for code in codes if code == "P"]
+        return tuple(points or codes)
+    covering = [c for c in codes if (row := CHANNELS.get(internal[c])) and row.growth_threshold]
+    return tuple(covering[:1])
+
+
+def _watershed_lists(work: Translation) -> None:
+    """Translate the thresholds that later versions list in the order of their channels."""
+    for key, attribute in _LISTS.items():
+        entry = work.take(f"{SEG}.WATERSHED.{key}_THRESH")
+        listed = work.entries.get(f"{SEG}.{key}")
+        values = plain(entry.value) if entry is not None else ()
+        if entry is None or values == "auto":
+            continue
+        if isinstance(values, tuple) and all(value == "auto" for value in values):
+            continue
+        channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
+        name = str(channels.value) if channels is not None else "BC"
+        codes = plain(listed.value) if listed is not None else _inferred(name, attribute)
+        if (
+            not isinstance(values, tuple)
+            or not isinstance(codes, tuple)
+            or len(values) != len(codes)
+        ):
+            work.problem(
+                entry,
+                f"got {show(entry.value)}, expected one threshold for each of {key}",
+                "config.length",
+            )
+            continue
+        is_row = name in DECODERS
+        for code, value in zip(codes, values, strict=True):
+            internal = str(code) if is_row else internal_codes((str(code), "F"))[0]
+            row = CHANNELS.get(internal)
+            threshold = getattr(row, attribute) if row is not None else None
+            if row is not None and row.component:
+                threshold = "TH_EDGES"
+            if value == "auto" or threshold is None:
+                continue
+            work.put(entry, f"{SEG}.DATA_MW_{threshold}", value)
+
+
+CHANNEL_RULES: tuple[Callable[[Translation], None], ...] = (
+    _channels,
+    _channel_losses,
+    _channel_options,
+    _watershed_lists,
+)
+"""Rules in their order: later ones read the translated channels."""
