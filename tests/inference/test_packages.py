@@ -64,8 +64,14 @@ def maps_of_core(package: Path, image: np.ndarray) -> np.ndarray:
     [
         (2, PERCENTILES, (52, 40)),
         (3, {"PROBLEM__INSTANCE_SEG__DATA_CHANNELS": "BCD"}, (9, 28, 36)),
+        pytest.param(
+            2,
+            {"PROBLEM__INSTANCE_SEG__DATA_CHANNELS": ["F", "H", "V", "D"]},
+            (40, 40),
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["2D", "3D"],
+    ids=["2D", "3D", "vectors"],
 )
 def test_bioimageio_core_validates_a_package_and_reproduces_the_maps(
     ndim: int, keys: dict, shape: tuple[int, ...], tmp_path: Path

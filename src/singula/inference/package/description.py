@@ -105,11 +105,15 @@ def describe_model(details: Details, network: Network, files: Mapping[str, bytes
     def file(name: str) -> Node:
         return {"source": name, "sha256": hashlib.sha256(files[name]).hexdigest()}
 
-    names = [output.name for output in from_config.outputs(network.config)]
-    outputs = [_output(network, MAPS, names, [_map_data(name) for name in names], file)]
+    predicted = from_config.outputs(network.config)
+    names = [output.name for output in predicted]
+    data = [_RANGES[output.activation] for output in predicted]
+    outputs = [_output(network, MAPS, names, data, file)]
     if settings.n_classes:
         classes = ["background", *(f"class {n}" for n in range(1, settings.n_classes))]
-        outputs.append(_output(network, CLASSES, classes, [_PROBABILITY] * len(classes), file))
+        outputs.append(
+            _output(network, CLASSES, classes, [_RANGES["sigmoid"]] * len(classes), file)
+        )
     return {
         "format_version": FORMAT_VERSION,
         "type": "model",
@@ -156,11 +160,11 @@ def environment() -> str:
     return "\n".join([*lines, "- pip:", f"  - singula=={__version__}", ""])
 
 
-_PROBABILITY: Node = {"type": "float32", "range": [0.0, 1.0]}
-
-
-def _map_data(name: str) -> Node:
-    return _PROBABILITY if CHANNELS[name].kind == "binary" else {"type": "float32"}
+_RANGES: dict[str, Node] = {
+    "sigmoid": {"type": "float32", "range": [0.0, 1.0]},
+    "tanh": {"type": "float32", "range": [-1.0, 1.0]},
+    "linear": {"type": "float32"},
+}
 
 
 def _space(network: Network, sizes: Sequence[Node]) -> list[Node]:
