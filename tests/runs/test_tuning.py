@@ -52,7 +52,7 @@ def test_thresholds_are_found_saved_and_used(run, command, data_2d, tmp_path) ->
     # by the command line and from Python
     line = ("predict", data_2d / "test" / "x", "--model", run, "-o", tmp_path / "new")
     assert command(*line) == 0, command.err
-    (printed,) = (line for line in command.out.splitlines() if "thresholds" in line)
+    (printed,) = (line for line in command.out.splitlines() if line.startswith("thresholds: "))
     assert "(found by singula tune)" in printed
     maps = read_image(run / "per_image" / "image_000.tif", 2, 2).array
     expected = singula.decode({"B": maps[..., 0], "C": maps[..., 1]}, "BC", thresholds=tuned)

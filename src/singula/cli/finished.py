@@ -100,10 +100,10 @@ def package(
         bool, typer.Option("--overwrite", help="Replace an existing file.")
     ] = False,
 ) -> None:
-    """Write a model as a package for the BioImage Model Zoo (bioimage.io) and other programs.
+    """Write a model as a package for the BioImage Model Zoo.
 
     The package has weights as tensors and TorchScript, axes, normalization, channels, test tensors
-    and documentation. `singula predict --model FILE.zip` uses it like the original model.
+    and documentation. The option --model of `singula predict` accepts it like the original model.
 
     Example: singula package results/cells/results/cells_1 -o cells.zip --license CC-BY-4.0
     --author "A. Author, Institute" --tag cells

@@ -51,7 +51,7 @@ def _channel_options(work: Translation) -> None:
     if entry is None:
         return
     listed = plain(entry.value)
-    if isinstance(listed, tuple) and listed and all(isinstance(text, str) for text in listed):
+    if isinstance(listed, tuple) and all(isinstance(text, str) for text in listed):
         work.entries[entry.key] = entry
         return
     value = entry.value[0] if isinstance(entry.value, list) and entry.value else entry.value
