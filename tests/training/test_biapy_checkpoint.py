@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import importlib.util
 import json
@@ -21,8 +22,10 @@ import torch
 import singula
 from singula.errors import UserError
 from singula.models import ModelSettings, build_model
-from singula.training.biapy_checkpoint import Placeholder, read_biapy
-from singula.training.checkpoint import load_checkpoint, load_weights
+from singula.pipeline.checkpoints import trained_config
+from singula.pipeline.from_config import model_settings
+from singula.training.biapy_checkpoint import Placeholder, convert_biapy, read_biapy
+from singula.training.checkpoint import load_checkpoint, load_fitting_weights, load_weights
 
 FOLDER = Path(__file__).parents[1] / "models" / "biapy"
 
@@ -89,6 +92,19 @@ def test_a_model_loads_from_a_file_of_biapy(version: str, tmp_path: Path) -> Non
     maps = model.predict_maps(image)
     assert list(maps) == ["B", "C"]
     np.testing.assert_allclose(np.stack(list(maps.values())), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["unet", "resunet"])
+def test_a_training_has_the_layout_of_a_file_with_the_same_architecture(
+    architecture: str, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(written_by_biapy(tmp_path, "3.7.1"))
+    config = trained_config(checkpoint).replaced({"MODEL.ARCHITECTURE": architecture})
+    settings = model_settings(config, checkpoint.description["model"])
+    same = architecture == "unet"
+    assert settings.layout.program == ("biapy" if same else "singula")
+    if same:
+        assert load_fitting_weights(build_model(settings), checkpoint) == []
 
 
 class Executes:
@@ -189,6 +205,48 @@ def test_unknown_channels_need_a_configuration(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         singula.load(path)
     assert raised.value.code == "checkpoint.no_config"
+
+
+def _deep() -> list[Any]:
+    nested: list[Any] = []
+    for _ in range(5000):
+        nested = [nested]
+    return nested
+
+
+WRONG = {
+    "none": None,
+    "tensor": torch.zeros(3),
+    "object": Path("a"),
+    "list": [[{"a": 1}]],
+    "nan": float("nan"),
+    "large": 10**30,
+    "deep": _deep(),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_no_value_of_the_configuration_crashes(kind: str, tmp_path: Path) -> None:
+    read = read_biapy(written_by_biapy(tmp_path, "3.7.1"))
+    assert read is not None
+    for key in (
+        "MODEL.FEATURE_MAPS",
+        "MODEL.NORMALIZATION",
+        "DATA.PATCH_SIZE",
+        "DATA.NORMALIZATION.ZERO_MEAN_UNIT_VAR.MEAN_VAL",
+        "PROBLEM.INSTANCE_SEG.DATA_CHANNELS",
+        "PROBLEM.INSTANCE_SEG.DATA_CHANNELS_LOSSES",
+        "PROBLEM.INSTANCE_SEG",
+        "MODEL",
+    ):
+        *sections, name = key.split(".")
+        cfg = place = {**read["cfg"]}
+        for section in sections:
+            place[section] = {**place[section]}
+            place = place[section]
+        place[name] = WRONG[kind]
+        with contextlib.suppress(UserError):
+            convert_biapy(tmp_path, {**read, "cfg": cfg})
 
 
 @pytest.mark.parametrize("damage", ["cut", "text"])

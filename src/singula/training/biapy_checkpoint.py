@@ -23,6 +23,7 @@ from singula.util.format import list_lines
 from singula.util.paths import open_regular
 
 _SECTIONS = "yacs.config.CfgNode"
+_WRONG_VALUES = (TypeError, ValueError, AttributeError, IndexError, RecursionError)
 _lock = threading.Lock()  # torch has one list of allowed classes per process
 
 
@@ -99,14 +100,15 @@ def convert_biapy(
         ``checkpoint.biapy_network``: Singula does not have the network;
         ``checkpoint.biapy_weights``: the weights are not those of the configured network.
     """
-    cfg = contents["cfg"]
     given: dict[str, Tensor] = dict(contents["model"])
+    cfg: dict[str, Any] = {}
     try:
+        cfg = _plain(contents["cfg"])
         problems = list(network_problems(cfg))
         if not problems:
             settings = network_settings(cfg, given)
             weights, wrong = convert_weights(given, settings)
-    except (TypeError, ValueError, AttributeError, IndexError, UserError) as error:
+    except (*_WRONG_VALUES, UserError) as error:
         problems = [str(error)]
     if problems:
         raise UserError(
@@ -128,3 +130,12 @@ def convert_biapy(
     description["channels"] = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
     description["config"] = config.to_yaml()
     return weights, description, notices, ""
+
+
+def _plain(value: Any) -> Any:
+    """Return sections, lists and plain values; None in the place of other objects."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items() if isinstance(name, str)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str) else None
