@@ -107,6 +107,27 @@ def test_a_training_has_the_layout_of_a_file_with_the_same_architecture(
         assert load_fitting_weights(build_model(settings), checkpoint) == []
 
 
+def test_channels_have_the_order_of_the_file(tmp_path: Path) -> None:
+    case = CASES["3.7.1-unet_2d"]
+    contents = contents_of(case)
+    contents["cfg"]["PROBLEM"]["INSTANCE_SEG"] = {"DATA_CHANNELS": ["C", "B"]}
+    contents["cfg"]["DATA"]["NORMALIZATION"] = {"TYPE": "div"}
+    maps = singula.load(stored(tmp_path, contents)).predict_maps(recipe.image((1, 1, 16, 16))[0, 0])
+    expected = 1 / (1 + np.exp(-np.array(case["maps"]).reshape(2, 16, 16)))
+    np.testing.assert_allclose(maps["C"], expected[0], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(maps["B"], expected[1], rtol=0, atol=1e-4)
+
+
+def test_distances_with_another_activation_need_a_configuration(tmp_path: Path) -> None:
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    contents["cfg"]["PROBLEM"]["INSTANCE_SEG"] = {"DATA_CHANNELS": ["B", "D"]}
+    assert "tanh" in load_checkpoint(stored(tmp_path, contents)).config_problem
+    contents["cfg"]["PROBLEM"]["INSTANCE_SEG"]["DATA_CHANNELS_EXTRA_OPTS"] = [
+        {"D": {"act": "linear"}}
+    ]
+    assert not load_checkpoint(stored(tmp_path, contents)).config_problem
+
+
 class Executes:
     """An object whose pickle calls a function when it is read."""
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from singula.config.biapy.checkpoint import config_for_prediction
 from singula.errors import UserError
 from singula.models.biapy_weights import convert_weights
-from singula.training.biapy_network import network_keys, network_problems, network_settings
-from singula.util.format import list_lines
+from singula.representations.channels import parse_channels
+from singula.training.biapy_network import Keys, network_keys, network_problems, network_settings
+from singula.util.format import list_lines, show
 from singula.util.paths import open_regular
 
 _SECTIONS = "yacs.config.CfgNode"
@@ -127,9 +128,47 @@ def convert_biapy(
         config, notices = config_for_prediction(cfg, network_keys(cfg))
     except UserError as error:
         return weights, description, [], error.message
+    problem = _activation_problem(cfg, given)
+    if problem:
+        return weights, description, [], problem
+    weights = _in_order(weights, _channels(cfg), config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
     description["channels"] = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
     description["config"] = config.to_yaml()
     return weights, description, notices, ""
+
+
+def _channels(cfg: Mapping[str, Any]) -> list[str]:
+    """Return the channels in the order of the outputs; empty before version 3.6."""
+    names = Keys(cfg).get("PROBLEM.INSTANCE_SEG.DATA_CHANNELS")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _activation_problem(cfg: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    """Return a message if the activation of the channel D differs from that of Singula."""
+    if "D" not in _channels(cfg):
+        return ""
+    options = Keys(cfg).get("PROBLEM.INSTANCE_SEG.DATA_CHANNELS_EXTRA_OPTS")
+    first = options[0] if isinstance(options, list) and options else options
+    given = first.get("D") if isinstance(first, dict) else None
+    is_newest = any(name.startswith("heads.") for name in weights)  # version 3.7
+    default = "tanh" if is_newest else "linear"
+    activation = given.get("act", default) if isinstance(given, dict) else default
+    if activation == "linear":
+        return ""
+    return (
+        "PROBLEM.INSTANCE_SEG.DATA_CHANNELS: got the channel D with the activation "
+        f"{show(activation)}, expected 'linear'"
+    )
+
+
+def _in_order(weights: dict[str, Tensor], names: list[str], channels: str) -> dict[str, Tensor]:
+    """Return the weights with the outputs of the head in the order of Singula."""
+    order = parse_channels(channels)
+    if sorted(names) != sorted(order) or len(weights["head.bias"]) != len(order):
+        return weights
+    places = [names.index(name) for name in order]
+    head = {name: weights[name][places] for name in ("head.weight", "head.bias")}
+    return {**weights, **head}
 
 
 def _plain(value: Any) -> Any:

@@ -26,13 +26,14 @@ _WIDE = ("unet", "resunet", "attention_unet", "seunet", "resunet++")
 _NORMS = {"bn": False, "sync_bn": False, "in": True, "none": False}
 
 
-class _Keys:
+class Keys:
     """Values of BiaPy's configuration, with the default of versions that lack the key."""
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         self.cfg = cfg
 
     def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a dotted key."""
         value: Any = self.cfg
         for name in key.split("."):
             if not isinstance(value, Mapping) or name not in value:
@@ -43,7 +44,7 @@ class _Keys:
 
 def network_problems(cfg: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each key whose network Singula does not have."""
-    keys = _Keys(cfg)
+    keys = Keys(cfg)
     name = str(keys.get("MODEL.ARCHITECTURE", "")).lower()
     levels = len(_sequence(keys.get("MODEL.FEATURE_MAPS")))
     neutral: dict[str, tuple[Any, ...]] = {
@@ -73,7 +74,7 @@ def network_problems(cfg: Mapping[str, Any]) -> Iterator[str]:
 
 def network_keys(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of MODEL with which Singula builds the network."""
-    keys = _Keys(cfg)
+    keys = Keys(cfg)
     name = str(keys.get("MODEL.ARCHITECTURE")).lower()
     fixed: dict[str, Any] = _MULTIRES if name == "multiresunet" else {}
     maps = tuple(fixed.get("FEATURE_MAPS") or _sequence(keys.get("MODEL.FEATURE_MAPS", _MAPS)))
@@ -97,7 +98,7 @@ def network_keys(cfg: Mapping[str, Any]) -> dict[str, Any]:
     return {f"MODEL.{key}": value for key, value in found.items()}
 
 
-def _transformer_keys(keys: _Keys) -> dict[str, Any]:
+def _transformer_keys(keys: Keys) -> dict[str, Any]:
     """Return the keys of UNETR; since version 3.7, its decoder has no keys of its own."""
     copied = ("TOKEN_SIZE", "EMBED_DIM", "NUM_LAYERS", "NUM_HEADS", "MLP_RATIO")
     found = {f"VIT_{name}": keys.get(f"MODEL.VIT_{name}") for name in copied}
@@ -144,7 +145,7 @@ def network_settings(cfg: Mapping[str, Any], weights: Mapping[str, Tensor]) -> M
     weights : mapping
         Weights by the names of BiaPy, for layers that depend on the version.
     """
-    keys, found = _Keys(cfg), network_keys(cfg)
+    keys, found = Keys(cfg), network_keys(cfg)
     name, classes = found["MODEL.ARCHITECTURE"], found["MODEL.N_CLASSES"]
     patch = _sequence(keys.get("DATA.PATCH_SIZE"))
     classes = classes if classes > 2 else 0
@@ -187,7 +188,7 @@ def _has_excited_bottom(weights: Mapping[str, Tensor]) -> bool:
     return any(name.startswith("bottleneck.") and ".excitation." in name for name in weights)
 
 
-def _norm(keys: _Keys, name: str) -> str:
+def _norm(keys: Keys, name: str) -> str:
     """Return the kind of normalization; versions before 3.5 had a switch."""
     if name == "multiresunet":
         return str(_MULTIRES["NORMALIZATION"])
