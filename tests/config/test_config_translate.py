@@ -212,7 +212,7 @@ def test_options_losses_and_watershed_of_a_list() -> None:
         {
             f"{SEG}.DATA_CHANNELS": ["F", "C", "Db", "D"],
             f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [
-                {"C": {"mode": "inner"}, "Db": {"norm": False}, "D": {"alpha": 8}}
+                {"C": {"mode": "inner"}, "Db": {"val_type": "raw"}, "D": {"act": "linear"}}
             ],
             f"{SEG}.DATA_CHANNELS_LOSSES": ["ce", "bce", "mse", "mae"],
             f"{SEG}.WATERSHED.SEED_CHANNELS": ["F", "Db", "D"],
@@ -223,7 +223,7 @@ def test_options_losses_and_watershed_of_a_list() -> None:
         }
     )
     assert found[f"{SEG}.DATA_CONTOUR_MODE"] == "inner"
-    assert found[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("Db.norm=False", "D.alpha=8")
+    assert found[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("Db.norm=False", "D.activation=linear")
     assert found[f"{SEG}.DATA_CHANNELS_LOSSES"] == ("bce", "bce", "mse", "l1")
     assert found[f"{SEG}.SEED_CHANNELS"] == ("F", "Db", "D")
     assert found[f"{SEG}.DATA_MW_TH_BINARY_MASK"] == 0.6

@@ -167,7 +167,16 @@ _ROWS = (
         "distance",
         f"{_DISTANCE}:encode_border_distance",
         reach="instance",
-        options=(NORMALIZED, MASKED),
+        options=(
+            NORMALIZED,
+            MASKED,
+            Option(
+                "activation",
+                "linear",
+                "activation of the network's output, if `norm` is True",
+                ("linear", "sigmoid"),
+            ),
+        ),
         inside="high",
         seed_threshold="TH_BORDER_DISTANCE",
         growth_threshold="TH_BORDER_GROWTH",

@@ -56,7 +56,7 @@ class MapScores:
         numerator, denominator = self.sums
         for index, output in enumerate(self.outputs):
             logits, truth = prediction[:, index], batch["target"][:, index]
-            if output.activation == "sigmoid":
+            if output.loss == "bce":
                 predicted, expected = logits > 0, truth > 0.5
                 if known is not None:
                     predicted, expected = predicted & known[:, index], expected & known[:, index]
@@ -79,7 +79,7 @@ class MapScores:
         numerators, denominators = self.sums.tolist()
         names, empty = [], []
         for output in self.outputs:
-            kind = "iou" if output.activation == "sigmoid" else "mae"
+            kind = "iou" if output.loss == "bce" else "mae"
             names.append(f"{kind}_{output.name}")
             empty.append(1.0 if kind == "iou" else 0.0)
         if self.n_classes:

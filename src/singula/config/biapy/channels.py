@@ -74,7 +74,12 @@ def _channel_options(work: Translation) -> None:
             work.put(option, f"{SEG}.DATA_CONTOUR_MODE", item)
         elif is_row and name == "mask_values":
             work.put(option, f"{SEG}.DISTANCE_CHANNEL_MASK", item)
-        elif not is_row:
+        elif not is_row and (channel, name) == ("Db", "val_type"):
+            if item not in ("norm", "raw"):
+                text = f"got {show(item)}, expected 'norm' or 'raw'"
+                work.problem(option, text, "config.unsupported")
+            texts.append(f"Db.norm={item == 'norm'}")
+        elif not is_row and item != "":
             texts.append(f"{channel}.{_OPTION_NAMES.get(name, name)}={item}")
         elif (name, item) not in (("erosion", 0), ("dilation", 0), ("type", "centroid")):
             work.problem(option, f"{show(item)} is not supported", "config.unsupported")
