@@ -39,12 +39,18 @@ class Option:
         Meaning in one line, without a period.
     allowed : tuple of str
         Allowed values of a text; empty for numbers and switches.
+    positive : bool
+        0 is not allowed.
+    is_radius : bool
+        The channel depends on the pixels within this number of in-plane pixels.
     """
 
     name: str
     default: OptionValue
     describe: str
     allowed: tuple[str, ...] = ()
+    positive: bool = False
+    is_radius: bool = False
 
 
 MASKED = Option("mask_values", True, "compute the loss only inside of the instances")
@@ -84,6 +90,9 @@ class Channel:
         the kind.
     component : int
         For a component of a vector, the axis from the end: 1 for x, 2 for y, 3 for z; else 0.
+    is_share : bool
+        A distance from 0 to 1, unless the option ``norm`` is off, that can be learned as a
+        probability.
     foreground_only : bool
         By default, compute loss and scores only inside of instances.
     known_by : str
@@ -109,6 +118,7 @@ class Channel:
     options: tuple[Option, ...] = ()
     final: Activation | None = None
     component: int = 0
+    is_share: bool = False
     foreground_only: bool = False
     known_by: KnownBy = "pixel"
     inside: Literal["high", "low"] | None = None
@@ -134,7 +144,7 @@ class Channel:
         options : mapping of str to object
             Values of all `options` by name.
         """
-        radii = ("erosion", "dilation", "thickness")
+        radii = [option.name for option in self.options if option.is_radius]
         return max((float(options[name]) for name in radii if name in options), default=0.0)
 
     @property

@@ -55,8 +55,8 @@ _BINARY = "singula.representations.channels.binary"
 _DISTANCE = "singula.representations.channels.distance"
 _CENTER = "singula.representations.channels.center"
 _NEIGHBOR = "singula.representations.channels.neighbor"
-_EROSION = Option("erosion", 0, "radius of an erosion in pixels")
-_DILATION = Option("dilation", 0, "radius of a dilation in pixels")
+_EROSION = Option("erosion", 0, "radius of an erosion in pixels", is_radius=True)
+_DILATION = Option("dilation", 0, "radius of a dilation in pixels", is_radius=True)
 _CENTERS = Option("type", "centroid", "center of an instance", ("centroid", "skeleton"))
 
 _ROWS = (
@@ -126,6 +126,7 @@ _ROWS = (
         "distance",
         f"{_DISTANCE}:encode_nearness",
         reach="image",
+        is_share=True,
         known_by="nearness",
     ),
     Channel(
@@ -156,7 +157,14 @@ _ROWS = (
         "zones where instances touch",
         "binary",
         f"{_BINARY}:encode_touching",
-        options=(Option("thickness", 2, "width of a zone in pixels, rounded up to an even one"),),
+        options=(
+            Option(
+                "thickness",
+                2,
+                "width of a zone in pixels, rounded up to an even one",
+                is_radius=True,
+            ),
+        ),
         inside="low",
         seed_threshold="TH_TOUCHING",
         known_by="contour",
@@ -167,6 +175,7 @@ _ROWS = (
         "distance",
         f"{_DISTANCE}:encode_border_distance",
         reach="instance",
+        is_share=True,
         options=(
             NORMALIZED,
             MASKED,
@@ -190,6 +199,7 @@ _ROWS = (
         "distance",
         f"{_CENTER}:encode_center_distance",
         reach="instance",
+        is_share=True,
         options=(_CENTERS, NORMALIZED, MASKED),
         inside="low",
         seed_threshold="TH_CENTER_DISTANCE",
@@ -209,8 +219,8 @@ _ROWS = (
         options=(
             Option("norm", True, "apply the hyperbolic tangent, for values from -1 to 1"),
             Option("activation", "tanh", "activation of the network's output", ("tanh", "linear")),
-            Option("alpha", 1.0, "divisor of the distances outside of instances"),
-            Option("beta", 1.0, "divisor of the distances inside of instances"),
+            Option("alpha", 1.0, "divisor of the distances outside of instances", positive=True),
+            Option("beta", 1.0, "divisor of the distances inside of instances", positive=True),
         ),
         inside="high",
         seed_threshold="TH_SIGNED_DISTANCE",
@@ -260,12 +270,13 @@ _ROWS = (
         "distance",
         f"{_NEIGHBOR}:encode_nearness_to_neighbors",
         reach="neighbors",
+        is_share=True,
         citations=(_NEIGHBORS,),
         options=(
-            Option("closing_size", 0, "size of a gray closing in pixels; 0: none"),
+            Option("closing_size", 0, "size of a gray closing in pixels; 0: none", is_radius=True),
             NORMALIZED,
             MASKED,
-            Option("decline_power", 3.0, "exponent of the nearness"),
+            Option("decline_power", 3.0, "exponent of the nearness", positive=True),
         ),
         inside="low",
         seed_threshold="TH_NEIGHBOR",
@@ -322,15 +333,18 @@ def checked_options(
     result: dict[str, dict[str, OptionValue]] = {}
     for code, values in options.items():
         if code not in CHANNELS or (values and not CHANNELS[code].options):
-            having = ", ".join(row.list_code for row in _ROWS if row.options)
-            raise _wrong_option(name, code, f"one of {having}", "remove the options of the channel")
-        known = {option.name: option for option in CHANNELS[code].options}
+            allowed = ", ".join(row.list_code for row in _ROWS if row.options)
+            raise _wrong_option(
+                name, code, f"one of {allowed}", "remove the options of the channel"
+            )
+        by_name = {option.name: option for option in CHANNELS[code].options}
         result[code] = {}
         for key, value in values.items():
             place = f"{name}.{CHANNELS[code].list_code}"
-            if key not in known:
-                raise _wrong_option(place, key, f"one of {', '.join(known)}", "correct the option")
-            result[code][key] = _checked_value(known[key], value, f"{place}.{key}")
+            if key not in by_name:
+                names = ", ".join(by_name)
+                raise _wrong_option(place, key, f"one of {names}", "correct the option")
+            result[code][key] = _checked_value(by_name[key], value, f"{place}.{key}")
     return result
 
 
@@ -377,15 +391,14 @@ def _checked_value(option: Option, value: object, place: str) -> OptionValue:
     if kind is str and value in option.allowed:
         return str(value)
     if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        positive = option.name in ("alpha", "beta", "decline_power")
-        whole = kind is float or value == int(value)
-        if 0 <= value <= _MAX_OPTION and whole and not (positive and value == 0):
+        is_allowed = 0 <= value <= _MAX_OPTION and not (option.positive and value == 0)
+        if is_allowed and (kind is float or value == int(value)):
             return kind(value)
     expected = {
         bool: "True or False",
         str: " or ".join(option.allowed),
         int: f"an integer from 0 to {_MAX_OPTION}",
-        float: f"a number from 0 to {_MAX_OPTION}",
+        float: f"a number {'above' if option.positive else 'from'} 0 to {_MAX_OPTION}",
     }[kind]
     raise _wrong_option(place, value, expected, "correct the value")
 

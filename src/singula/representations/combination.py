@@ -128,8 +128,8 @@ def watershed_of(
         for code in chosen_seeds
         if code not in offsets
     ]
-    uses_edges = bool(offsets) and (not seeds or any(code in offsets for code in chosen_seeds))
-    if uses_edges and _POINTS not in chosen_seeds:
+    uses_points = not seeds and _POINTS in codes
+    if offsets and not uses_points and (not seeds or not set(offsets).isdisjoint(chosen_seeds)):
         if not seed_terms:
             first = chosen_growth[0]
             seed_terms.append(_term(first, CHANNELS[first].seed_threshold, "SEED_CHANNELS"))

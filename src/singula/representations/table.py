@@ -41,11 +41,11 @@ def split_channels(channels: str) -> tuple[str, ...]:
         return DECODERS[channels].channels
     listed = tuple(channels.split(SEPARATOR))
     codes = internal_codes(listed)
-    known = {row.list_code for row in CHANNELS.values()} | set(CHANNELS)
-    if not set(listed) <= known or len(set(codes)) < len(codes):
+    allowed = {row.list_code for row in CHANNELS.values()} | set(CHANNELS)
+    if not set(listed) <= allowed or len(set(codes)) < len(codes):
         raise UserError(
             f"channels (DATA_CHANNELS): got {channels!r}, expected one of {', '.join(DECODERS)}, "
-            f"or different codes of {', '.join(sorted(known))} joined by {SEPARATOR}",
+            f"or different codes of {', '.join(sorted(allowed))} joined by {SEPARATOR}",
             "correct the channels",
             "channels.unknown",
         )

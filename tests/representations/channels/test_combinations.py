@@ -14,6 +14,7 @@ from skimage.morphology import skeletonize
 
 from singula.data.augment.geometry import Mirror
 from singula.data.vectors import mirror_maps
+from singula.data.window import window_in_image
 from singula.errors import UserError
 from singula.representations.channels import (
     CHANNELS,
@@ -190,6 +191,59 @@ def test_the_extent_suffices_for_windows(code: str) -> None:
         np.testing.assert_allclose(part[cut], whole[15:25, 15:25], atol=1e-6)
 
 
+def in_window(
+    encoding: EncodeSettings, labels: np.ndarray, starts: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a channel of a patch from its window, and from the whole image."""
+    (code,) = encoding.channels
+    extent = measure_extent(labels, encoding)
+    window = window_in_image(
+        labels.shape, starts, shape, np.ceil(extent.margin(np.eye(labels.ndim))).astype(int)
+    )
+    part = encode_with(encoding, labels[window], extent.furthest)[code]
+    whole = encode_with(encoding, labels, extent.furthest)[code]
+    cut = tuple(
+        slice(s - w.start, s - w.start + n) for s, w, n in zip(starts, window, shape, strict=True)
+    )
+    return part[cut], whole[tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))]
+
+
+@pytest.mark.parametrize(("code", "name"), [("F", "erosion"), ("Bg", "dilation")])
+def test_the_image_edge_is_not_a_border_in_windows_inside_of_an_instance(code, name) -> None:
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:, :40] = 1
+    part, whole = in_window(EncodeSettings((code,), options={code: {name: 2}}), labels, (0, 0),
+                            (16, 16))  # fmt: skip
+    np.testing.assert_array_equal(part, whole)
+
+
+def test_windows_contain_the_neighbors_of_all_pixels_of_an_instance() -> None:
+    labels = np.zeros((4, 140), np.uint8)
+    labels[:, 16:20], labels[:, 40:80], labels[:, 100:104] = 1, 2, 3
+    part, whole = in_window(EncodeSettings(("Dn",)), labels, (0, 72), (4, 8))
+    np.testing.assert_array_equal(part, whole)
+
+
+def test_windows_contain_the_cube_of_contact_zones_in_anisotropic_volumes() -> None:
+    labels = np.ones((30, 8, 8), np.uint8)
+    labels[15:] = 2
+    encoding = EncodeSettings(("T",), spacing=(5, 1, 1), options={"T": {"thickness": 20}})
+    part, whole = in_window(encoding, labels, (2, 0, 0), (4, 8, 8))
+    np.testing.assert_array_equal(part, whole)
+    assert whole[-1].any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.floats(0.01, 100), radius=st.integers(1, 6), name=st.sampled_from(["F", "Bg"]))
+def test_radii_of_options_are_in_pixels_for_every_voxel_size(size, radius, name) -> None:
+    labels, option = blobs((24, 30), 4), "erosion" if name == "F" else "dilation"
+    chosen = {name: {option: radius}}
+    np.testing.assert_array_equal(
+        encode(labels, (name,), options=chosen)[name],
+        encode(labels, (name,), options=chosen, spacing=size)[name],
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -200,6 +254,8 @@ def test_the_extent_suffices_for_windows(code: str) -> None:
         ({"T": {"thickness": -1}}, "channels.option"),
         ({"T": {"thickness": 1.5}}, "channels.option"),
         ({"Ds": {"alpha": 0}}, "channels.option"),
+        ({"F": {"erosion": np.inf}}, "channels.option"),
+        ({"F": {"erosion": np.nan}}, "channels.option"),
         ({"Db": True}, "channels.option"),
         ("Db", "channels.option"),
     ],

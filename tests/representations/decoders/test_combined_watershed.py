@@ -98,6 +98,21 @@ def test_seeds_growth_and_surface_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        ((), ["P"]),
+        (("P",), ["P"]),
+        (("P", "H", "V"), ["P", EDGES]),
+        (("H", "V"), ["F", EDGES]),
+        (("F",), ["F"]),
+    ],
+)
+def test_seeds_use_edges_where_offsets_are_chosen(seeds, expected) -> None:
+    chosen = find_decoder("F+P+H+V", seeds)
+    assert [term.channel for term in chosen.seeds] == expected  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
     ("channels", "seeds", "growth", "surface", "named"),
     [
         ("C+T", (), (), "", "F, the foreground"),

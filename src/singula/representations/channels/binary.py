@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singula.representations.channel_table import SPECIFIED
-from singula.representations.channels.distance import distance_inside
+from singula.representations.channels.distance import multi_label_distance
 from singula.representations.channels.skeleton import skeletons
 from singula.representations.channels.source import Source
 from singula.representations.channels.transform import distance_to_zeros
@@ -116,9 +116,14 @@ def encode_touching(source: Source) -> NDArray[np.uint8]:
 
 
 def _border_distance(source: Source) -> NDArray[np.float32]:
-    """Return the distance in in-plane pixels to the nearest pixel outside of the instance."""
-    in_plane = float(min(source.spacing[-2:]))
-    return distance_inside(source) / np.float32(in_plane)
+    """Return the distance in in-plane pixels to the nearest pixel outside of the instance.
+
+    It is infinite in an image that one instance fills, as the image border is not its border.
+    """
+    index = source.index
+    if int(index.min()) == int(index.max()):
+        return np.full(index.shape, np.inf, np.float32)
+    return multi_label_distance(index, _in_plane(source))
 
 
 def _outer_distance(source: Source) -> NDArray[np.float32]:

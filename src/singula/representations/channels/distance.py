@@ -85,17 +85,25 @@ def encode_signed_distance(source: Source) -> NDArray[np.float32]:
 
 def distance_inside(source: Source) -> NDArray[np.float32]:
     """Return the distance of instance pixels to the nearest pixel outside of their instance."""
-    import edt
-
     index = source.index
     if int(index.min()) == int(index.max()):  # one instance that fills the image
-        index = np.pad(index, 1)
         cut = (slice(1, -1),) * index.ndim
-        return np.ascontiguousarray(_multi_label(edt, index, source.spacing)[cut])
-    return _multi_label(edt, index, source.spacing)
+        return np.ascontiguousarray(multi_label_distance(np.pad(index, 1), source.spacing)[cut])
+    return multi_label_distance(index, source.spacing)
 
 
-def _multi_label(edt: Any, index: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.float32]:
+def multi_label_distance(index: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.float32]:
+    """Return the distance of each pixel to the nearest pixel with another value.
+
+    Parameters
+    ----------
+    index : ndarray of unsigned int, (y, x) or (z, y, x)
+        Row of each pixel, at least two different ones; 0 is background, with the distance 0.
+    spacing : sequence of float
+        Voxel size per axis.
+    """
+    import edt
+
     distance: NDArray[np.float32] = edt.edt(
         np.ascontiguousarray(index), anisotropy=tuple(spacing), black_border=False, parallel=1
     )

@@ -28,7 +28,8 @@ class Extent:
     Parameters
     ----------
     box : tuple of float
-        Maximum distance per axis between two pixels of the same instance.
+        Distance per axis to the pixels that matter: those of the same instance, of its nearest
+        neighbors, and within the radii of the options.
     ball : tuple of float
         Half axes of an ellipsoid (a ball in physical units) around a pixel that contains the
         contour to which its distance is measured.
@@ -100,14 +101,14 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
     planar = sparse and is_planar(array)
     labels = label_image(without_unannotated(array), empty=False)
     reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
+    local = _local_reach(settings)
     nothing = (0.0,) * labels.ndim
-    if reaches <= {"contour"} and not _local_reach(settings):
+    if reaches <= {"contour"} and not local:
         return Extent(nothing, nothing, planar=planar)
     source = Source(labels, settings)
     spacing = np.array(source.spacing)
     starts, stops = _boxes(source)
-    box, furthest = np.zeros(labels.ndim), None
-    radius = _local_reach(settings) * float(spacing[-2:].min())
+    box, radius, furthest = np.zeros(labels.ndim), 0.0, None
     if len(starts) and reaches & {"instance", "neighbors", "image"}:
         box = (stops - starts).max(axis=0) - 1
     if len(starts) and "radius" in reaches:
@@ -115,12 +116,15 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
         if sparse:  # the contour of a cut instance can be on one side only
             radius = max(radius, np.sqrt((((stops - starts) * spacing) ** 2).sum(axis=1)).max())
     if "neighbors" in reaches:
-        radius = max(radius, furthest_neighbor(source))
+        # The largest distance of an instance is at any of its pixels.
+        box = box + furthest_neighbor(source) / spacing
     if "image" in reaches:
         furthest = furthest_background(source)
         if sparse:
             furthest = furthest_annotated(settings, array, planar)
         radius = max(radius, furthest)
+    # Options select a cube of pixels, or a ball whose radius is in in-plane pixels.
+    box = box + local * np.maximum(1, spacing[-2:].min() / spacing)
     return Extent(tuple(box.tolist()), tuple((radius / spacing).tolist()), furthest, planar)
 
 

@@ -8,8 +8,9 @@ equals that of the completely annotated image:
 - `D`: pixels to which the nearest known contour is at least as near as any unknown one, and the
   background;
 - `P`, `Db`, `Dc`, `H`, `V`, `Z`: pixels of instances that are known completely, and the background;
-- `Dv2`: pixels of instances that are known completely. In the background, as `D`; its largest
-  distance is that of the annotated background.
+- `Dn`: pixels of instances of which the nearest neighbors are annotated too, and the background;
+- `Dv2`, `Ds`: pixels of instances that are known completely. In the background, as `D`; the largest
+  distance of `Dv2` is that of the annotated background.
 
 In a volume of which single slices are annotated, no pixel would have a target, because the slices
 above and below are unknown. Its channels are those of its slices as images (`is_planar`).
@@ -17,6 +18,7 @@ above and below are unknown. Its channels are those of its slices as images (`is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -202,9 +204,10 @@ class _SparseSource(Source):
             ),
             "neighbors": lambda: self.with_known_neighbors() | self.background,
         }
-        reach = round(CHANNELS[code].local_reach(self.settings.options.get(code, {})) + 0.5)
+        radius = CHANNELS[code].local_reach(self.settings.options.get(code, {}))
+        reach = math.ceil(radius * max(1, min(self.spacing[-2:]) / min(self.spacing)))
         mask = masks[CHANNELS[code].known_by]()
-        return mask & _eroded(self.known, reach) if reach > 1 else mask
+        return mask & _eroded(self.known, reach) if reach else mask
 
     def with_known_neighbors(self) -> Mask:
         """Return the pixels of complete instances whose nearest neighbors are all known."""
