@@ -174,6 +174,29 @@ def test_channels_as_a_list(written: object, read: str) -> None:
     assert any(f"is read as {read!r} (B: the inside of instances" in line for line in said)
 
 
+def test_weights_and_losses_follow_the_order_of_the_channels() -> None:
+    config, _ = load(
+        {
+            f"{SEG}.DATA_CHANNELS": ["D", "B", "C"],
+            f"{SEG}.DATA_CHANNEL_WEIGHTS": [3, 1, 2],
+            f"{SEG}.DATA_CHANNELS_LOSSES": ["mse", "bce", "bce"],
+        }
+    )
+    assert config[f"{SEG}.DATA_CHANNELS"] == "BCD"
+    assert tuple(config[f"{SEG}.DATA_CHANNEL_WEIGHTS"]) == (1, 2, 3)
+    assert tuple(config[f"{SEG}.DATA_CHANNELS_LOSSES"]) == ("bce", "bce", "mse")
+
+
+def test_options_of_other_channels_have_no_effect() -> None:
+    _, messages = load(
+        {
+            f"{SEG}.DATA_CHANNELS": ["F", "C"],
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"Db": {"norm": False}}],
+        }
+    )
+    assert any("options of Db have no effect" in message for message in messages)
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [

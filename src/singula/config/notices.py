@@ -47,6 +47,12 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
         )
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
         notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
+    unused = [code for code in config.channel_options if code not in config.decoder.channels]
+    if unused:
+        notices.append(
+            f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS: the options of {', '.join(unused)} have no effect, "
+            f"as {_SEG}.DATA_CHANNELS is {config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS}"
+        )
     notices += [*keys_without_switch(config), *unused_thresholds(config)]
     if test:
         notices += _idle_post_processing(config)

@@ -84,8 +84,9 @@ def _channels(config: Config) -> Iterator[Problem]:
         )
     for code, loss in zip(codes, seg.DATA_CHANNELS_LOSSES, strict=False):
         is_binary = CHANNELS[code].kind == "binary"
-        bounded = CHANNELS[code].component == 0 and code not in ("D", "Ds")
-        if is_binary != (loss == "bce") and not (loss == "bce" and bounded):
+        is_normalized = config.channel_options.get(code, {}).get("norm", True)
+        is_share = CHANNELS[code].is_share and is_normalized
+        if is_binary != (loss == "bce") and not (loss == "bce" and is_share):
             expected = "bce" if is_binary else "l1, mse or huber"
             yield Problem(
                 f"{_SEG}.DATA_CHANNELS_LOSSES: got {loss} for channel {code}, expected {expected}",

@@ -132,8 +132,10 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     notices : list of str
         Messages about images without contrast.
 
-    Notes ----- Targets equal a crop of the targets of the whole image, or of the whole transformed
-    image: labels are encoded in a window around the patch, which is as wide as the channels need
+    Notes
+    -----
+    Targets equal a crop of the targets of the whole image, or of the whole transformed image:
+    labels are encoded in a window around the patch, which is as wide as the channels need
     (`Extent`), but at most one patch length wide. Padding beyond the edge of a transformed image
     counts as image. The largest distance of the background, for `Dv2`, is that of the original
     image times the enlargement. Shear, elastic deformation and changes of labels can exceed it; the

@@ -8,6 +8,7 @@ from singula.config import Config
 from singula.representations.channel import Channel
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels import parse_channels
+from singula.representations.watershed import Watershed
 
 if TYPE_CHECKING:
     from singula.training.losses import Output
@@ -42,9 +43,9 @@ def _activation(config: Config, channel: Channel, loss: str | None) -> str:
     if loss == "bce":
         return "sigmoid"
     options = {**channel.defaults, **config.channel_options.get(channel.code, {})}
-    if "activation" in options and options.get("norm", True):
-        return str(options["activation"])
-    return channel.activation
+    if not options.get("norm", True):
+        return "linear"  # the others are bounded
+    return str(options.get("activation", channel.activation))
 
 
 def _is_masked(config: Config, channel: Channel) -> bool:
@@ -54,8 +55,10 @@ def _is_masked(config: Config, channel: Channel) -> bool:
     """
     if not channel.foreground_only:
         return False
-    options = {**channel.defaults, **config.channel_options.get(channel.code, {})}
+    options = config.channel_options.get(channel.code, {})
     masked = options.get("mask_values", config.PROBLEM.INSTANCE_SEG.DISTANCE_CHANNEL_MASK)
     decoder = config.decoder
-    covering = {CHANNELS[name].code for name in decoder.channels if CHANNELS[name].growth_threshold}
-    return bool(masked) and (channel.code == "D" or covering != {channel.code})
+    covers_alone = isinstance(decoder, Watershed) and {channel.code} == {
+        term.channel for term in decoder.growth
+    }
+    return bool(masked) and not covers_alone

@@ -30,7 +30,21 @@ def _channels(work: Translation) -> None:
         return
     work.put(entry, entry.key, joined)
     if joined in DECODERS:
+        _sort_lists(work, [names.index(code) for code in split_channels(joined)])
         work.notices[-1] += " (B: the inside of instances; D: the distance to their contour)"
+
+
+def _sort_lists(work: Translation, order: list[int]) -> None:
+    """Sort the weights and losses of a list of channels in the order of the decoder."""
+    if order == sorted(order):
+        return
+    for name in ("DATA_CHANNEL_WEIGHTS", "DATA_CHANNELS_LOSSES"):
+        entry = work.entries.get(f"{SEG}.{name}")
+        values = plain(entry.value) if entry is not None else None
+        if entry is not None and isinstance(values, tuple) and len(values) >= len(order):
+            # The weight of the classes can follow.
+            values = (*(values[place] for place in order), *values[len(order) :])
+            work.entries[entry.key] = Entry(entry.key, values, entry.place)
 
 
 def _channel_losses(work: Translation) -> None:
