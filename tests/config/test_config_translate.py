@@ -187,6 +187,39 @@ def test_weights_and_losses_follow_the_order_of_the_channels() -> None:
     assert tuple(config[f"{SEG}.DATA_CHANNELS_LOSSES"]) == ("bce", "bce", "mse")
 
 
+def test_usual_activations_of_a_list_are_read() -> None:
+    config, _ = load(
+        {
+            f"{SEG}.DATA_CHANNELS": ["F", "H", "V", "Db"],
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [
+                {"H": {"act": "linear", "norm": False}, "Db": {"act": ""}}
+            ],
+        }
+    )
+    assert config[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("H.norm=False",)
+
+
+def test_unsupported_options_of_a_list_are_named(problems: Problems) -> None:
+    (line,) = problems(
+        {
+            f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"H": {"act": "tanh", "norm": False}}],
+            "TRAIN.ENABLE": True,
+        }
+    )
+    assert "H.act" in line
+
+
+def test_thresholds_of_the_inferred_growth_mask() -> None:
+    config, _ = load(
+        {
+            f"{SEG}.DATA_CHANNELS": ["Db", "F"],
+            f"{SEG}.WATERSHED.GROWTH_MASK_CHANNELS_THRESH": [0.2],
+        }
+    )
+    assert config[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.2
+
+
 def test_options_of_other_channels_have_no_effect() -> None:
     _, messages = load(
         {

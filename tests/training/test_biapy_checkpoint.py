@@ -23,7 +23,7 @@ import singula
 from singula.errors import UserError
 from singula.models import ModelSettings, build_model
 from singula.pipeline.checkpoints import trained_config
-from singula.pipeline.from_config import model_settings
+from singula.pipeline.from_config import model_settings, outputs
 from singula.training.biapy_checkpoint import Placeholder, convert_biapy, read_biapy
 from singula.training.checkpoint import load_checkpoint, load_fitting_weights, load_weights
 
@@ -126,6 +126,23 @@ def test_distances_with_another_activation_need_a_configuration(tmp_path: Path) 
         {"D": {"act": "linear"}}
     ]
     assert not load_checkpoint(stored(tmp_path, contents)).config_problem
+
+
+@pytest.mark.parametrize(
+    ("options", "activation"),
+    [
+        ([], "tanh"),
+        ([{"D": {"act": "linear"}}], "linear"),
+        ([{"D": {"act": "tanh"}, "F": {"unknown": 1}}], "tanh"),
+    ],
+)
+def test_signed_distances_have_the_activation_of_the_file(options, activation, tmp_path) -> None:
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    contents["cfg"]["PROBLEM"]["INSTANCE_SEG"] = {
+        "DATA_CHANNELS": ["F", "D"], "DATA_CHANNELS_EXTRA_OPTS": options
+    }  # fmt: skip
+    config = trained_config(load_checkpoint(stored(tmp_path, contents)))
+    assert outputs(config)[1].activation == activation
 
 
 class Executes:

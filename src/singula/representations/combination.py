@@ -110,10 +110,7 @@ def watershed_of(
     if not chosen_seeds:
         chosen_seeds = [_POINTS] if _POINTS in codes else [c for c in codes if _seed(c)]
     if not chosen_growth:
-        covering = [code for code in codes if CHANNELS[code].growth_threshold]
-        # A mask of the instances is more exact than a distance.
-        covering.sort(key=lambda code: CHANNELS[code].kind != "binary")
-        chosen_growth = covering[:1]
+        chosen_growth = covering_channels(codes)[:1]
     if not chosen_growth:
         covers = [row.list_code for row in CHANNELS.values() if row.growth_threshold]
         raise _missing(
@@ -144,6 +141,19 @@ def watershed_of(
         surface=flooded,
         downhill=downhill,
     )
+
+
+def covering_channels(codes: Sequence[str]) -> list[str]:
+    """Return the channels that cover the instances, from the most exact to the least.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Keys of `CHANNELS`.
+    """
+    covering = [code for code in codes if CHANNELS[code].growth_threshold]
+    # A mask of the instances is more exact than a distance.
+    return sorted(covering, key=lambda code: CHANNELS[code].kind != "binary")
 
 
 def _seed(code: str) -> bool:

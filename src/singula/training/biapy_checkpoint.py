@@ -18,6 +18,7 @@ from torch import Tensor
 from singula.config.biapy.checkpoint import config_for_prediction
 from singula.errors import UserError
 from singula.models.biapy_weights import convert_weights
+from singula.representations.channel_table import SPECIFIED
 from singula.representations.channels import parse_channels
 from singula.training.biapy_network import Keys, network_keys, network_problems, network_settings
 from singula.util.format import list_lines, show
@@ -124,11 +125,11 @@ def convert_biapy(
             "checkpoint.biapy_weights",
         )
     description: dict[str, Any] = {"model": settings.to_dict()}
+    problem = _set_activation(cfg, given)
     try:
         config, notices = config_for_prediction(cfg, network_keys(cfg))
     except UserError as error:
         return weights, description, [], error.message
-    problem = _activation_problem(cfg, given)
     if problem:
         return weights, description, [], problem
     weights = _in_order(weights, _channels(cfg), config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
@@ -143,9 +144,13 @@ def _channels(cfg: Mapping[str, Any]) -> list[str]:
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
-def _activation_problem(cfg: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
-    """Return a message if the activation of the channel D differs from that of Singula."""
-    if "D" not in _channels(cfg):
+def _set_activation(cfg: dict[str, Any], weights: Mapping[str, Tensor]) -> str:
+    """Set the activation of the channel D in the options; return a message if Singula lacks it.
+
+    In lists with new codes, D is the signed distance, which has both activations.
+    """
+    channels = _channels(cfg)
+    if "D" not in channels:
         return ""
     options = Keys(cfg).get("PROBLEM.INSTANCE_SEG.DATA_CHANNELS_EXTRA_OPTS")
     first = options[0] if isinstance(options, list) and options else options
@@ -153,6 +158,13 @@ def _activation_problem(cfg: Mapping[str, Any], weights: Mapping[str, Tensor]) -
     is_newest = any(name.startswith("heads.") for name in weights)  # version 3.7
     default = "tanh" if is_newest else "linear"
     activation = given.get("act", default) if isinstance(given, dict) else default
+    if not set(channels) <= SPECIFIED:
+        by_channel = first if isinstance(first, dict) else {}
+        with_activation = {**(given if isinstance(given, dict) else {}), "act": activation}
+        cfg["PROBLEM"]["INSTANCE_SEG"]["DATA_CHANNELS_EXTRA_OPTS"] = [
+            {**by_channel, "D": with_activation}
+        ]
+        return ""
     if activation == "linear":
         return ""
     return (

@@ -8,7 +8,8 @@ from singula.config.biapy.translation import Translation
 from singula.config.values import plain
 from singula.config.yaml_source import Entry
 from singula.errors import UserError
-from singula.representations.channel_table import CHANNELS, internal_codes
+from singula.representations.channel_table import CHANNELS, internal_codes, parse_options
+from singula.representations.combination import covering_channels
 from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
 from singula.util.format import show
 
@@ -93,12 +94,30 @@ def _channel_options(work: Translation) -> None:
                 text = f"got {show(item)}, expected 'norm' or 'raw'"
                 work.problem(option, text, "config.unsupported")
             texts.append(f"Db.norm={item == 'norm'}")
-        elif not is_row and item != "":
-            texts.append(f"{channel}.{_OPTION_NAMES.get(name, name)}={item}")
-        elif (name, item) not in (("erosion", 0), ("dilation", 0), ("type", "centroid")):
+        elif not is_row:
+            texts += _option_text(work, option, channel, name)
+        elif (name, item) not in _USUAL:
             work.problem(option, f"{show(item)} is not supported", "config.unsupported")
     if texts:
         work.put(entry, entry.key, tuple(texts))
+
+
+def _option_text(work: Translation, option: Entry, channel: str, name: str) -> list[str]:
+    """Return an option as text; empty for the usual activation, or if there is a problem."""
+    row = CHANNELS.get(internal_codes((str(channel), "F"))[0])
+    usual = ("", row.activation) if row is not None else ("",)
+    name = _OPTION_NAMES.get(name, name)
+    if name == "activation" and option.value in usual and (row is None or name not in row.defaults):
+        return []
+    if option.value == "":
+        return []
+    text = f"{channel}.{name}={option.value}"
+    try:
+        parse_options((text,), SEG)
+    except UserError as error:
+        work.problem(option, error.message.partition(": ")[2], error.code)
+        return []
+    return [text]
 
 
 def _with_inner_keys(work: Translation, key: str) -> Entry | None:
@@ -115,6 +134,8 @@ def _with_inner_keys(work: Translation, key: str) -> Entry | None:
     return Entry(key, [tree], place)
 
 
+_USUAL = (("erosion", 0), ("dilation", 0), ("type", "centroid"), ("act", "linear"), ("act", ""))
+"""Options without effect on channels that are not in a list with new codes."""
 _OPTION_NAMES = {"act": "activation"}
 _LISTS = {"SEED_CHANNELS": "seed_threshold", "GROWTH_MASK_CHANNELS": "growth_threshold"}
 
@@ -128,8 +149,8 @@ def _inferred(name: str, attribute: str) -> tuple[str, ...]:
     if attribute == "seed_threshold":
         points = [code for code in codes if code == "P"]
         return tuple(points or codes)
-    covering = [c for c in codes if (row := CHANNELS.get(internal[c])) and row.growth_threshold]
-    return tuple(covering[:1])
+    of_growth = covering_channels([code for code in internal.values() if code in CHANNELS])
+    return tuple(code for code in codes if internal[code] in of_growth[:1])
 
 
 def _watershed_lists(work: Translation) -> None:

@@ -64,7 +64,7 @@ def config_for_prediction(
     values = {key: entry.value for key, entry in work.entries.items() if key in key_table()}
     config, errors, _ = examine_values({**values, **network, "TEST.ENABLE": True})
     problems = [*work.problems, *(Problem(f"{key}: {text}", "") for key, text in errors.items())]
-    needed = [problem for problem in problems if problem.text.startswith(_NEEDED)]
+    needed = [p for p in problems if p.text.startswith(_NEEDED) or ".act: " in p.text]
     if needed:
         raise ConfigError(needed, _SOURCE)
     return config, [f"{problem.text}; the value has no effect" for problem in problems]
