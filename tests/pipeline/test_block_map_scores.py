@@ -33,14 +33,18 @@ def cells(shape, count, seed):
     return np.where(away.min(-1) < radius, away.argmin(-1) + 1, 0).astype(np.uint16)
 
 
-def blocks_and_whole(folder, labels, channels, block, spacing, mode):
+def blocks_and_whole(folder, labels, channels, block, spacing, mode, options=()):
     """Return the scores of random maps in blocks, and of the whole image."""
     shape, ndim = labels.shape, labels.ndim
     config = config_from_dict(
         {
             "PROBLEM": {
                 "NDIM": f"{ndim}D",
-                "INSTANCE_SEG": {"DATA_CHANNELS": channels, "DATA_CONTOUR_MODE": mode},
+                "INSTANCE_SEG": {
+                    "DATA_CHANNELS": channels,
+                    "DATA_CONTOUR_MODE": mode,
+                    "DATA_CHANNELS_EXTRA_OPTS": options,
+                },
             },
             "DATA": {
                 "PATCH_SIZE": str((16,) * ndim + (1,)),
@@ -93,6 +97,22 @@ def test_scores_of_blocks_equal_those_of_the_image(tmp_path, monkeypatch, channe
     )
     assert_equal(found, expected)
     assert not list((tmp_path / "job").glob("distance-1.zarr"))
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "skipped"),
+    [
+        ("F+T", ["F.erosion=6", "T.thickness=14"], set()),
+        ("F+B+P", ["B.dilation=5", "P.dilation=2"], set()),
+        ("F+P", [], set()),
+        ("F+P", ["P.type=skeleton"], {"iou_P"}),
+    ],
+)
+def test_scores_of_channels_with_options(tmp_path, channels, options, skipped):
+    found, expected = blocks_and_whole(
+        tmp_path, cells((45, 52), 7, 1), channels, (16, 13), (0.7, 0.7), "thick", options
+    )
+    assert_equal(found, {name: value for name, value in expected.items() if name not in skipped})
 
 
 @pytest.mark.parametrize("channels", ["BP", "BCD", "BCDv2"])

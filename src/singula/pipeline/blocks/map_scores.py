@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from singula.pipeline.blocks.context import BlockContext, block_context
 from singula.pipeline.blocks.tasks import Record, pack, unpack
 from singula.pipeline.score import class_map_sums, map_sums, values
 from singula.representations.channels import CHANNELS, encode_with, find_contour
-from singula.representations.channels.binary import draw_points, nearest_to_centroids
+from singula.representations.channels.binary import disk_radius, draw_points, nearest_to_centroids
 from singula.representations.channels.distance import furthest_pixels, make_near
 from singula.representations.channels.source import EncodeSettings, Source
 from singula.representations.channels.sparse import encode_sparse
@@ -48,7 +49,7 @@ Array = npt.NDArray[Any]
 _LOCAL = tuple(code for code, channel in CHANNELS.items() if channel.reach == "contour")
 _DISTANCES = ("D", "Dv2")
 _SCORED = (*_LOCAL, *_DISTANCES, "P", "class")
-_HALO = 3  # pixels around a block that determine its contour
+_MIN_HALO = 3  # pixels around a block that determine its contour
 _SIDE = {2: 512, 3: 64}  # of the boxes that are complete along an axis, along the other axes
 
 
@@ -63,14 +64,16 @@ def map_scores(image: BlockImage) -> dict[str, float] | None:
     context = image.context
     if context.truth is None:
         return None
-    scored = (*_LOCAL, "class") if _is_sparse(context) else _SCORED
+    scored = {*_LOCAL, "class"} if _is_sparse(context) else {*_SCORED}
+    if not _has_disks(_settings(context)):
+        scored -= {"P"}
     skipped = [name for name in context.names if name not in scored]
     if skipped:
         _log.warning(
             f"  {image.spec.name}: maps of {', '.join(skipped)} are not scored, because their "
             "ground truth depends on whole instances, and a block contains parts"
         )
-    names = set(context.names) & set(scored)
+    names = set(context.names) & scored
     if names & set(_DISTANCES):
         _measure_distances(image)
     if names & {"Dv2", "P"}:
@@ -94,7 +97,7 @@ def score_maps(folder: Path, number: int) -> Record:
     """Compare the maps of a block with the ground truth."""
     context = block_context(folder)
     box = context.box(number)
-    labels = _read_truth(context, grown(box, (_HALO,) * len(box), context.shape))
+    labels = _read_truth(context, _outer(context, box))
     maps, core = context.read_maps(box), labels[_inner(context, box)]
     settings, true = _settings(context), {}
     if _is_sparse(context):
@@ -112,7 +115,7 @@ def score_maps(folder: Path, number: int) -> Record:
     core = np.ascontiguousarray(core)
     if set(settings.channels) & set(_DISTANCES):
         true |= _true_distances(context, box, core)
-    if "P" in settings.channels:
+    if _has_disks(settings):
         true["P"] = _true_points(context, box, core)
     ordered = {name: true[name] for name in settings.channels if name in true}
     sums = map_sums(ordered, maps, core > 0)
@@ -184,8 +187,27 @@ def _read_truth(context: BlockContext, box: Box) -> Array:
 
 
 def _inner(context: BlockContext, box: Box) -> Box:
-    """Return a box within the box that is read for its contour."""
-    return local(box, grown(box, (_HALO,) * len(box), context.shape))
+    """Return a box within the box that is read for its local channels."""
+    return local(box, _outer(context, box))
+
+
+def _outer(context: BlockContext, box: Box) -> Box:
+    """Return the box whose labels determine the local channels of a box."""
+    settings = _settings(context)
+    sizes = settings.spacing or (1.0,) * len(box)
+    radii = [
+        CHANNELS[code].local_reach(settings.options_of(code))
+        for code in settings.channels
+        if code in _LOCAL
+    ]
+    radius = max(radii, default=0.0) * max(1.0, min(sizes[-2:]) / min(sizes))
+    return grown(box, (max(_MIN_HALO, ceil(radius) + 1),) * len(box), context.shape)
+
+
+def _has_disks(settings: EncodeSettings) -> bool:
+    """Return True if the points are disks, which can be drawn in a block."""
+    options = settings.options_of("P")
+    return "P" in settings.channels and options["type"] == "centroid" and not options["erosion"]
 
 
 # Distances
@@ -226,7 +248,7 @@ def measure_rows(folder: Path, number: int) -> Record:
     context = block_context(folder)
     axis = len(context.shape) - 1
     box = _complete_along(context, axis).box(number)
-    labels = _read_truth(context, grown(box, (_HALO,) * len(box), context.shape))
+    labels = _read_truth(context, _outer(context, box))
     settings = _settings(context)
     inside = ~find_contour(labels, settings.contour_mode)
     if "Dv2" not in settings.channels:  # distances of the background are not needed
@@ -301,7 +323,7 @@ def measure_truth(folder: Path, number: int) -> Record:
     labels = np.ascontiguousarray(_read_truth(context, box))
     record: Record = {}
     channels = _settings(context).channels
-    if "P" in channels:
+    if _has_disks(_settings(context)):
         record |= pack("extents", extents(labels, context.around(number, 0)[1]))
     if "Dv2" in channels:
         index, present = _index_of(context, labels)
@@ -378,4 +400,4 @@ def _true_points(context: BlockContext, box: Box, labels: Array) -> Array:
     centers = np.stack(np.unravel_index(places, context.shape), axis=1)
     centers = centers - np.array([part.start for part in box])
     spacing = settings.spacing or (1.0,) * len(box)
-    return draw_points(labels, ids, centers, settings.point_radius, spacing)
+    return draw_points(labels, ids, centers, disk_radius(settings), spacing)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from singula.representations.channel_table import SPECIFIED
 from singula.representations.channels.distance import multi_label_distance
 from singula.representations.channels.skeleton import skeletons
-from singula.representations.channels.source import Source
+from singula.representations.channels.source import EncodeSettings, Source
 from singula.representations.channels.transform import distance_to_zeros
 from singula.util.process import compiled
 
@@ -41,10 +41,7 @@ def encode_points(source: Source) -> NDArray[np.uint8]:
     """
     if not source.foreground.any():
         return np.zeros(source.labels.shape, np.uint8)
-    settings = source.settings
-    options = settings.options_of("P")
-    is_listed = "P" in settings.options or not set(settings.channels) <= SPECIFIED
-    radius = float(options["dilation"]) if is_listed else settings.point_radius
+    options, radius = source.settings.options_of("P"), disk_radius(source.settings)
     if options["type"] == "skeleton":
         points = np.zeros(source.labels.shape, np.uint8)
         for box, inside, skeleton in skeletons(source.index):
@@ -61,6 +58,12 @@ def encode_points(source: Source) -> NDArray[np.uint8]:
     centers = np.stack(np.unravel_index(first[ids], source.labels.shape), axis=1)
     points = draw_points(source.index, ids, centers, radius, source.spacing)
     return _eroded(points, source, float(options["erosion"]))
+
+
+def disk_radius(settings: EncodeSettings) -> float:
+    """Return the radius of the disks of `P` in in-plane pixels."""
+    is_listed = "P" in settings.options or not set(settings.channels) <= SPECIFIED
+    return float(settings.options_of("P")["dilation"]) if is_listed else settings.point_radius
 
 
 def encode_foreground(source: Source) -> NDArray[np.uint8]:
