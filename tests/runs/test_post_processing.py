@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from scipy.ndimage import median_filter
 
+import singula
 from singula.config import config_from_dict
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_maps
@@ -307,6 +308,19 @@ def test_filters_equal_medians_of_scipy() -> None:
     np.testing.assert_array_equal(found["class"], maps["class"])
     plane = {"B": volume[0]}
     np.testing.assert_array_equal(filter_maps(plane, settings, None)["B"], volume[0])
+
+
+@pytest.mark.parametrize("channels", ["BC", "BCDv2", "F+C", "T+Bg", "Ds", "F+Ds+Bg", "Db+Bg"])
+def test_pixels_outside_of_a_mask_are_background(channels: str) -> None:
+    labels = np.zeros((40, 40), np.uint8)
+    labels[4:18, 4:18], labels[22:36, 22:36] = 1, 2
+    mask = np.arange(40)[:, None] + np.zeros(40) < 20
+    encoded = singula.encode(labels, channels)
+    maps = {code: values.astype(np.float32) for code, values in encoded.items()}
+    filtered = filter_maps(maps, PostSettings(), mask)
+    instances = singula.decode(filtered, channels, thresholds={"TH_TYPE": "manual"})
+    assert (instances[mask] > 0).any()
+    assert not (instances[~mask] > 0).any()
 
 
 def test_settings_follow_the_keys_and_steps_have_a_fixed_order() -> None:

@@ -30,6 +30,7 @@ from singula.measure import (
     select,
 )
 from singula.prediction.median_filters import median_yz, median_z
+from singula.representations.channel_table import CHANNELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +137,7 @@ def filter_maps(
             if settings.yz_size is not None:
                 changed = median_yz(changed, settings.yz_size)
         if mask is not None:
-            # The background of Dv2, a distance to the nearest contour, has the largest value.
-            outside = 1 if name == "Dv2" else 0
+            outside = CHANNELS[name].outside if name in CHANNELS else 0
             changed = np.where(mask, changed, np.asarray(outside, changed.dtype))
         result[name] = changed
     return result

@@ -93,6 +93,8 @@ class Channel:
     is_share : bool
         A distance from 0 to 1, unless the option ``norm`` is off, that can be learned as a
         probability.
+    outside : int
+        Value that pixels outside of a mask get, so that the watershed makes them background.
     foreground_only : bool
         By default, compute loss and scores only inside of instances.
     known_by : str
@@ -119,6 +121,7 @@ class Channel:
     final: Activation | None = None
     component: int = 0
     is_share: bool = False
+    outside: int = 0
     foreground_only: bool = False
     known_by: KnownBy = "pixel"
     inside: Literal["high", "low"] | None = None

@@ -127,6 +127,7 @@ _ROWS = (
         f"{_DISTANCE}:encode_nearness",
         reach="image",
         is_share=True,
+        outside=1,
         known_by="nearness",
     ),
     Channel(
@@ -146,6 +147,7 @@ _ROWS = (
         "binary",
         f"{_BINARY}:encode_background",
         listed_as="B",
+        outside=1,
         options=(_EROSION, _DILATION),
         inside="low",
         seed_threshold="TH_BACKGROUND",
@@ -213,6 +215,7 @@ _ROWS = (
         "distance",
         f"{_DISTANCE}:encode_signed_distance",
         listed_as="D",
+        outside=-1,
         reach="image",
         final="tanh",
         citations=(_SIGNED,),
@@ -294,7 +297,7 @@ SPECIFIED = frozenset({"B", "C", "M", "P", "D", "Dv2"})
 
 
 def internal_codes(listed: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the codes of a list of channels; B and D have another meaning beside new codes.
+    """Return the codes of a list of channels; B and D have another meaning next to new codes.
 
     Parameters
     ----------
