@@ -67,8 +67,11 @@ def write_proposal(
     survey = instance(survey, "survey", Survey)
     output = check_output(output)
     arranged, notes = _with_separate_folders(survey, output.with_name(f"{output.stem}_data"))
-    check_trainable(survey)
-    fixed = () if find_start is None else function(find_start, "find_start")(survey)
+    fixed: tuple[Choice, ...] = ()
+    if find_start is not None:
+        find = function(find_start, "find_start")
+        check_trainable(survey)
+        fixed = tuple(find(survey))
     proposal = propose(
         arranged,
         minutes=minutes,

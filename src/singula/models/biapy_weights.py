@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from singula.models.settings import ModelSettings
+from singula.util.format import counted
 
 Pair = tuple[str, str]
 _OLDER = {
@@ -277,8 +278,8 @@ def _converted_heads(
         used.update(names)
         rows = [given[name] for name in names]
         if not rows or sum(len(row) for row in rows) != sum(sizes):
-            count = sum(len(row) for row in rows)
-            problems.append(f"heads: {count} channels in the file, {sum(sizes)} expected")
+            count = counted(sum(len(row) for row in rows), "channel")
+            problems.append(f"heads: {count} in the file, {sum(sizes)} expected")
             continue
         for new, part in zip(
             ("head", "class_head"), torch.split(torch.cat(rows), sizes), strict=True

@@ -9,7 +9,7 @@ from singula.inference.package.description import Details, Network, citations
 from singula.io.units import format_spacing
 from singula.pipeline.thresholds import threshold_line
 from singula.representations.channel_table import CHANNELS
-from singula.util.format import shape_text
+from singula.util.format import counted, shape_text
 
 
 def readme(details: Details, network: Network, scores: Sequence[str]) -> str:
@@ -83,7 +83,8 @@ def _input_lines(network: Network) -> list[str]:
     """Return lines about the images that the network expects."""
     settings, objects = network.settings, network.objects
     axes = "z, y, x" if settings.ndim == 3 else "y, x"
-    lines = [f"axes {axes} with {settings.in_channels} channel(s), values as stored in the file"]
+    planes = counted(settings.in_channels, "channel")
+    lines = [f"axes {axes} with {planes}, values as stored in the file"]
     lines += [f"first {step}" for step in network.normalization.before]
     if objects.size is not None:
         diameter = shape_text(round(size, 1) for size in objects.size)
