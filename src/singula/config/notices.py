@@ -9,6 +9,7 @@ from singula.config.implied import keys_without_switch
 from singula.config.schema.root import Config
 from singula.config.thresholds import unused_thresholds
 from singula.config.validate_model import unused_by_network
+from singula.representations.channel_table import CHANNELS
 
 _SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"
@@ -47,7 +48,11 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
         )
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
         notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
-    unused = [code for code in config.channel_options if code not in config.decoder.channels]
+    unused = [
+        CHANNELS[code].list_code
+        for code in config.channel_options
+        if code not in config.decoder.channels
+    ]
     if unused:
         notices.append(
             f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS: the options of {', '.join(unused)} have no effect, "

@@ -89,7 +89,8 @@ def _channels(config: Config) -> Iterator[Problem]:
         if is_binary != (loss == "bce") and not (loss == "bce" and is_share):
             expected = "bce" if is_binary else "l1, mse or huber"
             yield Problem(
-                f"{_SEG}.DATA_CHANNELS_LOSSES: got {loss} for channel {code}, expected {expected}",
+                f"{_SEG}.DATA_CHANNELS_LOSSES: got {loss} for channel {CHANNELS[code].list_code}, "
+                f"expected {expected}",
                 "config.combination",
             )
 

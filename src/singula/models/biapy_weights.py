@@ -203,16 +203,16 @@ def convert_weights(
             sizes = tuple(value.shape), tuple(expected[name].shape)
             problems.append(f"{name}: {sizes[0]} in the file, {sizes[1]} expected")
     problems += [f"{name}: not in the network" for name in given if name not in used]
-    known = {*converted, *missing}
-    problems += [f"{name}: not in the file" for name in expected if name not in known]
+    listed = {*converted, *missing}
+    problems += [f"{name}: not in the file" for name in expected if name not in listed]
     return converted, problems
 
 
 def _renamed(name: str) -> str:
     for pattern, new in _OLDER.items():
-        found = pattern.match(name)
-        if found:
-            return new + name[found.end() :]
+        match = pattern.match(name)
+        if match:
+            return new + name[match.end() :]
     return name
 
 

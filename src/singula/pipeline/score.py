@@ -57,12 +57,12 @@ def map_sums(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict
     sums = {}
     for name, true in truth.items():
         predicted, mask = maps[name], foreground if CHANNELS[name].foreground_only else None
-        known = has_target(name, true)
-        if not known.all():
-            if not known.any():
+        compared = has_target(name, true)
+        if not compared.all():
+            if not compared.any():
                 continue
-            true, predicted = true[known], predicted[known]
-            mask = None if mask is None else mask[known]
+            true, predicted = true[compared], predicted[compared]
+            mask = None if mask is None else mask[compared]
         if CHANNELS[name].kind == "binary":
             sums[f"iou_{name}"] = iou_sums(true, predicted)
         else:

@@ -311,6 +311,17 @@ def internal_codes(listed: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(renamed.get(code, code) for code in listed)
 
 
+def code_in_list(listed: str) -> str:
+    """Return the code of a channel of a list with codes of BiaPy 3.5 or later.
+
+    Parameters
+    ----------
+    listed : str
+        Code in the list, such as ``B`` for the background.
+    """
+    return internal_codes((listed, "F"))[0]
+
+
 def checked_options(
     options: Mapping[str, Mapping[str, object]], name: str
 ) -> dict[str, dict[str, OptionValue]]:
@@ -372,8 +383,7 @@ def parse_options(entries: Iterable[str], name: str) -> dict[str, dict[str, Opti
         code, dot, key = place.partition(".")
         if not (equals and dot):
             raise _wrong_option(name, entry, "CODE.NAME=VALUE", "write for example Db.norm=False")
-        (code,) = internal_codes((code, "F"))[:1]
-        options.setdefault(code, {})[key] = _literal(value)
+        options.setdefault(code_in_list(code), {})[key] = _literal(value)
     return checked_options(options, name)
 
 

@@ -81,7 +81,7 @@ def network_keys(cfg: Mapping[str, Any]) -> dict[str, Any]:
     steps = len(maps) - 1
     dropout = _sequence(keys.get("MODEL.DROPOUT_VALUES"))[: len(maps)]
     z_down = _sequence(keys.get("MODEL.Z_DOWN"))[:steps]
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "ARCHITECTURE": name,
         "FEATURE_MAPS": maps,
         "DROPOUT_VALUES": tuple(dropout) if len(dropout) == len(maps) else (0.0,) * len(maps),
@@ -94,22 +94,22 @@ def network_keys(cfg: Mapping[str, Any]) -> dict[str, Any]:
         "Z_DOWN": tuple(z_down) if len(z_down) == steps else (0,) * steps,
     }
     if name == "unetr":
-        found |= _transformer_keys(keys)
-    return {f"MODEL.{key}": value for key, value in found.items()}
+        values |= _transformer_keys(keys)
+    return {f"MODEL.{key}": value for key, value in values.items()}
 
 
 def _transformer_keys(keys: Keys) -> dict[str, Any]:
     """Return the keys of UNETR; since version 3.7, its decoder has no keys of its own."""
     copied = ("TOKEN_SIZE", "EMBED_DIM", "NUM_LAYERS", "NUM_HEADS", "MLP_RATIO")
-    found = {f"VIT_{name}": keys.get(f"MODEL.VIT_{name}") for name in copied}
+    values = {f"VIT_{name}": keys.get(f"MODEL.VIT_{name}") for name in copied}
     every = keys.get("MODEL.UNETR_VIT_HIDD_MULT", 3)
-    levels = max(1, int(found["VIT_TOKEN_SIZE"]).bit_length() - 1)
+    levels = max(1, int(values["VIT_TOKEN_SIZE"]).bit_length() - 1)
     activation = keys.get("MODEL.UNETR_DEC_ACTIVATION", keys.get("MODEL.ACTIVATION", "elu"))
     return {
-        **found,
+        **values,
         "VIT_MODEL": "custom",
         "VIT_NORM_EPS": _EPS,
-        "UNETR_VIT_HIDD_MULT": every if every > 0 else max(1, found["VIT_NUM_LAYERS"] // levels),
+        "UNETR_VIT_HIDD_MULT": every if every > 0 else max(1, values["VIT_NUM_LAYERS"] // levels),
         "UNETR_VIT_NUM_FILTERS": keys.get("MODEL.UNETR_VIT_NUM_FILTERS", 16),
         "UNETR_DEC_ACTIVATION": str(activation).lower(),
         "UNETR_DEC_KERNEL_SIZE": keys.get(
@@ -119,18 +119,18 @@ def _transformer_keys(keys: Keys) -> dict[str, Any]:
     }
 
 
-def _transformer_settings(found: Mapping[str, Any], patch: list[Any]) -> TransformerSettings:
+def _transformer_settings(values: Mapping[str, Any], patch: list[Any]) -> TransformerSettings:
     return TransformerSettings(
-        token=found["MODEL.VIT_TOKEN_SIZE"],
-        width=found["MODEL.VIT_EMBED_DIM"],
-        layers=found["MODEL.VIT_NUM_LAYERS"],
-        heads=found["MODEL.VIT_NUM_HEADS"],
-        mlp_ratio=found["MODEL.VIT_MLP_RATIO"],
-        eps=found["MODEL.VIT_NORM_EPS"],
-        every=found["MODEL.UNETR_VIT_HIDD_MULT"],
-        filters=found["MODEL.UNETR_VIT_NUM_FILTERS"],
-        activation=found["MODEL.UNETR_DEC_ACTIVATION"],
-        kernel=found["MODEL.UNETR_DEC_KERNEL_SIZE"],
+        token=values["MODEL.VIT_TOKEN_SIZE"],
+        width=values["MODEL.VIT_EMBED_DIM"],
+        layers=values["MODEL.VIT_NUM_LAYERS"],
+        heads=values["MODEL.VIT_NUM_HEADS"],
+        mlp_ratio=values["MODEL.VIT_MLP_RATIO"],
+        eps=values["MODEL.VIT_NORM_EPS"],
+        every=values["MODEL.UNETR_VIT_HIDD_MULT"],
+        filters=values["MODEL.UNETR_VIT_NUM_FILTERS"],
+        activation=values["MODEL.UNETR_DEC_ACTIVATION"],
+        kernel=values["MODEL.UNETR_DEC_KERNEL_SIZE"],
         patch=tuple(patch),
     )
 
@@ -145,8 +145,8 @@ def network_settings(cfg: Mapping[str, Any], weights: Mapping[str, Tensor]) -> M
     weights : mapping
         Weights by the names of BiaPy, for layers that depend on the version.
     """
-    keys, found = Keys(cfg), network_keys(cfg)
-    name, classes = found["MODEL.ARCHITECTURE"], found["MODEL.N_CLASSES"]
+    keys, values = Keys(cfg), network_keys(cfg)
+    name, classes = values["MODEL.ARCHITECTURE"], values["MODEL.N_CLASSES"]
     patch = _sequence(keys.get("DATA.PATCH_SIZE"))
     classes = classes if classes > 2 else 0
     return ModelSettings(
@@ -155,14 +155,14 @@ def network_settings(cfg: Mapping[str, Any], weights: Mapping[str, Tensor]) -> M
         out_channels=_count_outputs(weights) - classes,
         n_classes=classes,
         architecture=name,
-        feature_maps=found["MODEL.FEATURE_MAPS"],
-        dropout=found["MODEL.DROPOUT_VALUES"],
-        z_down=found["MODEL.Z_DOWN"],
-        batch_norm=found["MODEL.BATCH_NORMALIZATION"],
-        kernel=found["MODEL.KERNEL_SIZE"],
-        upsample=found["MODEL.UPSAMPLE_LAYER"],
-        activation=found["MODEL.ACTIVATION"],
-        transformer=_transformer_settings(found, patch[:-1])
+        feature_maps=values["MODEL.FEATURE_MAPS"],
+        dropout=values["MODEL.DROPOUT_VALUES"],
+        z_down=values["MODEL.Z_DOWN"],
+        batch_norm=values["MODEL.BATCH_NORMALIZATION"],
+        kernel=values["MODEL.KERNEL_SIZE"],
+        upsample=values["MODEL.UPSAMPLE_LAYER"],
+        activation=values["MODEL.ACTIVATION"],
+        transformer=_transformer_settings(values, patch[:-1])
         if name == "unetr"
         else TransformerSettings(),
         layout=LayoutSettings(

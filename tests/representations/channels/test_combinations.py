@@ -266,6 +266,16 @@ def test_wrong_options_are_refused(options: object, code: str) -> None:
     assert error.value.code == code
 
 
+def test_annotated_slices_have_no_offset_along_z() -> None:
+    labels = np.full((5, 16, 16), -1)
+    labels[2] = 0
+    labels[2, 3:9, 3:9] = 1
+    with pytest.raises(UserError) as error:
+        measure_extent(labels, EncodeSettings(("F", "H", "V", "Z")))
+    assert error.value.code == "channels.no_z"
+    measure_extent(labels, EncodeSettings(("F", "C", "Db")))
+
+
 def test_codes_and_axes_that_do_not_exist_are_refused() -> None:
     labels = np.zeros((10, 10), np.uint8)
     labels[disk((5, 5), 3)] = 1

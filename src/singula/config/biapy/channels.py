@@ -8,7 +8,12 @@ from singula.config.biapy.translation import Translation
 from singula.config.values import plain
 from singula.config.yaml_source import Entry
 from singula.errors import UserError
-from singula.representations.channel_table import CHANNELS, internal_codes, parse_options
+from singula.representations.channel_table import (
+    CHANNELS,
+    code_in_list,
+    internal_codes,
+    parse_options,
+)
 from singula.representations.combination import covering_channels
 from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
 from singula.util.format import show
@@ -104,7 +109,7 @@ def _channel_options(work: Translation) -> None:
 
 def _option_text(work: Translation, option: Entry, channel: str, name: str) -> list[str]:
     """Return an option as text; empty for the usual activation, or if there is a problem."""
-    row = CHANNELS.get(internal_codes((str(channel), "F"))[0])
+    row = CHANNELS.get(code_in_list(str(channel)))
     usual = ("", row.activation) if row is not None else ("",)
     name = _OPTION_NAMES.get(name, name)
     if name == "activation" and option.value in usual and (row is None or name not in row.defaults):
@@ -179,7 +184,7 @@ def _watershed_lists(work: Translation) -> None:
             continue
         is_row = name in DECODERS
         for code, value in zip(codes, values, strict=True):
-            internal = str(code) if is_row else internal_codes((str(code), "F"))[0]
+            internal = str(code) if is_row else code_in_list(str(code))
             row = CHANNELS.get(internal)
             threshold = getattr(row, attribute) if row is not None else None
             if row is not None and row.component:

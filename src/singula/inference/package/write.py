@@ -279,7 +279,7 @@ def _details(
     tags: Sequence[str],
 ) -> Details:
     """Validate the facts about a model, and complete them from the card of a built-in model."""
-    people, dois, words = (
+    people, dois, keywords = (
         items(values, key, _line)
         for values, key in ((authors, "authors"), (cite, "cite"), (tags, "tags"))
     )
@@ -309,7 +309,7 @@ def _details(
     if card is not None:
         summary = f"Finds {card.title}. Images: {card.images}. Trained on {card.training_data}."
         people = people or _AUTHORS
-    return Details(title, summary, license, people, dois, words)
+    return Details(title, summary, license, people, dois, keywords)
 
 
 def _line(value: object, name: str) -> str:

@@ -53,7 +53,7 @@ def _encode_offset(source: Source, code: str, axis: int) -> NDArray[np.float32]:
     if source.labels.ndim < -axis:
         raise UserError(
             f"channels: got {code} for a 2D image, expected a volume",
-            "use channels without offsets, such as F+C+Db, for images and annotated slices",
+            "remove Z from the channels",
             "channels.no_z",
         )
     result = np.zeros(source.labels.shape, np.float32)

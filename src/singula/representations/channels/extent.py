@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.errors import UserError
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.distance import furthest_background
 from singula.representations.channels.neighbor import furthest_neighbor
@@ -93,12 +94,20 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
     Raises
     ------
     TypeError, UserError
-        `labels` is not a label image, or `settings` has another type.
+        `labels` is not a label image, or `settings` has another type; ``channels.no_z``: the
+        offset `Z` has no target, because only single slices are annotated.
     """
     settings = instance(settings, "settings", EncodeSettings)
     array = as_array(labels, "labels")
     sparse = is_sparse(array)
     planar = sparse and is_planar(array)
+    if planar and "Z" in settings.channels:
+        raise UserError(
+            "channels: got Z for a volume of which single slices are annotated, expected complete "
+            "volumes",
+            "use channels without offsets, such as F+C+Db",
+            "channels.no_z",
+        )
     labels = label_image(without_unannotated(array), empty=False)
     reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
     local = _local_reach(settings)
