@@ -343,4 +343,5 @@ def test_built_in_models_have_their_card_in_the_package(tmp_path: Path) -> None:
     assert manifest["license"] == "BSD-3-Clause"
     with zipfile.ZipFile(package) as archive:
         assert b"&id" not in archive.read("bioimageio.yaml")
+        assert b"by you" not in archive.read("README.md")
     assert load_model_description(package).documentation is not None

@@ -163,5 +163,6 @@ def test_thresholds_of_the_user_without_effect_are_named(keys: dict, idle: list[
     chosen = config(**keys)
     lines = threshold_lines(chosen)
     assert lines[0] == threshold_line(chosen)
+    assert threshold_lines(chosen, published=True) == [threshold_line(chosen, published=True)]
     named = [key for key in KEYS.values() if any(key in line for line in lines[1:])]
     assert named == [f"{PROBLEM}.{key}" for key in idle]

@@ -158,7 +158,8 @@ def load(
     with captured_messages() as notices:
         members = ensemble_members([_read_member(path, notices) for path in given])
     if len(members) == 1:
-        notices += threshold_lines(members[0].config)
+        published = _is_published(find_model(given[0]))
+        notices += threshold_lines(members[0].config, published=published)
         return _model(members[0], target, notices)
     config, lines = ensemble_config(members)
     first, *others = (_model(member, target, ()) for member in members)
@@ -170,6 +171,11 @@ def load(
         objects=mean_objects([model.objects for model in (first, *others)]),
         others=tuple(others),
     )
+
+
+def _is_published(file: Path) -> bool:
+    """Return True for the file of a built-in model or a package."""
+    return file.suffix == ".zip" or file in {m.checkpoint for m in built_in_models().values()}
 
 
 def _read_member(path: Path, notices: list[str]) -> Member:

@@ -50,25 +50,37 @@ def threshold_sources(config: Config) -> dict[str, Source]:
     return {name: resolved[name].source for name in used_names(config)}
 
 
-def threshold_line(config: Config) -> str:
-    """Return a line with the thresholds in use and their origins."""
+def threshold_line(config: Config, *, published: bool = False) -> str:
+    """Return a line with the thresholds in use and their origins.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of a run or model.
+    published : bool
+        True for a built-in model or a package, whose configuration another person wrote.
+    """
     resolved = resolve_sources(config)
+    origins = {**_ORIGINS, "user": "set in the model"} if published else _ORIGINS
     texts = []
     for name in used_names(config):
         threshold = resolved[name]
         if threshold.source == "automatic":
             texts.append(f"{name} automatic")
         else:
-            texts.append(f"{name} {threshold.value:g} ({_ORIGINS[threshold.source]})")
+            texts.append(f"{name} {threshold.value:g} ({origins[threshold.source]})")
     return f"thresholds: {', '.join(texts)}"
 
 
-def threshold_lines(config: Config) -> list[str]:
-    """Return `threshold_line`, and a line with thresholds of the user that have no effect."""
+def threshold_lines(config: Config, *, published: bool = False) -> list[str]:
+    """Return `threshold_line`, and a line with thresholds of the user that have no effect.
+
+    The parameters are those of `threshold_line`. The second line is omitted for published models.
+    """
     used = used_names(config)
     idle = [KEYS[n] for n in KEYS if n not in (*used, TYPE) and origin(config, n) == "user"]
-    if not idle:
-        return [threshold_line(config)]
+    if published or not idle:
+        return [threshold_line(config, published=published)]
     section = config.PROBLEM.INSTANCE_SEG
     growth = " and GROW_INTO_CONTOUR: True" if section.GROW_INTO_CONTOUR else ""
     cause = f"DATA_CHANNELS: {section.DATA_CHANNELS}{growth}"

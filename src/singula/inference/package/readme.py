@@ -54,7 +54,7 @@ def readme(details: Details, network: Network, scores: Sequence[str]) -> str:
     if network.settings.n_classes:
         lines += ["`classes` has the probability of each class; the first one is background.", ""]
     lines += [
-        f"Decoding: {_method(network)}; {threshold_line(network.config)}",
+        f"Decoding: {_method(network)}; {threshold_line(network.config, published=True)}",
         "",
         "## Validation",
         "",
