@@ -251,10 +251,10 @@ def test_combinations_of_channels(written: object, read: str) -> None:
     ("written", "missing"),
     [
         (["C", "P"], "a channel that covers the instances"),
-        (["F", "H"], "expected all of H, V"),
-        (["F", "H", "V", "Z"], "expected all of H, V"),
+        (["F", "H"], "expected H and V, without Z"),
+        (["F", "H", "V", "Z"], "expected H and V, without Z"),
         (["F", "F"], "different codes"),
-        (["F", "Q"], "different codes"),
+        (["F", "Q", "R"], "unknown codes Q, R"),
         ([], "different codes"),
     ],
 )
@@ -286,6 +286,22 @@ def test_options_losses_and_watershed_of_a_list() -> None:
     assert found[f"{SEG}.DATA_MW_TH_BORDER_DISTANCE"] == 3.5
     assert found[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.25
     assert found[f"{SEG}.TOPOGRAPHIC_SURFACE_CHANNEL"] == "F"
+
+
+def test_thresholds_of_an_empty_list_belong_to_the_inferred_seeds(problems: Problems) -> None:
+    keys = {f"{SEG}.DATA_CHANNELS": ["F", "C"], f"{SEG}.WATERSHED.SEED_CHANNELS": []}
+    assert not problems({**keys, f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH": [0.5, 0.4]})
+    (line,) = problems({**keys, f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH": [0.5]})
+    assert "2 thresholds" in line
+
+
+def test_losses_of_unknown_channels_are_not_reported_too(problems: Problems) -> None:
+    keys = {
+        f"{SEG}.DATA_CHANNELS": ["Db", "Gh", "Gv"],
+        f"{SEG}.DATA_CHANNELS_LOSSES": ["mse", "mse", "mse"],
+    }
+    (line,) = problems(keys)
+    assert f"{SEG}.DATA_CHANNELS: got 'Db+Gh+Gv'" in line
 
 
 @pytest.mark.parametrize(

@@ -69,10 +69,10 @@ def _channels(config: Config) -> Iterator[Problem]:
         return
     components = [row.component for code in codes if (row := CHANNELS[code]).component]
     if components and sorted(components) != list(range(1, config.ndim + 1)):
-        names = ", ".join("HVZ"[: config.ndim])
+        expected = "H, V and Z" if config.ndim == 3 else "H and V, without Z"
         yield Problem(
             f"{_SEG}.DATA_CHANNELS: got {seg.DATA_CHANNELS} with PROBLEM.NDIM {config.ndim}D, "
-            f"expected all of {names}",
+            f"expected {expected}",
             "decode.missing_channel",
         )
     if seg.DATA_CHANNELS_LOSSES and len(seg.DATA_CHANNELS_LOSSES) != len(codes):
@@ -89,8 +89,8 @@ def _channels(config: Config) -> Iterator[Problem]:
         if is_binary != (loss == "bce") and not (loss == "bce" and is_share):
             expected = "bce" if is_binary else "l1, mse or huber"
             yield Problem(
-                f"{_SEG}.DATA_CHANNELS_LOSSES: got {loss} for channel {CHANNELS[code].list_code}, "
-                f"expected {expected}",
+                f"{_SEG}.DATA_CHANNELS_LOSSES: got {loss} for {CHANNELS[code].list_code} of "
+                f"{_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS}, expected {expected}",
                 "config.combination",
             )
 

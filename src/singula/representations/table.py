@@ -42,10 +42,13 @@ def split_channels(channels: str) -> tuple[str, ...]:
     listed = tuple(channels.split(SEPARATOR))
     codes = internal_codes(listed)
     allowed = {row.list_code for row in CHANNELS.values()} | set(CHANNELS)
-    if not set(listed) <= allowed or len(set(codes)) < len(codes):
+    unknown = [code for code in listed if code not in allowed]
+    if unknown or len(set(codes)) < len(codes):
+        cause = f" with unknown codes {', '.join(unknown)}" if unknown and len(listed) > 1 else ""
         raise UserError(
-            f"channels (DATA_CHANNELS): got {channels!r}, expected one of {', '.join(DECODERS)}, "
-            f"or different codes of {', '.join(sorted(allowed))} joined by {SEPARATOR}",
+            f"channels (DATA_CHANNELS): got {channels!r}{cause}, expected one of "
+            f"{', '.join(DECODERS)}, or different codes of {', '.join(sorted(allowed))} joined by "
+            f"{SEPARATOR}",
             "correct the channels",
             "channels.unknown",
         )

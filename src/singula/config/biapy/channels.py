@@ -16,7 +16,7 @@ from singula.representations.channel_table import (
 )
 from singula.representations.combination import covering_channels
 from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
-from singula.util.format import show
+from singula.util.format import counted, show
 
 SEG = "PROBLEM.INSTANCE_SEG"
 
@@ -158,6 +158,14 @@ def _inferred(name: str, attribute: str) -> tuple[str, ...]:
     return tuple(code for code in codes if internal[code] in of_growth[:1])
 
 
+def _expected(codes: object, key: str) -> str:
+    """Return a description of the thresholds of the channels that a key selects."""
+    if not isinstance(codes, tuple) or not codes:
+        return f"one threshold for each of {key}; list the channels in {key}"
+    channels = ", ".join(str(code) for code in codes)
+    return f"{counted(len(codes), 'threshold')}: one for each channel of {key} ({channels})"
+
+
 def _watershed_lists(work: Translation) -> None:
     """Translate the thresholds that later versions list in the order of their channels."""
     for key, attribute in _LISTS.items():
@@ -170,7 +178,7 @@ def _watershed_lists(work: Translation) -> None:
             continue
         channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
         name = str(channels.value) if channels is not None else "BC"
-        codes = plain(listed.value) if listed is not None else _inferred(name, attribute)
+        codes = (plain(listed.value) if listed is not None else ()) or _inferred(name, attribute)
         if (
             not isinstance(values, tuple)
             or not isinstance(codes, tuple)
@@ -178,7 +186,7 @@ def _watershed_lists(work: Translation) -> None:
         ):
             work.problem(
                 entry,
-                f"got {show(entry.value)}, expected one threshold for each of {key}",
+                f"got {show(entry.value)}, expected {_expected(codes, key)}",
                 "config.length",
             )
             continue
