@@ -391,6 +391,16 @@ def test_refinement() -> None:
     )
     assert found[f"{POST}.CLEAR_BORDER"] is True
     assert any("'fill_holes' has no effect" in line for line in said)
+    operations = {
+        f"{section}.ENABLE": True,
+        f"{section}.OPERATIONS": ["fill_holes", "remove_small_objects"],
+        f"{section}.VALUES": ["none", 15],
+    }
+    found, _ = load(operations)
+    assert found[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"] == 15
+    found, said = load({**operations, f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE": 30})
+    assert found[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"] == 30
+    assert any("'remove_small_objects' has no effect" in line for line in said)
 
 
 def test_minimum_foreground() -> None:

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from singula.config.biapy.channels import SEG
-from singula.config.biapy.translate import REMOVE
+from singula.config.biapy.translate import REMOVE, SIZE
 from singula.config.biapy.translation import Translation
 from singula.config.keys import key_table
 from singula.config.schema.root import Config
 from singula.config.values import is_none, plain, to_bool
 from singula.config.yaml_source import Entry
 
-SIZE = f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"
 SIZE_OF_FORMAT = f"{SEG}.DATA_REMOVE_SMALL_OBJ"
 ORDER = f"{SEG}.DATA_REMOVE_BEFORE_MW"
 _MEASURE = REMOVE.rpartition(".")[0]

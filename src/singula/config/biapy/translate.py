@@ -41,6 +41,7 @@ _WATERSHED_KEYS = (
     "SEED_MORPH_SEQUENCE",
 )
 
+SIZE = f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"
 RENAMED: dict[str, str] = {
     **{f"DATA.{split}.MASK_PATH": f"DATA.{split}.GT_PATH" for split in ("TRAIN", "VAL", "TEST")},
     **{f"DATA.TEST.{name}": f"TEST.BY_CHUNKS.{name}" for name in _ARRAY_KEYS},
@@ -262,18 +263,28 @@ def _median_filter(work: Translation) -> None:
             work.put(enable, f"{_POST}.{key}_SIZE", width)
 
 
+def _given_sizes(work: Translation) -> list[str]:
+    """Return the keys with the minimum size of an instance that are given."""
+    return [key for key in (SIZE, f"{SEG}.DATA_REMOVE_SMALL_OBJ") if key in work.entries]
+
+
 def _refinement(work: Translation) -> None:
-    """Translate the removal of instances at the border from a list of operations."""
-    enable, operations, _ = (
+    """Translate the removal of small instances and of those at the border."""
+    enable, operations, values = (
         work.take(f"{_POST}.INSTANCE_REFINEMENT.{name}")
         for name in ("ENABLE", "OPERATIONS", "VALUES")
     )
     if enable is None or plain(enable.value) in (False, None) or operations is None:
         return
     names = plain(operations.value)
-    for name in names if isinstance(names, tuple) else (names,):
+    names = names if isinstance(names, tuple) else (names,)
+    sizes = plain(values.value) if values is not None else ()
+    sizes = sizes if isinstance(sizes, tuple) and len(sizes) == len(names) else (None,) * len(names)
+    for name, size in zip(names, sizes, strict=True):
         if name == "clear_border":
             work.put(operations, f"{_POST}.CLEAR_BORDER", True)
+        elif name == "remove_small_objects" and type(size) is int and not _given_sizes(work):
+            work.put(operations, SIZE, size)
         else:
             work.no_effect(operations, repr(name))
 
