@@ -316,7 +316,7 @@ def test_files_that_refer_to_others(command, write_config, data_2d, tmp_path) ->
     with h5py.File(tmp_path / "in" / "a.h5", "w") as file:
         file.create_dataset("data", (40, 40), "uint8", external=raw)
     tifffile.imwrite(tmp_path / "in" / "b.tif", np.zeros((40, 40), np.uint8))
-    assert command("predict", tmp_path / "in", "-m", model, "-o", tmp_path / "out") == 1
+    assert command("predict", tmp_path / "in", "-m", model, "-o", tmp_path / "out") == 2
     assert "pixels.raw" in command.out
     assert list(written(tmp_path / "out")) == ["b"]
     options = ("-m", model, "-o", tmp_path / "all", "--external-files")
