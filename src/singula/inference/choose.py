@@ -61,7 +61,7 @@ def choose_models(
     files : sequence of Path
         Image files.
     series, array, channel, frames, external_files
-        As for `plan_predictions`. Of all time points, the first one is read.
+        As for `plan_predictions`. Only the first time point is read.
 
     Returns
     -------

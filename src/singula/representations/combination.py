@@ -108,7 +108,7 @@ def watershed_of(
     chosen_seeds = [_code_of(each, listed, name, "SEED_CHANNELS") for each in seeds]
     chosen_growth = [_code_of(each, listed, name, "GROWTH_MASK_CHANNELS") for each in growth]
     if not chosen_seeds:
-        chosen_seeds = [_POINTS] if _POINTS in codes else [c for c in codes if _seed(c)]
+        chosen_seeds = seed_channels(codes)
     if not chosen_growth:
         chosen_growth = covering_channels(codes)[:1]
     if not chosen_growth:
@@ -125,8 +125,7 @@ def watershed_of(
         for code in chosen_seeds
         if code not in offsets
     ]
-    uses_points = not seeds and _POINTS in codes
-    if offsets and not uses_points and (not seeds or not set(offsets).isdisjoint(chosen_seeds)):
+    if not set(offsets).isdisjoint(chosen_seeds):
         if not seed_terms:
             first = chosen_growth[0]
             seed_terms.append(_term(first, CHANNELS[first].seed_threshold, "SEED_CHANNELS"))
@@ -143,6 +142,19 @@ def watershed_of(
     )
 
 
+def seed_channels(codes: Sequence[str]) -> list[str]:
+    """Return the channels of the seeds: `P`, or else all channels that the seeds can use.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Keys of `CHANNELS`.
+    """
+    if _POINTS in codes:
+        return [_POINTS]
+    return [code for code in codes if CHANNELS[code].seed_threshold or CHANNELS[code].component]
+
+
 def covering_channels(codes: Sequence[str]) -> list[str]:
     """Return the channels that cover the instances, from the most exact to the least.
 
@@ -154,10 +166,6 @@ def covering_channels(codes: Sequence[str]) -> list[str]:
     covering = [code for code in codes if CHANNELS[code].growth_threshold]
     # A mask of the instances is more exact than a distance.
     return sorted(covering, key=lambda code: CHANNELS[code].kind != "binary")
-
-
-def _seed(code: str) -> bool:
-    return CHANNELS[code].seed_threshold is not None
 
 
 def _code_of(listed_code: str, codes: dict[str, str], name: str, key: str) -> str:

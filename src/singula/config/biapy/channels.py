@@ -14,7 +14,7 @@ from singula.representations.channel_table import (
     internal_codes,
     parse_options,
 )
-from singula.representations.combination import covering_channels
+from singula.representations.combination import covering_channels, seed_channels
 from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
 from singula.util.format import counted, show
 
@@ -151,11 +151,10 @@ def _inferred(name: str, attribute: str) -> tuple[str, ...]:
     if name in DECODERS or SEPARATOR not in name:
         return ()
     internal = dict(zip(codes, internal_codes(tuple(codes)), strict=True))
-    if attribute == "seed_threshold":
-        points = [code for code in codes if code == "P"]
-        return tuple(points or codes)
-    of_growth = covering_channels([code for code in internal.values() if code in CHANNELS])
-    return tuple(code for code in codes if internal[code] in of_growth[:1])
+    channels = [code for code in internal.values() if code in CHANNELS]
+    is_seed = attribute == "seed_threshold"
+    used = seed_channels(channels) if is_seed else covering_channels(channels)[:1]
+    return tuple(code for code in codes if internal[code] in used)
 
 
 def _expected(codes: object, key: str) -> str:
