@@ -135,7 +135,7 @@ def tune(
         typer.Option(
             "--metric",
             help="Score to maximize, averaged over images: pq (panoptic quality) or f1.",
-            autocompletion=complete_from("singula.tuning.tuner", "METRICS"),
+            autocompletion=complete_from("singula.tuning.trial", "METRICS"),
         ),
     ] = "pq",
     iou: Annotated[

@@ -12,21 +12,16 @@ from collections.abc import Callable, Iterator
 from singula.config.biapy.unsupported import unsupported_values
 from singula.config.schema.root import Config
 from singula.config.validate_model import MODEL_RULES
+from singula.config.validate_prediction import PREDICTION_RULES
 from singula.config.validate_preprocess import PREPROCESS_RULES
+from singula.config.validate_training import TRAINING_RULES
 from singula.config.yaml_source import Problem
 from singula.errors import UserError
 from singula.representations.channel_table import CHANNELS
-from singula.representations.table import DECODERS
-from singula.util.format import counted, show
+from singula.util.format import counted
 
 Rule = Callable[[Config], Iterator[Problem]]
 _SEG = "PROBLEM.INSTANCE_SEG"
-_SCHEDULER = "TRAIN.LR_SCHEDULER"
-_POST = "TEST.POST_PROCESSING"
-_REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
-_WITH_CONTOUR = [name for name, row in DECODERS.items() if {"B", "C"} <= set(row.channels)]
-_ONLY_2D = ("circularity", "elongation")
-_ONLY_3D = ("sphericity",)
 
 
 def check_config(config: Config, *, train: bool, test: bool) -> list[Problem]:
@@ -118,44 +113,6 @@ def _seed_morphology(config: Config) -> Iterator[Problem]:
         )
 
 
-def _blocks(config: Config) -> Iterator[Problem]:
-    """Refuse steps that need whole images if images are predicted in blocks."""
-    keys = config.TEST.BY_CHUNKS
-    if not keys.ENABLE:
-        return
-    needs_whole_image = {
-        "TEST.FULL_IMG": config.TEST.FULL_IMG,
-        "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK,
-        "DATA.PREPROCESS.TEST": config.DATA.PREPROCESS.TEST,
-        "DATA.PREPROCESS.SPACING": config.DATA.PREPROCESS.SPACING,
-        f"{_SEG}.DATA_CHECK_MW": config.PROBLEM.INSTANCE_SEG.DATA_CHECK_MW,
-    }
-    for name, value in needs_whole_image.items():
-        if not value:
-            continue
-        expected = "False" if value is True else "no value"
-        yield Problem(
-            f"{name}: got {show(value)}, expected {expected} with TEST.BY_CHUNKS.ENABLE True, as "
-            "this step needs whole images",
-            "config.combination",
-        )
-    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
-    if keys.WORKFLOW_PROCESS.ENABLE and not config.decoder.supports_blocks:
-        names = ", ".join(name for name, decoder in DECODERS.items() if decoder.supports_blocks)
-        yield Problem(
-            f"TEST.BY_CHUNKS.ENABLE: got True with {_SEG}.DATA_CHANNELS {channels}, expected False "
-            f"or one of {names}",
-            "config.combination",
-        )
-    shape = keys.BLOCK_SHAPE
-    if shape and (len(shape) != config.ndim or min(shape) < 1):
-        yield Problem(
-            f"TEST.BY_CHUNKS.BLOCK_SHAPE: got {shape}, expected {config.ndim} sides of 1 or more, "
-            "or () for an automatic choice",
-            "config.length",
-        )
-
-
 def _normalization(config: Config) -> Iterator[Problem]:
     norm = config.DATA.NORMALIZATION
     if norm.PERC_CLIP and not 0 <= norm.PERC_LOWER < norm.PERC_UPPER <= 100:
@@ -178,16 +135,6 @@ def _force_rgb(config: Config) -> Iterator[Problem]:
         yield Problem(
             f"DATA.FORCE_RGB: got True with DATA.PATCH_SIZE {config.DATA.PATCH_SIZE}, expected "
             "a DATA.PATCH_SIZE that ends with 3 channels",
-            "config.combination",
-        )
-
-
-def _probability_map(config: Config) -> Iterator[Problem]:
-    data = config.DATA
-    is_used = data.EXTRACT_RANDOM_PATCH and data.PROBABILITY_MAP
-    if is_used and data.W_FOREGROUND + data.W_BACKGROUND == 0:
-        yield Problem(
-            "DATA.W_FOREGROUND: got 0 with DATA.W_BACKGROUND 0, expected one of them above 0",
             "config.combination",
         )
 
@@ -229,171 +176,6 @@ def _split_rule(name: str) -> Rule:
     return rule
 
 
-def _validation(config: Config) -> Iterator[Problem]:
-    val = config.DATA.VAL
-    if val.CROSS_VAL:
-        if not val.FROM_TRAIN:
-            yield Problem(
-                "DATA.VAL.CROSS_VAL: got True with DATA.VAL.FROM_TRAIN False, expected "
-                "DATA.VAL.FROM_TRAIN: True, as the folds are taken from the training images",
-                "config.combination",
-            )
-        if val.CROSS_VAL_FOLD > val.CROSS_VAL_NFOLD:
-            yield Problem(
-                f"DATA.VAL.CROSS_VAL_FOLD: got {val.CROSS_VAL_FOLD}, expected 1 to "
-                f"{val.CROSS_VAL_NFOLD}, the value of DATA.VAL.CROSS_VAL_NFOLD",
-                "config.combination",
-            )
-    elif val.FROM_TRAIN and not 0 < val.SPLIT_TRAIN < 1:
-        yield Problem(
-            f"DATA.VAL.SPLIT_TRAIN: got {val.SPLIT_TRAIN:g}, expected a number in (0, 1) "
-            "for DATA.VAL.FROM_TRAIN: True",
-            "config.combination",
-        )
-
-
-def _scheduler(config: Config) -> Iterator[Problem]:
-    train = config.TRAIN
-    scheduler = train.LR_SCHEDULER
-    name = scheduler.NAME
-    condition = f"with {_SCHEDULER}.NAME '{name}'"
-    if name in ("warmupcosine", "reduceonplateau") and not 0 <= scheduler.MIN_LR < train.LR:
-        yield Problem(
-            f"{_SCHEDULER}.MIN_LR: got {scheduler.MIN_LR:g}, expected 0 ≤ MIN_LR < TRAIN.LR "
-            f"{train.LR:g} {condition}",
-            "config.combination",
-        )
-    warmup = scheduler.WARMUP_COSINE_DECAY_EPOCHS
-    if name == "warmupcosine" and not 0 < warmup < train.EPOCHS:
-        yield Problem(
-            f"{_SCHEDULER}.WARMUP_COSINE_DECAY_EPOCHS: got {warmup}, expected at least 1 and "
-            f"less than TRAIN.EPOCHS {train.EPOCHS} {condition}",
-            "config.combination",
-        )
-    patience = scheduler.REDUCEONPLATEAU_PATIENCE
-    if name == "reduceonplateau" and (
-        patience < 1 or (train.PATIENCE != -1 and patience >= train.PATIENCE)
-    ):
-        yield Problem(
-            f"{_SCHEDULER}.REDUCEONPLATEAU_PATIENCE: got {patience}, expected at least 1 and "
-            f"less than TRAIN.PATIENCE {train.PATIENCE} {condition}",
-            "config.combination",
-        )
-
-
-def _loss(config: Config) -> Iterator[Problem]:
-    loss, classes = config.LOSS, config.MODEL.N_CLASSES
-    weights = config.PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS
-    if not any(weights):
-        yield Problem(
-            f"{_SEG}.DATA_CHANNEL_WEIGHTS: got {weights}, expected at least one above 0",
-            "config.value",
-        )
-    if loss.CLASS_REBALANCE == "manual" and loss.CLASS_WEIGHTS and not any(loss.CLASS_WEIGHTS):
-        yield Problem(
-            f"LOSS.CLASS_WEIGHTS: got {loss.CLASS_WEIGHTS}, expected at least one above 0",
-            "config.value",
-        )
-    if loss.TYPE == "W_CE_DICE" and sum(loss.WEIGHTS) == 0:
-        yield Problem(
-            f"LOSS.WEIGHTS: got {loss.WEIGHTS}, expected two numbers, one of them above 0",
-            "config.value",
-        )
-    if loss.CLASS_REBALANCE == "manual" and len(loss.CLASS_WEIGHTS) != classes:
-        yield Problem(
-            f"LOSS.CLASS_WEIGHTS: got {len(loss.CLASS_WEIGHTS)} weights, expected {classes}, one "
-            "for each of MODEL.N_CLASSES, with LOSS.CLASS_REBALANCE 'manual'",
-            "config.length",
-        )
-
-
-def monitor_names(config: Config) -> tuple[str, ...]:
-    """Return the allowed values of TRAIN.CHECKPOINT_MONITOR: the scores in the training log."""
-    names = config.decoder.channels
-    losses = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS_LOSSES or (None,) * len(names)
-    scores = [
-        f"{'iou' if (loss or CHANNELS[name].loss) == 'bce' else 'mae'}_{name}"
-        for name, loss in zip(names, losses, strict=True)
-    ]
-    if any(score.startswith("iou") for score in scores):
-        scores.insert(0, "iou")
-    if config.MODEL.N_CLASSES > 2:
-        scores.append("class_accuracy")
-    return tuple(f"{split}_{name}" for split in ("val", "train") for name in ("loss", *scores))
-
-
-def _monitor(config: Config) -> Iterator[Problem]:
-    name, names = config.TRAIN.CHECKPOINT_MONITOR, monitor_names(config)
-    if name not in names:
-        yield Problem(
-            f"TRAIN.CHECKPOINT_MONITOR: got {name!r}, expected {', '.join(names)}",
-            "config.combination",
-        )
-
-
-def _stack(config: Config) -> Iterator[Problem]:
-    if config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK and config.ndim == 3:
-        yield Problem(
-            "TEST.ANALIZE_2D_IMGS_AS_3D_STACK: got True with PROBLEM.NDIM 3D, expected False",
-            "config.combination",
-        )
-
-
-def _channel_needs(config: Config) -> Iterator[Problem]:
-    post, channels = config.TEST.POST_PROCESSING, config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
-    codes = set(config.decoder.channels)
-    if post.VORONOI_ON_MASK and not {"B", "C"} <= codes:
-        yield Problem(
-            f"{_POST}.VORONOI_ON_MASK: got True with {_SEG}.DATA_CHANNELS {channels}, "
-            f"expected one of {', '.join(_WITH_CONTOUR)}",
-            "config.combination",
-        )
-    if not post.REMOVE_CLOSE_POINTS:
-        return
-    if channels != "BP":
-        yield Problem(
-            f"{_POST}.REMOVE_CLOSE_POINTS: got True with {_SEG}.DATA_CHANNELS {channels}, "
-            "expected BP",
-            "config.combination",
-        )
-    if not post.REMOVE_CLOSE_POINTS_RADIUS or -1 in post.REMOVE_CLOSE_POINTS_RADIUS:
-        yield Problem(
-            f"{_POST}.REMOVE_CLOSE_POINTS_RADIUS: got {post.REMOVE_CLOSE_POINTS_RADIUS}, "
-            f"expected numbers > 0 for {_POST}.REMOVE_CLOSE_POINTS: True",
-            "config.combination",
-        )
-
-
-def _remove_by_properties(config: Config) -> Iterator[Problem]:
-    remove = config.TEST.POST_PROCESSING.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES
-    if not remove.ENABLE:
-        return
-    shape = [len(group) for group in remove.PROPS]
-    if not shape or 0 in shape:
-        yield Problem(
-            f"{_REMOVE}.PROPS: got {[list(group) for group in remove.PROPS]}, expected lists of "
-            "at least one property, as ENABLE, VALUES or SIGN enables the removal of instances",
-            "config.combination",
-        )
-        return
-    for key, lists in (("VALUES", remove.VALUES), ("SIGN", remove.SIGN)):
-        lengths = [len(group) for group in lists]
-        if lengths != shape:
-            yield Problem(
-                f"{_REMOVE}.{key}: got lists of {lengths} items, expected {shape}, "
-                f"as in {_REMOVE}.PROPS",
-                "config.length",
-            )
-    # Instances of stacked 2D images are volumes too.
-    names, kind = (_ONLY_2D, "volumes") if config.tests_volumes else (_ONLY_3D, "2D images")
-    for name in sorted({name for group in remove.PROPS for name in group if name in names}):
-        yield Problem(
-            f"{_REMOVE}.PROPS: got {name!r}, which is not defined for {kind}, expected another "
-            "property",
-            "config.combination",
-        )
-
-
 _ALWAYS: tuple[Rule, ...] = (
     *MODEL_RULES,
     _channel_weights,
@@ -402,19 +184,5 @@ _ALWAYS: tuple[Rule, ...] = (
     *PREPROCESS_RULES,
     _force_rgb,
 )
-_TRAIN: tuple[Rule, ...] = (
-    _split_rule("TRAIN"),
-    _split_rule("VAL"),
-    _validation,
-    _scheduler,
-    _loss,
-    _monitor,
-    _probability_map,
-)
-_TEST: tuple[Rule, ...] = (
-    _split_rule("TEST"),
-    _stack,
-    _channel_needs,
-    _remove_by_properties,
-    _blocks,
-)
+_TRAIN: tuple[Rule, ...] = (_split_rule("TRAIN"), _split_rule("VAL"), *TRAINING_RULES)
+_TEST: tuple[Rule, ...] = (_split_rule("TEST"), *PREDICTION_RULES)

@@ -22,7 +22,7 @@ from singula.io.records.tables import TrialRow
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free, lock_file
 from singula.runs.run import Run
-from singula.tuning.tuner import check_goal
+from singula.tuning.trial import check_goal
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
 State = Literal["none", "running", "finished", "stopped", "failed"]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.io.atomic import atomic_path
-from singula.tuning.tuner import Trial
+from singula.tuning.trial import Trial
 
 Values = npt.NDArray[np.float64]
 

@@ -30,7 +30,7 @@ from singula.tuning.images import (
     validation_part,
 )
 from singula.tuning.results import TuneResult, make_tuner, search_thresholds
-from singula.tuning.tuner import Example
+from singula.tuning.trial import Example
 from singula.tuning.validation import Run, add_training, image_weights, predict_missing
 from singula.util.boxes import evenly_spaced
 from singula.util.format import counted

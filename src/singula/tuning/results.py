@@ -18,7 +18,8 @@ from singula.pipeline import from_config
 from singula.pipeline.postprocess import PostSettings, process_instances, seed_filter
 from singula.pipeline.thresholds import configured
 from singula.tuning.chart import draw_search
-from singula.tuning.tuner import METRICS, Example, Steps, Trial, Tuner
+from singula.tuning.trial import METRICS, Example, Steps, Trial
+from singula.tuning.tuner import Tuner
 from singula.util.arguments import instance
 from singula.util.format import counted
 

@@ -19,7 +19,8 @@ from singula.representations.decoders import DecodeSettings
 from singula.training.checkpoint import save_tuned
 from singula.tuning.ensemble import tune_ensemble
 from singula.tuning.results import TuneResult, make_tuner, search_thresholds
-from singula.tuning.tuner import Tuner, check_goal
+from singula.tuning.trial import check_goal
+from singula.tuning.tuner import Tuner
 from singula.tuning.validation import Run, find_run, stored_examples
 from singula.util.arguments import flag, instance, items
 from singula.util.format import command

@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -14,116 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.metrics import Match, Overlap, Score, match_dataset, match_overlap, overlap
+from singula.metrics import Match, Overlap, match_dataset, match_overlap, overlap
 from singula.representations.base import Decoder
 from singula.representations.decoders import Decoded, DecodeSettings, decode
 from singula.representations.decoders.decode import as_decoder
-from singula.representations.decoders.morphology import is_large, labels_at_border
+from singula.representations.decoders.morphology import labels_at_border
 from singula.representations.thresholds import THRESHOLDS
 from singula.tuning.search import Search
+from singula.tuning.sizes import object_sizes, without_small
 from singula.tuning.space import SIZE, Parameter, size_parameter, threshold_parameter
-from singula.util.arguments import choice, instance, items, number, of_class
+from singula.tuning.trial import METRICS, Example, Maps, Steps, Trial, check_goal
+from singula.util.arguments import instance, items, of_class
 from singula.util.process import available_cores
 
 Array = npt.NDArray[Any]
-Maps = Mapping[str, Array]
-Spacing = tuple[float, ...] | None
-METRICS = {"pq": "panoptic_quality", "f1": "f1"}
 _MAX_CACHE = 2 * 2**30  # bytes of maps in memory
 _MAX_TABLES = 64
 # Number of pixels that the trials of a grid decode, limited to a range of trials
 _GRID_PIXELS = 4e9
 _MIN_TRIALS, _MAX_TRIALS = 27, 125
-
-
-@dataclass(frozen=True)
-class Example:
-    """Image with ground truth.
-
-    Parameters
-    ----------
-    name : str
-        Name of the image.
-    shape : tuple of int
-        Spatial shape, (y, x) or (z, y, x).
-    read : callable
-        Function that returns the predicted maps by channel name, and the ground truth, in which -1
-        is not annotated.
-    spacing : tuple of float, optional
-        Configured size of a pixel, for morphology.
-    sizes : tuple of float, optional
-        Size of a pixel, from the configuration or else from the image.
-    weight : float
-        Weight of the image in the objective of the search.
-    training : bool
-        The network was trained on the image. It counts in the objective of the search, but not in
-        the reported scores.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    read: Callable[[], tuple[Maps, Array]]
-    spacing: Spacing = None
-    sizes: Spacing = None
-    weight: float = 1.0
-    training: bool = False
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Steps before and after the watershed; None omits a step.
-
-    Parameters
-    ----------
-    seeds : callable, optional
-        Function from (seeds, size of a pixel) to the filtered seeds.
-    instances : callable, optional
-        Function from (labels, maps, size of a pixel) to the final labels.
-    """
-
-    seeds: Callable[[Array, Spacing], Array] | None = None
-    instances: Callable[[Array, Maps, Spacing], Array] | None = None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Thresholds with their scores.
-
-    Parameters
-    ----------
-    thresholds : dict
-        Thresholds by key without prefix, such as ``{"TH_CONTOUR": 0.5, "REMOVE_SMALL_OBJ": 20}``.
-    value : float
-        Objective of the search: weighted mean over the images with annotated pixels.
-    score : Score
-        Mean scores of the images that the network was not trained on.
-    images : tuple of Match
-        Scores of each image.
-    """
-
-    thresholds: dict[str, Any]
-    value: float
-    score: Score
-    images: tuple[Match, ...] = field(repr=False)
-
-
-def check_goal(metric: str, iou: float) -> None:
-    """Validate the objective of a search.
-
-    Parameters
-    ----------
-    metric : {"pq", "f1"}
-        Panoptic quality or F1.
-    iou : float
-        Minimum IoU of a true positive.
-
-    Raises
-    ------
-    TypeError, UserError
-        The metric is unknown, or the IoU is not a number in (0, 1].
-    """
-    choice(metric, "--metric", METRICS)
-    number(iou, "--iou", above=0, at_most=1)
 
 
 class Tuner:
@@ -288,7 +196,7 @@ class Tuner:
         trials = min(_MAX_TRIALS, max(_MIN_TRIALS, _GRID_PIXELS / max(pixels, 1)))
         points = max(3, min(9, int(trials ** (1 / max(len(first), 1)) + 1e-9)))
         thresholds = [threshold_parameter(key, points, self._distances(key)) for key in keys]
-        sizes = np.concatenate(self._each(lambda i: _object_sizes(self.maps(i)[1])))
+        sizes = np.concatenate(self._each(lambda i: object_sizes(self.maps(i)[1])))
         return (*thresholds, size_parameter(sizes, self.settings.remove_small))
 
     def start(self) -> dict[str, float]:
@@ -394,27 +302,3 @@ class Tuner:
             return values[:: max(1, values.size // 20000)]
 
         return np.concatenate(self._each(sample))
-
-
-def without_small(table: Overlap, at_border: Array, min_size: int, border_size: int) -> Overlap:
-    """Return an overlap table in which small instances are background.
-
-    Parameters
-    ----------
-    table : Overlap
-        Overlaps of the ground truth and the instances.
-    at_border : ndarray of int
-        Ids of the instances that touch the border of the image.
-    min_size, border_size : int
-        Minimum size of an instance and of an instance at the border, in pixels.
-    """
-    ids, row = np.unique(table.pred, return_inverse=True)
-    pixels = np.bincount(row, table.pixels, len(ids))
-    is_kept = is_large(pixels, np.isin(ids, at_border), min_size, border_size)
-    return Overlap(table.true, np.where(is_kept[row], table.pred, 0), table.pixels)
-
-
-def _object_sizes(labels: Array) -> Array:
-    """Return the size of each object, in pixels."""
-    ids, counts = np.unique(labels, return_counts=True)
-    return counts[ids > 0]

@@ -34,7 +34,7 @@ from singula.tuning.images import (
     training_images,
     validation_images,
 )
-from singula.tuning.tuner import Example
+from singula.tuning.trial import Example
 from singula.util.format import counted
 from singula.util.messages import captured_messages
 from singula.util.paths import user_path
