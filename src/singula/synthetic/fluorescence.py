@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singula.io.write import write_tiff
+from singula.synthetic.optics import Floats, record, smooth_noise
 
-Floats: TypeAlias = NDArray[np.floating[Any]]
 Slices: TypeAlias = tuple[slice, ...]
 
 # Lengths are in in-plane pixels.
@@ -141,7 +141,14 @@ def make_image(
     grade = np.append(nuclei.grade, 0)[rows]
     signal = _fluorescence(labels, depth, grade, steps, n_classes, rng)
     classes = np.rint(1 + grade * (n_classes - 1)).astype(np.uint8)[labels] * (labels > 0)
-    image = _record(signal, steps, appearance, rng)
+    image = record(
+        signal,
+        steps,
+        rng,
+        blur=appearance.blur,
+        haze=appearance.haze,
+        photons=appearance.photons,
+    )
     return DemoImage(image, labels, classes if n_classes > 1 else None)
 
 
@@ -344,44 +351,8 @@ def _fluorescence(
     brightness = rng.lognormal(-0.9 * contrast, 0.25 if n_classes == 1 else 0.12, grade.size)
     brightness[0] = 0
     grain = np.broadcast_to(0.15 + 0.2 * np.asarray(contrast), grade.shape)
-    fine, coarse = (_smooth_noise(labels.shape, size / steps, rng) for size in (1.2, 2.5))
+    fine, coarse = (smooth_noise(labels.shape, size / steps, rng) for size in (1.2, 2.5))
     texture = 1 + grain[labels] * (fine + coarse)
     texture *= np.where(coarse > 1.6, 0.6, 1)
     rim = np.clip(1 - outwards**2, 0.03, 1) ** 0.4
     return np.asarray(brightness[labels] * np.maximum(texture, 0.2) * rim)
-
-
-def _smooth_noise(shape: tuple[int, ...], size: Floats, rng: np.random.Generator) -> Floats:
-    """Return noise with mean 0, standard deviation 1, and grains of `size` pixels."""
-    from scipy import ndimage
-
-    noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), size, mode="wrap")
-    return np.asarray(noise / noise.std())
-
-
-def _record(
-    signal: Floats, steps: Floats, appearance: Appearance, rng: np.random.Generator
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Add out-of-focus haze, blur, uneven illumination, photon noise and read noise."""
-    from scipy import ndimage
-
-    haze = ndimage.gaussian_filter(signal, 15 / steps, truncate=2)
-    sharpness = appearance.blur[-signal.ndim :] / steps
-    exposure = ndimage.gaussian_filter(signal, sharpness) + appearance.haze * haze + 0.08
-    exposure *= _light(signal.shape, rng)
-    recorded: Floats = rng.poisson(appearance.photons * exposure) / appearance.photons + rng.normal(
-        0.06, 0.02, exposure.shape
-    )
-    if signal.ndim == 2:
-        return np.clip(90 * recorded, 0, 255).astype(np.uint8)
-    return np.clip(2000 * recorded, 0, 65535).astype(np.uint16)
-
-
-def _light(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    """Return an illumination that falls from 1 at a random position to about a half in a corner."""
-    plane = np.stack(np.meshgrid(*(np.linspace(-1, 1, size) for size in shape[-2:]), indexing="ij"))
-    distance = ((plane - rng.uniform(-0.6, 0.6, (2, 1, 1))) ** 2).sum(axis=0)
-    light = np.exp(-rng.uniform(0.1, 0.3) * distance)
-    # Light is absorbed along z.
-    loss = np.linspace(1, rng.uniform(0.7, 0.9), shape[0]) if len(shape) == 3 else np.ones(1)
-    return np.asarray(light if len(shape) == 2 else loss[:, None, None] * light)

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from singula.io.write import write_tiff
-
-Floats: TypeAlias = NDArray[np.floating[Any]]
+from singula.synthetic.optics import Floats, smooth_noise
 
 SPACING = (50.0, 9.0, 9.0)  # nm, z first
 MITOCHONDRION_RADIUS = (10.0, 19.0)
@@ -200,14 +199,6 @@ def _mitochondria(
     return labels, depth
 
 
-def _smooth_noise(shape: tuple[int, ...], size: Floats, rng: np.random.Generator) -> Floats:
-    """Draw noise of mean 0 and deviation 1 with a correlation length of `size` voxels."""
-    from scipy import ndimage
-
-    noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), size, mode="wrap")
-    return np.asarray(noise / noise.std())
-
-
 def _cytoplasm(shape: tuple[int, ...], steps: Floats, rng: np.random.Generator) -> Floats:
     """Draw cell processes of different brightness, their membranes, and a granular texture."""
     from scipy.spatial import cKDTree
@@ -219,14 +210,14 @@ def _cytoplasm(shape: tuple[int, ...], steps: Floats, rng: np.random.Generator) 
         np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, steps, strict=True)), indexing="ij"),
         axis=-1,
     )
-    warp = [_smooth_noise(shape, 18 / steps, rng) * 9 for _ in range(3)]
+    warp = [smooth_noise(shape, 18 / steps, rng) * 9 for _ in range(3)]
     distances, nearest = cKDTree(centers).query(positions + np.stack(warp, axis=-1), k=2)
     difference = distances[..., 1] - distances[..., 0]
     signal = CYTOPLASM + rng.normal(0, 0.05, count)[nearest[..., 0]]
     for size, strength in ((1.2, 0.035), (3.0, 0.03), (9.0, 0.025)):
-        signal += strength * _smooth_noise(shape, np.maximum(size / steps, 0.3), rng)
+        signal += strength * smooth_noise(shape, np.maximum(size / steps, 0.3), rng)
     # Clouds of ribosomes
-    signal -= 0.10 * (_smooth_noise(shape, np.maximum(1.3 / steps, 0.3), rng) > 2.2)
+    signal -= 0.10 * (smooth_noise(shape, np.maximum(1.3 / steps, 0.3), rng) > 2.2)
     return np.asarray(_mix(signal, MEMBRANE, 1.6 - difference / 2), np.float32)
 
 
@@ -281,7 +272,7 @@ def _add_dense_bodies(
         box, distance = _distance_to_surface(signal.shape, steps, body, 3)
         if box is None or (labels[box][distance < 2] > 0).any():
             continue
-        grain = _smooth_noise(distance.shape, np.maximum(2.0 / steps, 0.3), rng)
+        grain = smooth_noise(distance.shape, np.maximum(2.0 / steps, 0.3), rng)
         lumen = MATRIX + rng.normal(-0.02, 0.05) + 0.05 * grain
         _draw_shell(signal, box, distance, lumen, np.ones(distance.shape, bool))
 
@@ -299,9 +290,9 @@ def _add_mitochondria(
     matrix = (MATRIX + rng.normal(0, 0.05, count))[labels]
     contrast = rng.uniform(0.5, 1.0, count)[labels]
     # Cristae are level sets of a smooth field: bent sheets a few pixels apart.
-    field = _smooth_noise(signal.shape, 7 / steps, rng)
+    field = smooth_noise(signal.shape, 7 / steps, rng)
     sheets = np.cos(field * 2 * pi * 1.3) > 0.6
-    drawn = matrix + 0.03 * _smooth_noise(signal.shape, np.maximum(2 / steps, 0.3), rng)
+    drawn = matrix + 0.03 * smooth_noise(signal.shape, np.maximum(2 / steps, 0.3), rng)
     drawn = np.where(sheets & (depth > 3), _mix(drawn, CRISTA, contrast), drawn)
     drawn = _mix(drawn, MEMBRANE, (2.4 - depth) * 1.2)
     signal[inside] = drawn[inside]
