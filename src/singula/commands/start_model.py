@@ -199,7 +199,7 @@ def _resampling(survey: Survey, scale: float) -> list[Choice]:
 
 
 def _has_distances(config: Config) -> bool:
-    return any(CHANNELS[name].kind == "distance" for name in channel_names(config))
+    return any(CHANNELS[name].kind != "binary" for name in channel_names(config))
 
 
 def _check(survey: Survey, model: Model, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from singula.config.keys import key_table
 from singula.config.schema.root import Config
+from singula.representations.table import complete_channels
 from singula.util.architectures import downsampling_steps
 
 _SPLITS = ("TRAIN", "VAL", "TEST")
@@ -17,8 +18,18 @@ _SPLITS = ("TRAIN", "VAL", "TEST")
 
 def resolve(config: Config) -> Config:
     """Fill in defaults that depend on dimensions, channels, levels and folders."""
+    config = _families(config)
     values = {**_lengths(config), **_folders(config), **_pictures(config)}
     return config.replaced(values) if values else config
+
+
+def _families(config: Config) -> Config:
+    """Add the parameters to families of channels: R becomes R32 for 2D images."""
+    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    complete = complete_channels(channels, config.ndim, config.channel_options)
+    if complete == channels:
+        return config
+    return config.replaced({"PROBLEM.INSTANCE_SEG.DATA_CHANNELS": complete})
 
 
 def _lengths(config: Config) -> dict[str, Any]:

@@ -70,14 +70,22 @@ def _channels(config: Config) -> Iterator[Problem]:
             f"expected {expected}",
             "decode.missing_channel",
         )
-    if seg.DATA_CHANNELS_LOSSES and len(seg.DATA_CHANNELS_LOSSES) != len(codes):
+    lengths = {len(CHANNELS[code].offset) for code in codes if CHANNELS[code].offset}
+    if lengths - {config.ndim}:
+        yield Problem(
+            f"{_SEG}.DATA_CHANNELS: got {seg.DATA_CHANNELS} with PROBLEM.NDIM {config.ndim}D, "
+            f"expected offsets of {config.ndim} integers",
+            "config.combination",
+        )
+    groups = config.channel_groups
+    if seg.DATA_CHANNELS_LOSSES and len(seg.DATA_CHANNELS_LOSSES) != len(groups):
         given = counted(len(seg.DATA_CHANNELS_LOSSES), "loss", "losses")
         yield Problem(
-            f"{_SEG}.DATA_CHANNELS_LOSSES: got {given}, expected {len(codes)}, one for each "
+            f"{_SEG}.DATA_CHANNELS_LOSSES: got {given}, expected {len(groups)}, one for each "
             f"channel of {_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS}",
             "config.length",
         )
-    for code, loss in zip(codes, seg.DATA_CHANNELS_LOSSES, strict=False):
+    for (code, *_), loss in zip(groups, seg.DATA_CHANNELS_LOSSES, strict=False):
         is_binary = CHANNELS[code].kind == "binary"
         is_normalized = config.channel_options.get(code, {}).get("norm", True)
         is_share = CHANNELS[code].is_share and is_normalized

@@ -92,12 +92,15 @@ def _loss(config: Config) -> Iterator[Problem]:
 
 def monitor_names(config: Config) -> tuple[str, ...]:
     """Return the allowed values of TRAIN.CHECKPOINT_MONITOR: the scores in the training log."""
-    names = config.decoder.channels
-    losses = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS_LOSSES or (None,) * len(names)
-    scores = [
-        f"{'iou' if (loss or CHANNELS[name].loss) == 'bce' else 'mae'}_{name}"
-        for name, loss in zip(names, losses, strict=True)
-    ]
+    groups = config.channel_groups
+    losses = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS_LOSSES or (None,) * len(groups)
+    scores = []
+    for (code, *_), loss in zip(groups, losses, strict=True):
+        channel = CHANNELS[code]
+        used = loss or channel.loss
+        if used != "embedding":
+            name = channel.list_code if channel.family else code
+            scores.append(f"{'iou' if used == 'bce' else 'mae'}_{name}")
     if any(score.startswith("iou") for score in scores):
         scores.insert(0, "iou")
     if config.MODEL.N_CLASSES > 2:

@@ -295,7 +295,7 @@ def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, Chan
 
 def _as_channel(code: str, plane: NDArray[Any]) -> ChannelArray:
     """Return a stored channel with its type; pixels without a target are -1 or NaN."""
-    if CHANNELS[code].kind == "distance":
+    if CHANNELS[code].kind != "binary":
         return plane.astype(np.float32)
     if plane.dtype.kind != "u" and (plane < 0).any():
         return plane.astype(np.int8)

@@ -250,6 +250,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         patch = apply_augmentations(
             moved.patch, settings, rng, lambda: self._other_patch(index, settings, rng)
         )
+        if self.encoding.from_labels:
+            targets = self._targets_of_labels(self._extent(number, sample), moved, patch.labels)
+            return patch.image, patch.labels[patch.place], targets
         if moved.geometry.is_identity and patch.labels is moved.patch.labels:
             targets = self._targets(number, sample, start)
         else:
@@ -303,6 +306,19 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         maps = encode_with(self.encoding, ids, furthest, extent.planar)
         shape = self.patches.shape
         cut = tuple(slice(b, b + n) for (b, _), n in zip(moved.sides, shape, strict=True))
+        return {name: target[cut] for name, target in maps.items()}
+
+    def _targets_of_labels(
+        self, extent: Extent, moved: _TransformedPatch, labels: npt.NDArray[Any]
+    ) -> Maps:
+        """Return the targets of a patch from its window of labels after all changes."""
+        encoding = self.encoding.turned(moved.mirror.turns)
+        furthest = extent.furthest
+        if furthest is not None:
+            furthest *= moved.geometry.enlargement
+        maps = encode_with(encoding, labels[..., 0], furthest, extent.planar)
+        sides = moved.mirror.margins(moved.sides)
+        cut = tuple(slice(b, b + n) for (b, _), n in zip(sides, self.patches.shape, strict=True))
         return {name: target[cut] for name, target in maps.items()}
 
     def _transform(

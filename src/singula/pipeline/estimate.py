@@ -236,8 +236,8 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         pixels = sum(image.computed * image.tiles * prod(image.tile) for image in blocks)
     else:
         tiles, tile, batch, pixels = _tiles(config, shapes)
-    channels = config.channel_count
-    floats = any(CHANNELS[name].kind == "distance" for name in from_config.channel_names(config))
+    channels = len(config.decoder.channels)
+    floats = any(CHANNELS[name].kind != "binary" for name in from_config.channel_names(config))
     itemsize = 4 if floats else 1
     labeled = [file.shape for part in parts.values() for file in part.values()]
     if test and not config.DATA.TEST.LOAD_GT:

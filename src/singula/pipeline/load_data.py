@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -275,7 +275,13 @@ def load_samples(
     samples: list[AnySample] = []
     objects, label_issues, shares = 0, LabelIssues(), list[float]()
     variant = reader.label_variant
-    with channel_store(config, folders or part, channels, variant=variant) as store:
+    # Channels that are encoded after all changes of a patch are not stored.
+    is_stored = not encode_settings(config, part).from_labels
+    with (
+        channel_store(config, folders or part, channels, variant=variant)
+        if is_stored
+        else nullcontext()
+    ) as store:
         for number, pair in enumerate(pairs, 1):
             progress(
                 f"reading images and preparing channels: {part.lower()} image {number} of "
@@ -285,7 +291,9 @@ def load_samples(
             ids = labels[..., 0]
             label = Path(str(pair.label))  # `reader.labels` raises an error without labels
             others = reader.label_sources(pair)
-            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, label, *others)  # type: ignore[misc]
+            path = None
+            if store is not None:
+                path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, label, *others)  # type: ignore[misc]
             objects += int((np.unique(ids) > 0).sum())
             annotated = annotated_mask(ids).mean() if is_sparse(ids) else 1.0
             shares.append(float(annotated))
@@ -299,12 +307,14 @@ def load_samples(
                 )
             if in_memory:
                 image = reader.image(pair.image, pair.arrays).array
-                samples.append(Sample(pair.name, image, labels, store.load(pair.name, ids)))
+                targets = None if store is None else store.load(pair.name, ids)
+                samples.append(Sample(pair.name, image, labels, targets))
                 continue
             if annotated < 1:
                 place = replace(pair.label_arrays or ArrayPlace(), sparse=True)
                 pair = replace(pair, label_arrays=place)
-            stored = StoredPair(reader, pair, path, channel_names(config), store.stamp(pair.name))
+            stamp = None if store is None else store.stamp(pair.name)
+            stored = StoredPair(reader, pair, path, channel_names(config), stamp)
             if read_header(pair.image, pair.arrays).dtype.kind == "f":
                 stored.check_values()
             samples.append(StoredSample(pair.name, ids.shape, stored, cache))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from singula.config import Config
 from singula.representations.channel import Channel
+from singula.representations.channel_options import default_options
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels import parse_channels
 from singula.representations.watershed import Watershed
@@ -23,8 +24,8 @@ def outputs(config: Config) -> tuple[Output, ...]:
     """Return the loss, activation and weight of each output channel of the network."""
     from singula.training.losses import Output
 
-    names = channel_names(config)
-    losses = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS_LOSSES or (None,) * len(names)
+    groups = config.channel_groups
+    losses = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS_LOSSES or (None,) * len(groups)
     return tuple(
         Output(
             name,
@@ -33,8 +34,10 @@ def outputs(config: Config) -> tuple[Output, ...]:
             weight,
             foreground_only=_is_masked(config, CHANNELS[name]),
             component=CHANNELS[name].component,
+            group=CHANNELS[name].list_code if CHANNELS[name].family else "",
         )
-        for name, weight, loss in zip(names, config.channel_weights, losses, strict=True)
+        for group, weight, loss in zip(groups, config.channel_weights, losses, strict=True)
+        for name in group
     )
 
 
@@ -42,7 +45,10 @@ def _activation(config: Config, channel: Channel, loss: str | None) -> str:
     """Return the activation of a channel; cross entropy needs probabilities."""
     if loss == "bce":
         return "sigmoid"
-    options = {**channel.defaults, **config.channel_options.get(channel.code, {})}
+    options = {
+        **default_options(channel.code),
+        **config.channel_options.get(channel.options_code, {}),
+    }
     if not options.get("norm", True):
         return "linear"  # the others are bounded
     return str(options.get("activation", channel.activation))
@@ -55,7 +61,7 @@ def _is_masked(config: Config, channel: Channel) -> bool:
     """
     if not channel.foreground_only:
         return False
-    options = config.channel_options.get(channel.code, {})
+    options = config.channel_options.get(channel.options_code, {})
     masked = options.get("mask_values", config.PROBLEM.INSTANCE_SEG.DISTANCE_CHANNEL_MASK)
     decoder = config.decoder
     covers_alone = isinstance(decoder, Watershed) and {channel.code} == {

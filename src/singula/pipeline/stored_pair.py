@@ -29,8 +29,8 @@ class StoredPair:
         Reader of the files.
     pair : Pair
         Files of the image and of the labels, whose values were already validated.
-    channels : Path
-        File of the encoded channels.
+    channels : Path, optional
+        File of the encoded channels, if they are stored.
     codes : tuple of str
         Names of the encoded channels.
     stamp : list of int, optional
@@ -40,7 +40,7 @@ class StoredPair:
 
     reader: Reader
     pair: Pair
-    channels: Path
+    channels: Path | None
     codes: tuple[str, ...]
     stamp: list[int] | None = None
 
@@ -51,7 +51,7 @@ class StoredPair:
 
     def _targets(self) -> Maps | None:
         ndim, codes = self.reader.ndim, self.codes
-        if stamp_of(self.channels) != self.stamp:
+        if self.channels is None or stamp_of(self.channels) != self.stamp:
             return None
         lazy = open_image(self.channels, ndim, len(codes))
         if not _is_large(lazy):

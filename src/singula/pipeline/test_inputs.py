@@ -78,15 +78,17 @@ class TestInputs:
         if self.has_truth:
             image, label = read_pair(self.reader, pair)
             ids = label[..., 0]
-            if self.writes:
-                if config.DATA.TEST.CHECK_DATA:
-                    self.label_issues.add(name, ids)
+            if self.writes and config.DATA.TEST.CHECK_DATA:
+                self.label_issues.add(name, ids)
+            settings = from_config.encode_settings(config, "TEST")
+            if self.writes and not settings.from_labels:
                 store = self._channels()
                 others = self.reader.label_sources(pair)
                 store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)), *others)
                 channels = store.load(name, ids)
             else:
-                channels = encode_with(from_config.encode_settings(config, "TEST"), ids)
+                scored = settings.scored()
+                channels = {} if scored is None else encode_with(scored, ids)
             classes = label[..., 1] if label.shape[-1] > 1 else None
             truth = Truth(ids, classes, channels)
         else:

@@ -317,6 +317,8 @@ def measure_training(
 def _encoded(config: Config, sample: Sample) -> Sample:
     """Return the sample with encoded channels, as in validation."""
     encoding = from_config.encode_settings(config, "TRAIN")
+    if encoding.from_labels:
+        return replace(sample, targets=None)
     return replace(sample, targets=encode_with(encoding, sample.labels[..., 0]))
 
 

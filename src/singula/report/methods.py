@@ -240,7 +240,7 @@ def _training(run: Run, references: _References) -> Iterator[str]:
     start = "from scratch" if first is None else f"from the weights of {_model_name(first.path)}"
     loss = references.name(LOSSES[config.LOSS.TYPE])
     channels = config.decoder.channels
-    if any(CHANNELS[code].kind == "distance" for code in channels):
+    if any(CHANNELS[code].kind != "binary" for code in channels):
         loss += " (distances: mean absolute error)"
     yield (
         f"It was trained {start} to minimize the {loss} with "

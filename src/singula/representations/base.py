@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
+from singula.representations.channel import OptionValue
 from singula.util.citation import Method
 
 if TYPE_CHECKING:
@@ -141,3 +142,41 @@ class Decoder(ABC):
     def notes(self, thresholds: ThresholdValues) -> tuple[str, ...]:
         """Return notices for the user about the configuration and its thresholds."""
         return ()
+
+
+class SpecialDecoder(Decoder):
+    """Decoder other than the watershed; a row of `singula.representations.table.SPECIAL`."""
+
+    method_name: ClassVar[str]
+    """Value of ``DECODER``."""
+
+    @classmethod
+    @abstractmethod
+    def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
+        """Return True if this is the decoder of these channels unless ``DECODER`` is set.
+
+        Parameters
+        ----------
+        codes : sequence of str
+            Keys of `singula.representations.channel_table.CHANNELS`.
+        options : mapping of str to mapping
+            Options by channel code that are set.
+        """
+
+    @classmethod
+    @abstractmethod
+    def build(cls, name: str, codes: Sequence[str]) -> Decoder:
+        """Return the decoder of a configuration.
+
+        Parameters
+        ----------
+        name : str
+            Name of the configuration, such as ``Db+R32``.
+        codes : sequence of str
+            Keys of `singula.representations.channel_table.CHANNELS`.
+
+        Raises
+        ------
+        UserError
+            ``decode.missing_channel``: the decoder lacks a channel.
+        """

@@ -11,17 +11,26 @@ from typing import Literal, TypeAlias
 
 from singula.util.citation import Citation
 
-Kind: TypeAlias = Literal["binary", "distance"]
+Kind: TypeAlias = Literal["binary", "distance", "embedding"]
 Activation: TypeAlias = Literal["sigmoid", "linear", "tanh"]
 Reach: TypeAlias = Literal["contour", "radius", "instance", "neighbors", "image"]
 KnownBy: TypeAlias = Literal[
-    "pixel", "contour", "contour_distance", "instance", "nearness", "distance", "neighbors"
+    "pixel",
+    "contour",
+    "contour_distance",
+    "instance",
+    "nearness",
+    "distance",
+    "neighbors",
+    "offset",
 ]
+LossName: TypeAlias = Literal["bce", "l1", "embedding"]
 OptionValue: TypeAlias = bool | int | float | str
 
-_LOSSES: dict[Kind, tuple[Literal["bce", "l1"], Activation]] = {
+_LOSSES: dict[Kind, tuple[LossName, Activation]] = {
     "binary": ("bce", "sigmoid"),
     "distance": ("l1", "linear"),
+    "embedding": ("embedding", "linear"),
 }
 
 
@@ -70,11 +79,12 @@ class Channel:
         Name of the channel and of its map.
     describe : str
         Description in one line.
-    kind : {'binary', 'distance'}
+    kind : {'binary', 'distance', 'embedding'}
         Binary channels are uint8 0 or 1 and learned with cross entropy; distances are float32 and
-        learned with the absolute error.
+        learned with the absolute error; planes of an embedding are float32 and have one loss.
     encoder : str
-        Function that computes the array from a `Source`, as ``module:name``.
+        Function that computes the array from a `Source`, as ``module:name``; for a plane of a
+        family, from a `Source` and the channel.
     reach : {'contour', 'radius', 'instance', 'neighbors', 'image'}
         Region whose labels determine a pixel: its neighbors; up to the contour of its instance; its
         whole instance; in addition, the nearest other instance; in addition, the nearest contour of
@@ -101,13 +111,21 @@ class Channel:
         Pixels that determine the channel if only some pixels are annotated: the pixel itself; its
         neighbors; the nearest contour; the whole instance, in the background the pixel itself; for
         ``nearness``, the nearest contour there; for ``distance``, the nearest instance there; for
-        ``neighbors``, also the nearest other instance.
+        ``neighbors``, also the nearest other instance; for ``offset``, the pixel and the one at
+        `offset`.
     inside : {'high', 'low'}, optional
         Values inside of instances, which the watershed selects; None if it cannot use the channel.
     seed_threshold, growth_threshold : str, optional
         Thresholds of the watershed's seeds and growth mask; None if it does not use the channel.
     surface_rank : int
         The channel of the smallest rank is flooded; 0 if none of its values can be flooded.
+    family : str
+        For a plane, the code of its `singula.representations.families.Family`. Its `listed_as` is
+        the code with parameters, such as ``R32``.
+    plane : int
+        Number of the plane in its family.
+    offset : tuple of int
+        Offset in pixels of the other pixel of an affinity, in the order of the axes.
     """
 
     code: str
@@ -128,9 +146,12 @@ class Channel:
     seed_threshold: str | None = None
     growth_threshold: str | None = None
     surface_rank: int = 0
+    family: str = ""
+    plane: int = 0
+    offset: tuple[int, ...] = ()
 
     @property
-    def loss(self) -> Literal["bce", "l1"]:
+    def loss(self) -> LossName:
         """Loss function of the channel."""
         return _LOSSES[self.kind][0]
 
@@ -140,7 +161,7 @@ class Channel:
         return self.final or _LOSSES[self.kind][1]
 
     def local_reach(self, options: Mapping[str, OptionValue]) -> float:
-        """Return the distance in in-plane pixels that the options add to the neighbors.
+        """Return the distance in in-plane pixels that the options or the offset add.
 
         Parameters
         ----------
@@ -148,7 +169,13 @@ class Channel:
             Values of all `options` by name.
         """
         radii = [option.name for option in self.options if option.is_radius]
-        return max((float(options[name]) for name in radii if name in options), default=0.0)
+        offsets = [float(abs(step)) for step in self.offset]
+        return max([0.0, *offsets, *(float(options[name]) for name in radii if name in options)])
+
+    @property
+    def options_code(self) -> str:
+        """Code by which the options of the channel are given."""
+        return self.family or self.code
 
     @property
     def list_code(self) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from typing import Any
 
-from singula.errors import UserError
-from singula.representations.channel import MASKED, NORMALIZED, Channel, Option, OptionValue
+from singula.representations.channel import MASKED, NORMALIZED, Channel, Option
+from singula.representations.families import planes_of
 from singula.util.citation import Citation
-from singula.util.format import show
 
 _CONTOURS = Citation(
     "chen2016",
@@ -288,10 +287,35 @@ _ROWS = (
     ),
 )
 
-CHANNELS: dict[str, Channel] = {row.code: row for row in _ROWS}
-"""Channels by code."""
 
-_MAX_OPTION = 1000
+class _Channels(dict[str, Channel]):
+    """Channels by code. The planes of families are not listed, but can be looked up."""
+
+    def __missing__(self, code: str) -> Channel:
+        listed, dot, number = code.rpartition(".")
+        planes = planes_of(listed) if dot and number.isdecimal() else ()
+        if not planes or int(number) >= len(planes) or planes[int(number)].code != code:
+            raise KeyError(code)
+        return planes[int(number)]
+
+    def __contains__(self, code: object) -> bool:
+        if super().__contains__(code):
+            return True
+        try:
+            return isinstance(code, str) and bool(self.__missing__(code))
+        except KeyError:
+            return False
+
+    def get(self, code: str, default: Any = None) -> Any:  # `dict.get` ignores `__missing__`
+        try:
+            return self[code]
+        except KeyError:
+            return default
+
+
+CHANNELS: dict[str, Channel] = _Channels((row.code, row) for row in _ROWS)
+"""Channels by code. Planes of families, such as ``R32.5``, are contained, but not listed."""
+
 SPECIFIED = frozenset({"B", "C", "M", "P", "D", "Dv2"})
 """Codes whose combinations are the rows of `singula.representations.table.DECODERS`."""
 
@@ -320,101 +344,3 @@ def code_in_list(listed: str) -> str:
         Code in the list, such as ``B`` for the background.
     """
     return internal_codes((listed, "F"))[0]
-
-
-def checked_options(
-    options: Mapping[str, Mapping[str, object]], name: str
-) -> dict[str, dict[str, OptionValue]]:
-    """Return valid options by the codes of `CHANNELS`.
-
-    Parameters
-    ----------
-    options : mapping of str to mapping
-        Options by channel code and name.
-    name : str
-        Argument or configuration key, for messages.
-
-    Raises
-    ------
-    UserError
-        ``channels.option``: not a mapping, an unknown channel or option, or a value that is not
-        allowed.
-    """
-    if not isinstance(options, Mapping) or not all(
-        isinstance(values, Mapping) for values in options.values()
-    ):
-        raise _wrong_option(name, options, "options by channel", "use {'Db': {'norm': False}}")
-    result: dict[str, dict[str, OptionValue]] = {}
-    for code, values in options.items():
-        if code not in CHANNELS or (values and not CHANNELS[code].options):
-            allowed = ", ".join(row.list_code for row in _ROWS if row.options)
-            raise _wrong_option(
-                name, code, f"one of {allowed}", "remove the options of the channel"
-            )
-        by_name = {option.name: option for option in CHANNELS[code].options}
-        result[code] = {}
-        for key, value in values.items():
-            place = f"{name}.{CHANNELS[code].list_code}"
-            if key not in by_name:
-                names = ", ".join(by_name)
-                raise _wrong_option(place, key, f"one of {names}", "correct the option")
-            result[code][key] = _checked_value(by_name[key], value, f"{place}.{key}")
-    return result
-
-
-def parse_options(entries: Iterable[str], name: str) -> dict[str, dict[str, OptionValue]]:
-    """Return the options of entries such as ``Db.norm=False``.
-
-    Parameters
-    ----------
-    entries : iterable of str
-        ``CODE.NAME=VALUE`` with the codes of a list of channels.
-    name : str
-        Configuration key, for messages.
-
-    Raises
-    ------
-    UserError
-        ``channels.option``: an entry of another form, or options that `checked_options` refuses.
-    """
-    options: dict[str, dict[str, object]] = {}
-    for entry in entries:
-        place, equals, value = (part.strip() for part in entry.partition("="))
-        code, dot, key = place.partition(".")
-        if not (equals and dot):
-            raise _wrong_option(name, entry, "CODE.NAME=VALUE", "write for example Db.norm=False")
-        options.setdefault(code_in_list(code), {})[key] = _literal(value)
-    return checked_options(options, name)
-
-
-def _literal(text: str) -> object:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return int(number) if number.is_integer() else number
-
-
-def _checked_value(option: Option, value: object, place: str) -> OptionValue:
-    kind = type(option.default)
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind is str and value in option.allowed:
-        return str(value)
-    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        is_allowed = 0 <= value <= _MAX_OPTION and not (option.positive and value == 0)
-        if is_allowed and (kind is float or value == int(value)):
-            return kind(value)
-    expected = {
-        bool: "True or False",
-        str: " or ".join(option.allowed),
-        int: f"an integer from 0 to {_MAX_OPTION}",
-        float: f"a number {'above' if option.positive else 'from'} 0 to {_MAX_OPTION}",
-    }[kind]
-    raise _wrong_option(place, value, expected, "correct the value")
-
-
-def _wrong_option(place: str, value: object, expected: str, hint: str) -> UserError:
-    return UserError(f"{place}: got {show(value)}, expected {expected}", hint, "channels.option")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from singula.errors import UserError
 from singula.representations import combination, watershed
-from singula.representations.base import Decoder
+from singula.representations.base import Decoder, SpecialDecoder
+from singula.representations.channel import OptionValue
 from singula.representations.channel_table import CHANNELS, internal_codes
+from singula.representations.families import FAMILIES, planes_of
+from singula.util.arguments import choice
 
 _ROWS: tuple[Decoder, ...] = (*watershed.CONFIGURATIONS,)
+_SPECIAL: tuple[type[SpecialDecoder], ...] = ()
 
 DECODERS: dict[str, Decoder] = {row.name: row for row in _ROWS}
 """Decoders by configuration of channels: the values of ``DATA_CHANNELS`` without ``+``."""
@@ -30,29 +34,75 @@ def split_channels(channels: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Keys of `CHANNELS`, in the given order.
+        Keys of `CHANNELS`, in the given order; those of all planes of a family such as ``R32``.
 
     Raises
     ------
     UserError
-        ``channels.unknown``: neither a key nor known codes, each once.
+        ``channels.unknown``: neither a key nor valid codes, each once.
+    """
+    return tuple(code for group in channel_groups(channels) for code in group)
+
+
+def channel_groups(channels: str) -> tuple[tuple[str, ...], ...]:
+    """Return the channel codes of each code in a configuration: several for a family of planes.
+
+    Parameters
+    ----------
+    channels : str
+        See `split_channels`.
+
+    Raises
+    ------
+    UserError
+        ``channels.unknown``, as for `split_channels`.
     """
     if channels in DECODERS:
-        return DECODERS[channels].channels
+        return tuple((code,) for code in DECODERS[channels].channels)
     listed = tuple(channels.split(SEPARATOR))
     codes = internal_codes(listed)
     allowed = {row.list_code for row in CHANNELS.values()} | set(CHANNELS)
-    unknown = [code for code in listed if code not in allowed]
-    if unknown or len(set(codes)) < len(codes):
+    groups = tuple(
+        (code,) if code in allowed else tuple(plane.code for plane in planes_of(code))
+        for code in codes
+    )
+    unknown = [code for code, group in zip(listed, groups, strict=True) if not group]
+    all_codes = [code for group in groups for code in group]
+    families = [CHANNELS[code].family for code in all_codes if CHANNELS[code].plane == 0]
+    repeated = [code for code in filter(None, families) if families.count(code) > 1]
+    if unknown or repeated or len(set(all_codes)) < len(all_codes):
         cause = f" with unknown codes {', '.join(unknown)}" if unknown and len(listed) > 1 else ""
+        forms = [row.expected for row in FAMILIES.values() if row.code in {u[:1] for u in unknown}]
         raise UserError(
             f"channels (DATA_CHANNELS): got {channels!r}{cause}, expected one of "
-            f"{', '.join(DECODERS)}, or different codes of {', '.join(sorted(allowed))} joined by "
-            f"{SEPARATOR}",
-            "correct the channels",
+            f"{', '.join(DECODERS)}, or different codes of "
+            f"{', '.join(sorted(allowed | set(FAMILIES)))} joined by {SEPARATOR}",
+            f"write {'; '.join(forms)}" if forms else "correct the channels",
             "channels.unknown",
         )
-    return codes
+    return groups
+
+
+def complete_channels(
+    channels: str, ndim: int, options: Mapping[str, Mapping[str, OptionValue]]
+) -> str:
+    """Return a configuration in which families have parameters, such as ``F+R32`` for ``F+R``.
+
+    Parameters
+    ----------
+    channels : str
+        See `split_channels`.
+    ndim : int
+        Number of axes of the images, 2 or 3.
+    options : mapping of str to mapping
+        Options by channel code.
+    """
+    if channels in DECODERS:
+        return channels
+    return SEPARATOR.join(
+        code + FAMILIES[code].complete(ndim, options.get(code, {})) if code in FAMILIES else code
+        for code in channels.split(SEPARATOR)
+    )
 
 
 def join_channels(listed: Sequence[str]) -> str:
@@ -69,9 +119,36 @@ def join_channels(listed: Sequence[str]) -> str:
     return SEPARATOR.join(listed)
 
 
+SPECIAL: dict[str, type[SpecialDecoder]] = {row.method_name: row for row in _SPECIAL}
+"""Decoders other than the watershed, by their value of ``DECODER``."""
+
+METHODS = ("auto", "watershed", *SPECIAL)
+"""Values of ``DECODER``: the channels determine ``auto``."""
+
+
+def choose_method(
+    codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]] | None = None
+) -> str:
+    """Return the method of decoding for channels: a value of `METHODS` except ``auto``.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Keys of `CHANNELS`.
+    options : mapping of str to mapping, optional
+        Options by channel code.
+    """
+    rows = (name for name, row in SPECIAL.items() if row.suits(codes, options or {}))
+    return next(rows, "watershed")
+
+
 @lru_cache(maxsize=256)
 def find_decoder(
-    channels: str, seeds: tuple[str, ...] = (), growth: tuple[str, ...] = (), surface: str = ""
+    channels: str,
+    seeds: tuple[str, ...] = (),
+    growth: tuple[str, ...] = (),
+    surface: str = "",
+    method: str = "auto",
 ) -> Decoder:
     """Return the decoder of a configuration of channels.
 
@@ -80,16 +157,24 @@ def find_decoder(
     channels : str
         See `split_channels`.
     seeds, growth : tuple of str
-        Channels of the seeds and of the growth mask, by their codes in the configuration; inferred
-        if empty.
+        Channels of the watershed's seeds and growth mask, by their codes in the configuration;
+        inferred if empty.
     surface : str
-        Channel that is flooded; inferred if empty.
+        Channel that the watershed floods; inferred if empty.
+    method : str
+        One of `METHODS`.
 
     Raises
     ------
     UserError
         ``channels.unknown``; ``decode.missing_channel``: the decoder lacks a channel.
     """
+    method = choice(method, "method (DECODER)", METHODS)
+    codes = split_channels(channels)
+    if method == "auto":
+        method = choose_method(codes)
+    if method in SPECIAL:
+        return SPECIAL[method].build(channels, codes)
     if channels in DECODERS and not (seeds or growth or surface):
         return DECODERS[channels]
-    return combination.watershed_of(channels, split_channels(channels), seeds, growth, surface)
+    return combination.watershed_of(channels, codes, seeds, growth, surface)

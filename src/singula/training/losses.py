@@ -60,6 +60,8 @@ class Output:
         Compute the loss only on pixels of instances.
     component : int
         Axis from the end of a component of a vector: 1 for x; else 0.
+    group : str
+        Name of a group of adjacent outputs, such as the rays, that have one loss and one weight.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Output:
     weight: float = 1.0
     foreground_only: bool = False
     component: int = 0
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,23 @@ def pixel_weights(
     return torch.where((fraction > 0) & (fraction < 1), weights, 1.0)
 
 
+def grouped(outputs: Sequence[Output]) -> list[tuple[int, int, Output]]:
+    """Return the first output, the end and the declaration of each group of outputs.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+        Outputs in the order of the network. Those without a `group` are groups of one output.
+    """
+    starts = [
+        index
+        for index, output in enumerate(outputs)
+        if not (index and output.group and output.group == outputs[index - 1].group)
+    ]
+    stops = [*starts[1:], len(outputs)]
+    return [(start, stop, outputs[start]) for start, stop in zip(starts, stops, strict=True)]
+
+
 class InstanceLoss(nn.Module):
     """Weighted sum of one loss per channel and the cross entropy of the class head.
 
@@ -273,13 +293,14 @@ class InstanceLoss(nn.Module):
         target, foreground = batch["target"], batch["foreground"][:, 0]
         known = batch.get("known")
         total = prediction.new_zeros(())
-        for index, output in enumerate(self.outputs):
+        for start, stop, output in grouped(self.outputs):
             if output.weight == 0:
                 continue
-            logits, truth = prediction[:, index], target[:, index]
-            mask = None if known is None else known[:, index]
+            logits, truth = prediction[:, start:stop], target[:, start:stop]
+            mask = None if known is None else known[:, start:stop]
             if output.foreground_only:
-                mask = foreground if mask is None else foreground & mask
+                inside = foreground[:, None].expand_as(truth)
+                mask = inside if mask is None else inside & mask
             if output.loss == "bce":
                 value = self.binary(logits, truth, mask)
             else:

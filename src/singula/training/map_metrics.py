@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from singula.training.device import sum_over_processes
-from singula.training.losses import Output, activate
+from singula.training.losses import Output, activate, grouped
 
 
 class MapScores:
     """Scores of all patches of an epoch.
 
     Binary channels have ``iou_<channel>`` at a threshold of 0.5, distances have ``mae_<channel>``,
-    and a class head has ``class_accuracy`` over the foreground. Sums are accumulated on the device,
-    so that the scores do not depend on batches and processes, and a step does not wait for a GPU.
+    groups such as the rays have one score, embeddings have none, and a class head has
+    ``class_accuracy`` over the foreground. Sums are accumulated on the device, so that the scores
+    do not depend on batches and processes, and a step does not wait for a GPU.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class MapScores:
 
     Attributes
     ----------
-    sums : Tensor of float64, (2, channels + 1)
+    sums : Tensor of float64, (2, groups + 1)
         Numerators and denominators of the scores.
     """
 
@@ -38,8 +39,9 @@ class MapScores:
         self, outputs: Sequence[Output], n_classes: int = 0, device: torch.device | str = "cpu"
     ) -> None:
         self.outputs = tuple(outputs)
+        self.groups = scored_groups(self.outputs)
         self.n_classes = n_classes
-        self.sums = torch.zeros(2, len(self.outputs) + 1, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(2, len(self.groups) + 1, dtype=torch.float64, device=device)
 
     def update(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> None:
         """Add a batch.
@@ -54,19 +56,21 @@ class MapScores:
         prediction = prediction.detach().float()
         foreground, known = batch["foreground"][:, 0], batch.get("known")
         numerator, denominator = self.sums
-        for index, output in enumerate(self.outputs):
-            logits, truth = prediction[:, index], batch["target"][:, index]
+        for index, (start, stop, output) in enumerate(self.groups):
+            logits, truth = prediction[:, start:stop], batch["target"][:, start:stop]
             if output.loss == "bce":
                 predicted, expected = logits > 0, truth > 0.5
                 if known is not None:
-                    predicted, expected = predicted & known[:, index], expected & known[:, index]
+                    has_target = known[:, start:stop]
+                    predicted, expected = predicted & has_target, expected & has_target
                 numerator[index] += (predicted & expected).sum()
                 denominator[index] += (predicted | expected).sum()
             else:
                 error = (activate(logits, output.activation) - truth).abs()
-                mask = foreground if output.foreground_only else torch.ones_like(foreground)
+                inside = foreground[:, None].expand_as(truth)
+                mask = inside if output.foreground_only else torch.ones_like(inside)
                 if known is not None:
-                    mask = mask & known[:, index]
+                    mask = mask & known[:, start:stop]
                 numerator[index] += (error * mask).sum().double()
                 denominator[index] += mask.sum()
         if self.n_classes:
@@ -78,9 +82,9 @@ class MapScores:
         """Return the scores by name; the IoU is 1 if prediction and ground truth are empty."""
         numerators, denominators = self.sums.tolist()
         names, empty = [], []
-        for output in self.outputs:
+        for _, _, output in self.groups:
             kind = "iou" if output.loss == "bce" else "mae"
-            names.append(f"{kind}_{output.name}")
+            names.append(f"{kind}_{output.group or output.name}")
             empty.append(1.0 if kind == "iou" else 0.0)
         if self.n_classes:
             names.append("class_accuracy")
@@ -90,6 +94,11 @@ class MapScores:
             name: float(np.float32(top / bottom)) if bottom > 0 else default
             for name, default, (top, bottom) in zip(names, empty, sums, strict=False)
         }
+
+
+def scored_groups(outputs: Sequence[Output]) -> list[tuple[int, int, Output]]:
+    """Return the groups of outputs that have a score; see `grouped`."""
+    return [group for group in grouped(outputs) if group[2].loss != "embedding"]
 
 
 class EpochTotals:

@@ -8,11 +8,11 @@ from singula.config.biapy.translation import Translation
 from singula.config.values import plain
 from singula.config.yaml_source import Entry
 from singula.errors import UserError
+from singula.representations.channel_options import parse_options
 from singula.representations.channel_table import (
     CHANNELS,
     code_in_list,
     internal_codes,
-    parse_options,
 )
 from singula.representations.combination import covering_channels, seed_channels
 from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels

@@ -15,13 +15,21 @@ from pydantic_core import CoreSchema, core_schema
 
 from singula.config.values import AnyCase, plain, refusal, to_text, to_tuple
 from singula.errors import UserError
-from singula.representations.channel_table import parse_options
-from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
+from singula.representations.channel_options import parse_options
+from singula.representations.table import (
+    DECODERS,
+    METHODS,
+    SEPARATOR,
+    join_channels,
+    split_channels,
+)
 
 if TYPE_CHECKING:
     Channels = str
+    DecodingMethod = str
 else:
     Channels = Literal[tuple(DECODERS)]
+    DecodingMethod = Literal[METHODS]
 ChannelLoss = Annotated[Literal["bce", "l1", "mse", "huber"], AnyCase()]
 Codes = Annotated[tuple[Annotated[str, BeforeValidator(to_text)], ...], BeforeValidator(to_tuple)]
 

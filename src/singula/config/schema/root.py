@@ -13,7 +13,14 @@ from pydantic import AfterValidator, BeforeValidator, create_model
 
 from singula.config.schema.augmentor import Augmentor
 from singula.config.schema.base import Section, key, section
-from singula.config.schema.channels import ChannelLoss, Channels, Codes, Options, OrCombination
+from singula.config.schema.channels import (
+    ChannelLoss,
+    Channels,
+    Codes,
+    DecodingMethod,
+    Options,
+    OrCombination,
+)
 from singula.config.schema.data import Data
 from singula.config.schema.model import Loss, Model, Train
 from singula.config.schema.paths import Log, Paths
@@ -36,8 +43,13 @@ from singula.config.values import (
 )
 from singula.representations.base import Decoder
 from singula.representations.channel import OptionValue
-from singula.representations.channel_table import parse_options
-from singula.representations.table import find_decoder, split_channels
+from singula.representations.channel_options import parse_options
+from singula.representations.table import (
+    channel_groups,
+    choose_method,
+    find_decoder,
+    split_channels,
+)
 from singula.representations.thresholds import THRESHOLDS, Threshold
 
 S = TypeVar("S", bound=Section)
@@ -104,6 +116,9 @@ class _ChannelKeys(Section):
     )
     DATA_CHANNELS_EXTRA_OPTS: Options = key(
         (), "Options of the channels in a list, such as 'Db.norm=False'."
+    )
+    DECODER: Annotated[DecodingMethod, AnyCase()] = key(
+        "auto", "Conversion of the channels into instances; auto: determined by the channels."
     )
     DATA_CHANNELS_LOSSES: Annotated[tuple[ChannelLoss, ...], BeforeValidator(to_tuple)] = key(
         (), "Loss of each channel; empty: cross entropy for probabilities, else absolute error."
@@ -253,12 +268,26 @@ class Config(Section):
             keys.SEED_CHANNELS,
             keys.GROWTH_MASK_CHANNELS,
             keys.TOPOGRAPHIC_SURFACE_CHANNEL,
+            self.decoding_method,
         )
 
     @property
+    def decoding_method(self) -> str:
+        """Method of decoding: DECODER, or the one that the channels determine."""
+        keys = self.PROBLEM.INSTANCE_SEG
+        if keys.DECODER != "auto":
+            return keys.DECODER
+        return choose_method(split_channels(keys.DATA_CHANNELS), self.channel_options)
+
+    @property
     def channel_count(self) -> int:
-        """Number of channels that describe the instances."""
-        return len(split_channels(self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS))
+        """Number of codes in DATA_CHANNELS; a code can have several maps, as rays do."""
+        return len(self.channel_groups)
+
+    @property
+    def channel_groups(self) -> tuple[tuple[str, ...], ...]:
+        """Channel codes of each code in DATA_CHANNELS: several for a family, such as rays."""
+        return channel_groups(self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
 
     @property
     def channel_options(self) -> dict[str, dict[str, OptionValue]]:
@@ -268,7 +297,7 @@ class Config(Section):
 
     @property
     def channel_weights(self) -> tuple[float, ...]:
-        """Weight of each channel of instances in the loss."""
+        """Weight of each code in DATA_CHANNELS in the loss."""
         return self.PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS[: self.channel_count]
 
     @property

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from singula.io.image import Spacing, check_spacing
 from singula.representations.channel import OptionValue
+from singula.representations.channel_options import checked_options
 from singula.representations.channels.encoders import encoder_of
 from singula.representations.channels.source import ChannelArray, EncodeSettings, Source
 from singula.representations.channels.sparse import encode_sparse
 from singula.representations.channels.table import parse_channels
+from singula.representations.table import complete_channels
 from singula.util.arguments import as_array, flag, instance, number
 from singula.util.sparse_labels import is_sparse, sparse_label_image
 
@@ -34,7 +36,7 @@ def encode(
         Instance ids of any integer type, which may have gaps; 0 is background. If 0 occurs, -1
         means that a pixel is not annotated.
     channels : str or sequence of str
-        A configuration such as 'BC', 'BCDv2' or 'F+C+Db', or channel codes.
+        A configuration such as 'BC', 'BCDv2', 'F+C+Db' or 'Db+R', or channel codes.
     spacing : float or sequence of float, optional
         Voxel size along each axis, z first, which makes distances physical. Default: pixels.
     contour_mode : {'thick', 'inner', 'outer', 'dense'}
@@ -68,10 +70,12 @@ def encode(
     >>> maps["D"][2]
     array([0., 0., 1., 0., 0., 1., 0., 0.], dtype=float32)
     """
-    codes = parse_channels(channels)
     labels = sparse_label_image(labels, empty=False)
     sizes = None if spacing is None else check_spacing(spacing, labels.ndim)
-    chosen = {} if options is None else options
+    chosen = checked_options({} if options is None else options, "options")
+    if isinstance(channels, str):
+        channels = complete_channels(channels, labels.ndim, chosen)
+    codes = parse_channels(channels)
     settings = EncodeSettings(codes, contour_mode, sizes, point_radius, chosen)
     return encode_with(settings, labels)
 

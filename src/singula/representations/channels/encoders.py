@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import TypeAlias, cast
 
@@ -22,5 +22,7 @@ def encoder_of(code: str) -> Encoder:
     code : str
         Key of `CHANNELS`.
     """
-    module, _, name = CHANNELS[code].encoder.partition(":")
-    return cast(Encoder, getattr(import_module(module), name))
+    channel = CHANNELS[code]
+    module, _, name = channel.encoder.partition(":")
+    encoder = getattr(import_module(module), name)
+    return cast(Encoder, partial(encoder, channel=channel) if channel.family else encoder)

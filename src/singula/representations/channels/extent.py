@@ -144,7 +144,7 @@ def _local_reach(settings: EncodeSettings) -> float:
         (
             CHANNELS[code].local_reach(settings.options_of(code))
             for code in parse_channels(settings.channels)
-            if code in settings.options
+            if CHANNELS[code].options_code in settings.options or CHANNELS[code].offset
         ),
         default=0.0,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from singula.io.image import check_spacing
 from singula.representations.channel import OptionValue
-from singula.representations.channel_table import CHANNELS, checked_options
+from singula.representations.channel_options import checked_options, default_options
+from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.contour import check_contour_mode, find_contour
 from singula.util.arguments import as_array, items, label_image, number, text
 
@@ -59,9 +60,28 @@ class EncodeSettings:
         number(self.point_radius, "point_radius", at_least=0)
         object.__setattr__(self, "options", checked_options(self.options, "options"))
 
+    @property
+    def from_labels(self) -> bool:
+        """True if patches are encoded after all random changes, and channels are not stored.
+
+        The planes of a family are many, and a flip changes more than their positions.
+        """
+        return any(CHANNELS[code].family for code in self.channels)
+
+    def scored(self) -> EncodeSettings | None:
+        """Return the settings without planes of families, or None if no channel is left."""
+        channels = tuple(code for code in self.channels if not CHANNELS[code].family)
+        return replace(self, channels=channels) if channels else None
+
+    def turned(self, turns: int) -> EncodeSettings:
+        """Return the settings for an image after rotations by 90° in the last two axes."""
+        if self.spacing is None or turns % 2 == 0:
+            return self
+        return replace(self, spacing=(*self.spacing[:-2], self.spacing[-1], self.spacing[-2]))
+
     def options_of(self, code: str) -> dict[str, OptionValue]:
         """Return all options of a channel, with the defaults of the others."""
-        return {**CHANNELS[code].defaults, **self.options.get(code, {})}
+        return {**default_options(code), **self.options.get(CHANNELS[code].options_code, {})}
 
 
 class Source:

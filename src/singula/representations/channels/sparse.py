@@ -80,7 +80,7 @@ def encode_sparse(
 
 def no_target(code: str) -> np.int8 | np.float32:
     """Return the value of the pixels of a channel without a target: -1, or NaN for distances."""
-    return np.float32(np.nan) if CHANNELS[code].kind == "distance" else np.int8(UNANNOTATED)
+    return np.int8(UNANNOTATED) if CHANNELS[code].kind == "binary" else np.float32(np.nan)
 
 
 def has_target(code: str, values: NDArray[Any]) -> Mask:
@@ -93,7 +93,7 @@ def has_target(code: str, values: NDArray[Any]) -> Mask:
     values : ndarray
         The channel, as returned by `encode_sparse`.
     """
-    mask: Mask = ~np.isnan(values) if CHANNELS[code].kind == "distance" else values >= 0
+    mask: Mask = values >= 0 if CHANNELS[code].kind == "binary" else ~np.isnan(values)
     return mask
 
 

@@ -34,7 +34,7 @@ def parse_channels(channels: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(channels, str):
         return split_channels(channels)
     codes = items(channels, "channels", text)
-    if not codes or set(codes) - set(CHANNELS) or len(set(codes)) < len(codes):
+    if not codes or any(code not in CHANNELS for code in codes) or len(set(codes)) < len(codes):
         raise UserError(
             f"channels: got {codes}, expected channels of {', '.join(CHANNELS)}, each once",
             "correct the channel codes",
