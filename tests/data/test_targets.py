@@ -227,10 +227,10 @@ class TestExtent:
         assert (radius.box, radius.ball) == ((0, 0), (3.75, 7.5))  # half of 15 columns
         assert measure_extent(labels, EncodeSettings(("B", "C", "M"))).is_local
         both = measure_extent(labels, EncodeSettings(("Dv2",)))
-        assert both.furthest == pytest.approx(np.hypot(29 - 11, 39 - 20))
+        assert both.furthest == {"image": pytest.approx(np.hypot(29 - 11, 39 - 20))}
         nothing = measure_extent(labels * 0, EncodeSettings(EVERY))
         assert nothing.is_local
-        assert nothing.furthest == 0
+        assert set(nothing.furthest.values()) == {0}
 
     def test_margins_follow_the_mapping_and_are_at_most_a_patch(self) -> None:
         labels = np.zeros((60, 60), np.uint8)
@@ -255,10 +255,10 @@ def test_the_largest_distance_of_the_background_can_be_given() -> None:
     labels = np.zeros((3, 20), np.uint8)
     labels[:, 0] = 1
     settings = EncodeSettings(("Dv2",), "inner")
-    row = encode_with(settings, labels, 38.0)["Dv2"][1]
+    row = encode_with(settings, labels, {"image": 38.0})["Dv2"][1]
     np.testing.assert_allclose(row, 1 - np.arange(20) / 38, rtol=1e-6)
-    short = encode_with(settings, labels, 10.0)["Dv2"][1]
+    short = encode_with(settings, labels, {"image": 10.0})["Dv2"][1]
     np.testing.assert_allclose(short, np.maximum(1 - np.arange(20) / 10, 0), atol=1e-6)
     own = encode_with(settings, labels)["Dv2"]
-    for none in (None, 0.0):
+    for none in (None, {}, {"image": 0.0}):
         np.testing.assert_array_equal(encode_with(settings, labels, none)["Dv2"], own)

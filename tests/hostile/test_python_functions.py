@@ -288,7 +288,12 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
     "singula.representations.channels.encode_with": lambda _: {
         "settings": Argument(EncodeSettings(("Dv2",)), OBJECT),
         "labels": labels(kind=EXACT),
-        "furthest": Argument(5.0, NUMBER.or_none()),
+        "furthest": Argument(
+            {"image": 5.0},
+            OBJECT.without("dict")
+            .or_none()
+            .with_values(negative={"image": -1.0}, text={"image": "far"}),
+        ),
         "planar": Argument(None, FLAG.or_none()),
     },
     "singula.representations.channels.find_contour": lambda _: {

@@ -299,9 +299,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
         Labels are encoded in the orientation of the image, as the voxel size can differ by axis.
         """
-        furthest = extent.furthest
-        if furthest is not None:
-            furthest *= moved.geometry.enlargement
+        furthest = extent.enlarged(moved.geometry.enlargement)
         ids = moved.mirror.undo(labels[..., 0])
         maps = encode_with(self.encoding, ids, furthest, extent.planar)
         shape = self.patches.shape
@@ -313,9 +311,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     ) -> Maps:
         """Return the targets of a patch from its window of labels after all changes."""
         encoding = self.encoding.turned(moved.mirror.turns)
-        furthest = extent.furthest
-        if furthest is not None:
-            furthest *= moved.geometry.enlargement
+        furthest = extent.enlarged(moved.geometry.enlargement)
         maps = encode_with(encoding, labels[..., 0], furthest, extent.planar)
         sides = moved.mirror.margins(moved.sides)
         cut = tuple(slice(b, b + n) for (b, _), n in zip(sides, self.patches.shape, strict=True))

@@ -191,6 +191,30 @@ def test_the_extent_suffices_for_windows(code: str) -> None:
         np.testing.assert_allclose(part[cut], whole[15:25, 15:25], atol=1e-6)
 
 
+def test_windows_use_the_largest_distance_of_the_image() -> None:
+    """Without the option `norm`, `Dn` is scaled by a distance that is outside of the window."""
+    labels = np.zeros((24, 60), np.uint8)
+    labels[4:8, 4:8], labels[4:8, 11:15] = 1, 2
+    labels[4:8, 52:56] = 3  # its neighbor is 37 pixels away
+    encoding = EncodeSettings(("Dn",), options={"Dn": {"norm": False, "decline_power": 1.0}})
+    window = (slice(0, 16), slice(0, 22))
+    whole = encode_with(encoding, labels)["Dn"][window]
+    furthest = measure_extent(labels, encoding).furthest
+    assert furthest == {"neighbors": pytest.approx(55 - 14)}
+    part = encode_with(encoding, labels[window], furthest)["Dn"]
+    np.testing.assert_allclose(part, whole, atol=1e-5)
+    assert whole[5, 7] == pytest.approx(41 - 4)
+    assert np.abs(encode_with(encoding, labels[window])["Dn"] - whole).max() > 30
+    # The same with labels of which some pixels are not annotated
+    sparse = labels.astype(np.int16)
+    sparse[20:] = -1
+    furthest = measure_extent(sparse, encoding).furthest
+    whole = encode_with(encoding, sparse)["Dn"][window]
+    part = encode_with(encoding, sparse[window], furthest)["Dn"]
+    assert np.isfinite(whole[labels[window] > 0]).any()
+    np.testing.assert_allclose(part, whole, atol=1e-5)
+
+
 def in_window(
     encoding: EncodeSettings, labels: np.ndarray, starts: tuple[int, ...], shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:

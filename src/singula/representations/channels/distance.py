@@ -39,11 +39,12 @@ def encode_nearness(source: Source) -> NDArray[np.float32]:
         return np.zeros(source.labels.shape, np.float32)
     distance = _distance(~source.contour, source)
     furthest = furthest_pixels(distance, source.index)
-    if source.furthest:
-        furthest[0] = source.furthest
+    of_image = source.furthest.get("image")
+    if of_image:
+        furthest[0] = of_image
     make_near(distance, source.index, furthest)
     # Only a maximum from a larger image can be exceeded.
-    return distance.clip(0, 1, out=distance) if source.furthest else distance
+    return distance.clip(0, 1, out=distance) if of_image else distance
 
 
 def encode_border_distance(source: Source) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from singula.io.image import Spacing, check_spacing
 from singula.representations.channel import OptionValue
 from singula.representations.channel_options import checked_options
 from singula.representations.channels.encoders import encoder_of
-from singula.representations.channels.source import ChannelArray, EncodeSettings, Source
+from singula.representations.channels.source import ChannelArray, EncodeSettings, Furthest, Source
 from singula.representations.channels.sparse import encode_sparse
 from singula.representations.channels.table import parse_channels
 from singula.representations.table import complete_channels
@@ -83,7 +83,7 @@ def encode(
 def encode_with(
     settings: EncodeSettings,
     labels: NDArray[Any],
-    furthest: float | None = None,
+    furthest: Furthest | None = None,
     planar: bool | None = None,
 ) -> dict[str, ChannelArray]:
     """Convert a label image to channels with settings that are already validated.
@@ -94,10 +94,10 @@ def encode_with(
         Channels and their settings.
     labels : ndarray of int, (y, x) or (z, y, x)
         As for `encode`; -1 is always "not annotated".
-    furthest : float, optional
-        Largest distance of the background of the whole image to a contour, in the unit of the
-        spacing, if `labels` are a part of an image. `Dv2` uses it instead of the maximum of the
-        part.
+    furthest : mapping of str to float, optional
+        Largest distances of the whole image, in the unit of the spacing, if `labels` are a part of
+        an image (`Extent.furthest`): of the background to a contour (``image``, for `Dv2`), and of
+        instances to their neighbors (``neighbors``, for `Dn`). Default: those of `labels`.
     planar : bool, optional
         Only single slices of the whole volume are annotated; see `is_planar`. Default: decide from
         `labels`.
@@ -105,11 +105,13 @@ def encode_with(
     Raises
     ------
     TypeError, UserError
-        As `encode`; `furthest` is not a number of 0 or more.
+        As `encode`; `furthest` is not a mapping to numbers of 0 or more.
     """
     settings = instance(settings, "settings", EncodeSettings)
     if furthest is not None:
-        furthest = number(furthest, "furthest", at_least=0)
+        furthest = instance(furthest, "furthest", Mapping)  # type: ignore[type-abstract]
+        for distance in furthest.values():
+            number(distance, "furthest", at_least=0)
     if planar is not None:
         planar = flag(planar, "planar")
     if is_sparse(as_array(labels, "labels")):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from singula.errors import UserError
+from singula.representations.channel import Reach
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.distance import furthest_background
 from singula.representations.channels.neighbor import furthest_neighbor
-from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.channels.source import EncodeSettings, Furthest, Source
 from singula.representations.channels.sparse import furthest_annotated, is_planar
 from singula.representations.channels.table import parse_channels
 from singula.util.arguments import as_array, instance, label_image
@@ -34,15 +35,15 @@ class Extent:
     ball : tuple of float
         Half axes of an ellipsoid (a ball in physical units) around a pixel that contains the
         contour to which its distance is measured.
-    furthest : float, optional
-        Largest distance of the background to a contour, if a channel needs it; see `encode_with`.
+    furthest : mapping of str to float
+        Largest distances of the image by the reach of the channels that use it; see `encode_with`.
     planar : bool
         Only single slices of the volume are annotated; see `is_planar`.
     """
 
     box: tuple[float, ...]
     ball: tuple[float, ...]
-    furthest: float | None = None
+    furthest: Furthest = field(default_factory=dict)
     planar: bool = False
 
     def margin(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -56,6 +57,10 @@ class Extent:
         box = np.abs(matrix) @ np.array(self.box)
         ball = np.sqrt(matrix**2 @ np.array(self.ball) ** 2)
         return np.asarray(np.maximum(box, ball) + CONTOUR_REACH)
+
+    def enlarged(self, factor: float) -> Furthest:
+        """Return the largest distances in the image after it is enlarged by a factor."""
+        return {reach: distance * factor for reach, distance in self.furthest.items()}
 
     @property
     def is_local(self) -> bool:
@@ -117,7 +122,10 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
     source = Source(labels, settings)
     spacing = np.array(source.spacing)
     starts, stops = _boxes(source)
-    box, radius, furthest = np.zeros(labels.ndim), 0.0, None
+    box, radius = np.zeros(labels.ndim), 0.0
+    furthest: dict[Reach, float] = {}
+    if sparse:
+        furthest |= furthest_annotated(settings, array, planar)
     if len(starts) and reaches & {"instance", "neighbors", "image"}:
         box = (stops - starts).max(axis=0) - 1
     if len(starts) and "radius" in reaches:
@@ -126,12 +134,13 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
             radius = max(radius, np.sqrt((((stops - starts) * spacing) ** 2).sum(axis=1)).max())
     if "neighbors" in reaches:
         # The largest distance of an instance is at any of its pixels.
-        box = box + furthest_neighbor(source) / spacing
+        away = furthest_neighbor(source)
+        furthest.setdefault("neighbors", away)
+        box = box + max(away, furthest["neighbors"]) / spacing
     if "image" in reaches:
-        furthest = furthest_background(source)
-        if sparse:
-            furthest = furthest_annotated(settings, array, planar)
-        radius = max(radius, furthest)
+        if not sparse:
+            furthest["image"] = furthest_background(source)
+        radius = max(radius, furthest["image"])
     # Options select a cube of pixels, or a ball whose radius is in in-plane pixels.
     box = box + local * np.maximum(1, spacing[-2:].min() / spacing)
     return Extent(tuple(box.tolist()), tuple((radius / spacing).tolist()), furthest, planar)

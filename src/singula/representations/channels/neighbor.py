@@ -26,8 +26,9 @@ def encode_nearness_to_neighbors(source: Source) -> NDArray[np.float32]:
     if options["norm"]:
         nearness = 1 - divide_by_largest(distance, source.index)
     else:
-        largest = distance.max(initial=0) or np.float32(1)
-        nearness = 1 - distance / largest
+        largest = np.float32(source.furthest.get("neighbors", distance.max(initial=0)) or 1)
+        # Only a maximum from a larger image can be exceeded.
+        nearness = np.maximum(1 - distance / largest, 0)
     nearness = np.where(has_neighbor, nearness, np.float32(0))
     size = int(options["closing_size"])
     if size > 0:

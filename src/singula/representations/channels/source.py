@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singula.io.image import check_spacing
-from singula.representations.channel import OptionValue
+from singula.representations.channel import OptionValue, Reach
 from singula.representations.channel_options import checked_options, default_options
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.contour import check_contour_mode, find_contour
 from singula.util.arguments import as_array, items, label_image, number, text
 
 Labels = NDArray[np.integer[Any]]
+Furthest: TypeAlias = Mapping[Reach, float]
 ChannelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
 
 
@@ -93,8 +94,8 @@ class Source:
         Instance ids, which may have gaps; 0 is background.
     settings : EncodeSettings
         Contour mode, spacing and point radius.
-    furthest : float, optional
-        Largest distance of the background to a contour, if it comes from a larger image.
+    furthest : mapping of str to float, optional
+        Largest distances of a larger image; see `encode_with`.
 
     Raises
     ------
@@ -103,10 +104,10 @@ class Source:
     """
 
     def __init__(
-        self, labels: NDArray[Any], settings: EncodeSettings, furthest: float | None = None
+        self, labels: NDArray[Any], settings: EncodeSettings, furthest: Furthest | None = None
     ) -> None:
         self.labels = label_image(labels, empty=False)
-        self.furthest = furthest
+        self.furthest: Furthest = furthest or {}
         self.settings = settings
         self.spacing = check_spacing(settings.spacing, self.labels.ndim)
 

@@ -11,6 +11,7 @@ equals that of the completely annotated image:
 - `Dn`: pixels of instances of which the nearest neighbors are annotated too, and the background;
 - `Dv2`, `Ds`: pixels of instances that are known completely. In the background, as `D`; the largest
   distance of `Dv2` is that of the annotated background.
+- `Dn` without the option `norm` is scaled by the largest distance of the pixels with a target.
 
 In a volume of which single slices are annotated, no pixel would have a target, because the slices
 above and below are unknown. Its channels are those of its slices as images (`is_planar`).
@@ -26,12 +27,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.representations.channel import KnownBy
+from singula.representations.channel import KnownBy, Reach
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.contour import find_known_contour
 from singula.representations.channels.encoders import encoder_of
 from singula.representations.channels.neighbor import distance_to_neighbors
-from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.channels.source import EncodeSettings, Furthest, Source
 from singula.representations.channels.table import parse_channels
 from singula.representations.channels.transform import distance_to_zeros
 from singula.util.annotated_slices import is_planar as is_planar
@@ -43,7 +44,7 @@ Mask = NDArray[np.bool_]
 def encode_sparse(
     settings: EncodeSettings,
     labels: NDArray[Any],
-    furthest: float | None = None,
+    furthest: Furthest | None = None,
     planar: bool | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Convert a label image with pixels that are not annotated to channels.
@@ -54,7 +55,7 @@ def encode_sparse(
         Channels and their settings.
     labels : ndarray of int, (y, x) or (z, y, x)
         Ids; -1 is not annotated.
-    furthest : float, optional
+    furthest : mapping of str to float, optional
         As for `encode_with`.
     planar : bool, optional
         Result of `is_planar` for the whole image, if `labels` are a part of it.
@@ -67,7 +68,7 @@ def encode_sparse(
     """
     if is_planar(labels) if planar is None else planar:
         return _by_slice(settings, labels, furthest)
-    if furthest is None and "Dv2" in settings.channels:
+    if furthest is None:
         furthest = furthest_annotated(settings, labels, False)
     source = _SparseSource(labels, annotated_mask(labels), settings, furthest)
     maps = {}
@@ -97,8 +98,8 @@ def has_target(code: str, values: NDArray[Any]) -> Mask:
     return mask
 
 
-def furthest_annotated(settings: EncodeSettings, labels: NDArray[Any], planar: bool) -> float:
-    """Return the largest distance of a background pixel with a known distance to a contour.
+def furthest_annotated(settings: EncodeSettings, labels: NDArray[Any], planar: bool) -> Furthest:
+    """Return the largest distances that annotated pixels determine, as for `encode_with`.
 
     Parameters
     ----------
@@ -110,9 +111,24 @@ def furthest_annotated(settings: EncodeSettings, labels: NDArray[Any], planar: b
         Result of `is_planar`.
     """
     if planar:
-        flat = _flat(settings)
-        return max(furthest_annotated(flat, plane, False) for plane in labels)
+        flat, largest = _flat(settings), dict[Reach, float]()
+        for plane in labels:
+            for reach, distance in furthest_annotated(flat, plane, False).items():
+                largest[reach] = max(distance, largest.get(reach, 0.0))
+        return largest
+    measures: dict[Reach, Callable[[_SparseSource], float]] = {
+        "image": _furthest_background,
+        "neighbors": _furthest_neighbor,
+    }
+    reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
+    if reaches.isdisjoint(measures):
+        return {}
     source = _SparseSource(labels, annotated_mask(labels), settings, None)
+    return {reach: measure(source) for reach, measure in measures.items() if reach in reaches}
+
+
+def _furthest_background(source: _SparseSource) -> float:
+    """Return the largest distance of a background pixel with a known distance to a contour."""
     if not source.contour.any():
         return 0.0
     distance = distance_to_zeros(~source.contour, source.spacing)
@@ -120,15 +136,22 @@ def furthest_annotated(settings: EncodeSettings, labels: NDArray[Any], planar: b
     return float(distance.max(where=background, initial=0.0))
 
 
+def _furthest_neighbor(source: _SparseSource) -> float:
+    """Return the largest distance of a pixel of an instance to a neighbor, if both are known."""
+    distance = distance_to_neighbors(source)
+    is_known = source.with_known_neighbors() & np.isfinite(distance)
+    return float(distance.max(where=is_known, initial=0.0))
+
+
 def _by_slice(
-    settings: EncodeSettings, labels: NDArray[Any], furthest: float | None
+    settings: EncodeSettings, labels: NDArray[Any], furthest: Furthest | None
 ) -> dict[str, NDArray[Any]]:
     """Convert each annotated slice of a volume as an image."""
     flat = _flat(settings)
     maps: dict[str, NDArray[Any]] = {}
     for code in parse_channels(settings.channels):
         maps[code] = np.full(labels.shape, no_target(code))
-    if furthest is None and "Dv2" in maps:
+    if furthest is None:
         furthest = furthest_annotated(settings, labels, True)
     for z in np.flatnonzero(annotated_mask(labels).any(axis=(1, 2))):
         for code, plane in encode_sparse(flat, labels[z], furthest).items():
@@ -160,7 +183,7 @@ class _SparseSource(Source):
         labels: NDArray[Any],
         known: Mask,
         settings: EncodeSettings,
-        furthest: float | None,
+        furthest: Furthest | None,
     ) -> None:
         super().__init__(without_unannotated(labels), settings, furthest)
         self.known = known
