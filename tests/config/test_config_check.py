@@ -75,6 +75,8 @@ VALID: list[dict[str, object]] = [
     {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": "BCM"},
     {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{SEG}.DATA_CHANNELS": "BP",
      f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": 3},
+    {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{SEG}.DATA_CHANNELS": ["F", "P"],
+     f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": 3},
 ]  # fmt: skip
 
 INVALID: list[tuple[dict[str, object], str, str]] = [

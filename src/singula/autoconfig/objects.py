@@ -8,6 +8,8 @@ from singula.autoconfig.setting import Choice
 from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import KEYS
 from singula.dataset.facts import Machine, Survey
+from singula.representations.channel import NORMALIZED, Channel
+from singula.representations.channel_table import CHANNELS
 from singula.representations.thresholds import THRESHOLDS
 from singula.util.format import counted
 
@@ -54,9 +56,16 @@ def choose_channel_weights(used: Sequence[str], classes: int) -> Choice:
         Number of classes with the background.
     """
     # Distances in pixels are larger than the values of the other channels.
-    values = tuple(0.1 if code == "D" else 1 for code in used) + ((0.5,) if classes > 2 else ())
+    weights = tuple(0.1 if _is_in_pixels(CHANNELS[code]) else 1 for code in used)
+    values = weights + ((0.5,) if classes > 2 else ())
     note = "one per channel" + (", then the class head" if classes > 2 else "")
     return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
+
+
+def _is_in_pixels(channel: Channel) -> bool:
+    """Return True for distances that are not divided by a largest distance by default."""
+    is_normalized = channel.is_share or bool(channel.defaults.get(NORMALIZED.name))
+    return channel.kind == "distance" and not is_normalized
 
 
 def choose_contour(sizes: Sizes, used: Sequence[str]) -> Choice:
@@ -105,23 +114,15 @@ def choose_thresholds(
         Number of pixels that the network trains on, over all epochs.
     """
     why = "fixed thresholds separate touching objects better than automatic ones"
-    choices = [
-        Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why),
-        _default("TH_BINARY_MASK"),
-    ]
-    if "C" in used:
-        choices.append(_contour_threshold(sizes, pixels))
-    if "P" in used:
-        choices.append(_default("TH_POINTS"))
-    if "D" in used:
-        depth = round(max(1.0, sizes.thin / 5) * (min(spacing[-2:]) if spacing else 1.0), 6)
-        choices.append(
-            Choice(
-                f"{_SEG}.DATA_MW_TH_DISTANCE",
-                depth,
-                f"seeds: D above this; thin objects are {sizes.thin:.1f} pixels deep",
-            )
-        )
+    choices = [Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why)]
+    seeds = {"TH_BINARY_MASK", *(CHANNELS[code].seed_threshold for code in used)}
+    for name in (name for name in THRESHOLDS if name in seeds):
+        if name == "TH_CONTOUR":
+            choices.append(_contour_threshold(sizes, pixels))
+        elif name == "TH_DISTANCE":
+            choices.append(_distance_threshold(sizes, spacing))
+        else:
+            choices.append(_default(name))
     grow = "instances grow where M is above this"
     if "M" not in used:
         grow = "no effect with GROW_INTO_CONTOUR; else instances grow where B is above this"
@@ -152,6 +153,16 @@ def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
         return Choice(key, 0.2, "seeds: C below this; 0.1 would break objects after short training")
     return Choice(
         key, 0.1, "seeds: C below this; separates touching objects best after long training"
+    )
+
+
+def _distance_threshold(sizes: Sizes, spacing: tuple[float, ...] | None) -> Choice:
+    """Choose the distance above which pixels are seeds, from the depth of thin objects."""
+    depth = round(max(1.0, sizes.thin / 5) * (min(spacing[-2:]) if spacing else 1.0), 6)
+    return Choice(
+        f"{_SEG}.DATA_MW_TH_DISTANCE",
+        depth,
+        f"seeds: D above this; thin objects are {sizes.thin:.1f} pixels deep",
     )
 
 

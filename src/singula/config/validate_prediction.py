@@ -36,10 +36,10 @@ def _channel_needs(config: Config) -> Iterator[Problem]:
         )
     if not post.REMOVE_CLOSE_POINTS:
         return
-    if channels != "BP":
+    if config.decoder.threshold_groups(into_contour=True)[:1] != (("TH_POINTS",),):
         yield Problem(
             f"{_POST}.REMOVE_CLOSE_POINTS: got True with {_SEG}.DATA_CHANNELS {channels}, "
-            "expected BP",
+            "expected BP, or other channels of which only P makes the seeds",
             "config.combination",
         )
     if not post.REMOVE_CLOSE_POINTS_RADIUS or -1 in post.REMOVE_CLOSE_POINTS_RADIUS:

@@ -52,8 +52,8 @@ def threshold_parameter(key: str, points: int, distances: npt.NDArray[Any] | Non
     points : int
         Number of initial values.
     distances : ndarray, optional
-        Predicted values of a distance inside objects; None for probabilities and for ``Dv2``,
-        which is at most 1.
+        Predicted values of a distance inside objects; None for values of at most 1, such as
+        probabilities and ``Dv2``.
     """
     threshold = THRESHOLDS[key]
     high = 1.0 if threshold.high is None else threshold.high

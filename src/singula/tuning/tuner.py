@@ -15,6 +15,7 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.metrics import Match, Overlap, match_dataset, match_overlap, overlap
 from singula.representations.base import Decoder
+from singula.representations.channel_table import CHANNELS
 from singula.representations.decoders import Decoded, DecodeSettings, decode
 from singula.representations.decoders.decode import as_decoder
 from singula.representations.decoders.morphology import labels_at_border
@@ -291,9 +292,9 @@ class Tuner:
             return list(pool.map(function, range(count)))
 
     def _distances(self, key: str) -> Array | None:
-        """Return predicted distances inside objects; None for probabilities and `Dv2`."""
+        """Return predicted distances inside objects; None if the channel also covers outside."""
         used = [code for code in THRESHOLDS[key].channels if code in self.decoder.channels]
-        if THRESHOLDS[key].high is not None or not used or used[0] == "Dv2":
+        if THRESHOLDS[key].high is not None or not used or CHANNELS[used[0]].inside is None:
             return None
 
         def sample(image: int) -> Array:

@@ -103,7 +103,7 @@ class PostProcessing(Section):
     )
     CLEAR_BORDER: Bool = key(False, "Remove instances that touch the image border.")
     REMOVE_CLOSE_POINTS: Bool = key(
-        False, "Merge seed points that are close to each other (BP only)."
+        False, "Merge seed points that are close to each other (only with seeds of P, as BP)."
     )
     REMOVE_CLOSE_POINTS_RADIUS: Spacings = key((-1.0,), "Distance below which points are merged.")
 

@@ -14,6 +14,7 @@ from singula.errors import UserError
 from singula.io.lazy import LazyImage
 from singula.io.pairing import Pair
 from singula.pipeline import from_config
+from singula.pipeline.blocks.map_scores import DISTANCES
 from singula.pipeline.blocks.memory import block_budget, block_shape
 from singula.pipeline.memory import box_bytes, map_bytes, predicted_block_bytes
 from singula.pipeline.readers import reader_for
@@ -146,7 +147,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
     pyramid = 4 / 3 if ndim == 2 else 8 / 7
     channels = 2 if from_config.n_classes(config) else 1  # of instances
     scored = config.DATA.TEST.LOAD_GT and pair.label is not None
-    has_distances = scored and {"D", "Dv2"} & set(from_config.channel_names(config))
+    has_distances = scored and set(DISTANCES) & set(from_config.channel_names(config))
     temporary = _TEMPORARY * total + (_DISTANCES * prod(shape) if has_distances else 0)
     return BlockWork(
         name=pair.name,

@@ -47,8 +47,9 @@ _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 # Channels whose ground truth depends only on the block and a small halo
 _LOCAL = tuple(code for code, channel in CHANNELS.items() if channel.reach == "contour")
-_DISTANCES = ("D", "Dv2")
-_SCORED = (*_LOCAL, *_DISTANCES, "P", "class")
+DISTANCES = ("D", "Dv2")
+"""Channels whose ground truth is computed from the distance to the contour."""
+_SCORED = (*_LOCAL, *DISTANCES, "P", "class")
 _MIN_HALO = 3  # pixels around a block that determine its contour
 _SIDE = {2: 512, 3: 64}  # of the boxes that are complete along an axis, along the other axes
 
@@ -74,7 +75,7 @@ def map_scores(image: BlockImage) -> dict[str, float] | None:
             "ground truth depends on whole instances, and a block contains parts"
         )
     names = set(context.names) & scored
-    if names & set(_DISTANCES):
+    if names & set(DISTANCES):
         _measure_distances(image)
     if names & {"Dv2", "P"}:
         image.run_phase("truth", measure_truth)
@@ -113,7 +114,7 @@ def score_maps(folder: Path, number: int) -> Record:
         channels = encode_with(local_settings, labels)
         true = {name: found[_inner(context, box)] for name, found in channels.items()}
     core = np.ascontiguousarray(core)
-    if set(settings.channels) & set(_DISTANCES):
+    if set(settings.channels) & set(DISTANCES):
         true |= _true_distances(context, box, core)
     if _has_disks(settings):
         true["P"] = _true_points(context, box, core)
@@ -251,7 +252,8 @@ def measure_rows(folder: Path, number: int) -> Record:
     labels = _read_truth(context, _outer(context, box))
     settings = _settings(context)
     inside = ~find_contour(labels, settings.contour_mode)
-    if "Dv2" not in settings.channels:  # distances of the background are not needed
+    if all(CHANNELS[code].reach != "image" for code in settings.channels):
+        # Distances of the background are not needed.
         inside &= labels > 0
     size = Source(labels, settings).spacing[-1]
     squared = squared_along_rows(np.ascontiguousarray(inside[_inner(context, box)]), size)
