@@ -137,6 +137,13 @@ def test_a_misspelled_choice_gets_a_suggestion(problems: Problems) -> None:
     assert line.endswith("did you mean 'convtranspose'?")
 
 
+def test_codes_of_channels_without_a_separator_are_explained(problems: Problems) -> None:
+    (line,) = problems({"PROBLEM.INSTANCE_SEG.DATA_CHANNELS": "FCDb"})
+    assert line.endswith("(write F+C+Db or [F, C, Db])")
+    (line,) = problems({"PROBLEM.INSTANCE_SEG.DATA_CHANNELS": "BCQ"})
+    assert line.endswith("did you mean 'BC'?")
+
+
 def test_order_of_a_range_is_explained(problems: Problems) -> None:
     (line,) = problems({"AUGMENTOR.G_SIGMA": [2, 1]})
     assert line.endswith("(the first must not exceed the second)")

@@ -709,6 +709,8 @@ TABLE |= {
         "spacing": Argument(None, SPACING),
         "unit": Argument(None, TEXT.or_none()),
         "scale": Argument(None, SCALE),
+        "first": Argument(1, INTEGER.with_values(zero=0)),
+        "total": Argument(None, INTEGER.or_none()),
     },
     "singula.inference.scale_from_text": lambda _: {
         "text": Argument("auto", WORD.or_none().without("list"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import tifffile
 
 from singula.errors import UserError
+from singula.io.files import guarded, list_series
 from singula.io.formats.table import FORMATS
 from singula.io.read import IMAGE_SUFFIXES, read_header, read_image
 
@@ -29,6 +31,27 @@ def test_values_that_are_not_numbers(tmp_path: Path, value: float) -> None:
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(UserError, match=r"a\.npy: got [02] NaN values and [02] infinite values"):
         read_image(tmp_path / "a.npy", 2)
+
+
+def test_messages_of_the_library_about_a_damaged_file_are_dropped(tmp_path, caplog) -> None:
+    """The error of the file replaces the messages; those about files that can be read remain."""
+    path = save_tiff(tmp_path / "a.tif", VOLUME[0])
+    read_image(path, 2)
+    content = bytearray(path.read_bytes())
+    first = int.from_bytes(content[4:8], "little")
+    for number in range(2, int.from_bytes(content[first : first + 2], "little")):
+        tag = first + 2 + 12 * number
+        content[tag + 2 : tag + 4] = (99).to_bytes(2, "little")  # a type that does not exist
+    path.write_bytes(content)
+    with tifffile.TiffFile(path):
+        assert caplog.records
+    caplog.clear()
+    list_series(path)
+    with pytest.raises(UserError) as error:
+        read_image(path, 2)
+    assert (error.value.code, caplog.records) == ("io.unreadable", [])
+    guarded(path, lambda _: logging.getLogger("tifffile").warning("unknown tag"))
+    assert caplog.messages == ["unknown tag"]
 
 
 @pytest.mark.parametrize("dtype", ["c8", "O", "U3", "f8,f8"])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from singula.report.overlay import (
     downsample_image,
     downsample_labels,
+    enlarge,
     label_colors,
     overlay,
     to_gray,
@@ -40,6 +41,18 @@ def test_labels_are_downsampled_to_the_same_shape(height: int, width: int, longe
         rows, columns = np.divmod(small, width)
         np.testing.assert_array_equal(rows // step, np.indices(small.shape)[0])
         np.testing.assert_array_equal(columns // step, np.indices(small.shape)[1])
+
+
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_small_planes_are_enlarged_by_a_whole_number(height: int, width: int) -> None:
+    plane = np.arange(height * width).reshape(height, width)
+    large = enlarge(plane)
+    factor = large.shape[0] // height
+    assert large.shape == (factor * height, factor * width)
+    assert max(large.shape) >= 400
+    assert factor == 1 or max(height, width) * (factor - 1) < 400
+    np.testing.assert_array_equal(large[::factor, ::factor], plane)
+    np.testing.assert_array_equal(large[factor - 1 :: factor, factor - 1 :: factor], plane)
 
 
 def test_a_picture_of_a_long_image_is_short(tmp_path):

@@ -15,7 +15,9 @@ from singula.io.lazy import open_image, open_labels
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.pipeline.blocks.image import BlockImage
+from singula.report.overlay import enlarge
 from singula.representations.channels import find_contour
+from singula.util.messages import captured_messages
 
 
 def picture(path: Path) -> np.ndarray:
@@ -42,6 +44,7 @@ def test_table_and_overlay_are_written_by_default(
     line = ("predict", source, "--model", model, "-o", labels_only, "--no-tables", "--no-overlay")
     assert command(*line) == 0, command.err
     names = ("image_000", "image_001")
+    assert command.out.endswith(f"2 of 2 images: {labels_only} (image_000.tif, …)\n")
     assert {path.name for path in labels_only.glob("*")} == {f"{name}.tif" for name in names}
     for name in names:
         labels = read_labels(all_files / f"{name}.tif", 2).array[..., 0]
@@ -50,7 +53,7 @@ def test_table_and_overlay_are_written_by_default(
         )
         assert len(pd.read_csv(all_files / f"{name}_stats.csv")) == len(np.unique(labels)) - 1
         np.testing.assert_array_equal(
-            colored(all_files / f"{name}_overlay.png"), find_contour(labels, "inner")
+            colored(all_files / f"{name}_overlay.png"), find_contour(enlarge(labels), "inner")
         )
     monkeypatch.setattr(files, "available_memory", lambda config: 0)
     pyramids, build = [], BlockImage.build_pyramid
@@ -67,6 +70,20 @@ def test_table_and_overlay_are_written_by_default(
             picture(blocks / f"{name}_overlay.png"), picture(all_files / f"{name}_overlay.png")
         )
     assert pyramids == ["instances"] * len(names)  # the maps are deleted
+
+
+def test_messages_number_the_images_of_all_models(model, data_2d, tmp_path) -> None:
+    loaded = load(model)
+    tasks = plan_predictions(loaded, gather_images([data_2d / "test" / "x"]), tmp_path / "out")
+    with captured_messages() as messages:
+        files.predict_files(
+            loaded, tasks, tmp_path / "out", augment=None, tables=False, resume=False,
+            first=3, total=5,
+        )  # fmt: skip
+    numbered = [line for line in messages if line.startswith("[")]
+    assert [line.partition(" ")[0] for line in numbered] == ["[3/5]", "[4/5]"]
+    assert outputs.describe_results(tmp_path / "out", ["image_001"]) == " (image_001.tif)"
+    assert outputs.describe_results(tmp_path / "out", ["other"]) == ""
 
 
 @pytest.mark.parametrize("memory", [None, 0])

@@ -150,6 +150,7 @@ def predict(
             scale_from_text,
         )
         from singula.inference.failures import failure_error
+        from singula.inference.outputs import describe_results
         from singula.inference.tasks import check_targets
         from singula.io.run_lock import hold, output_locks
 
@@ -181,7 +182,7 @@ def predict(
         ]
         tasks = [task for _, planned in plans for task in planned]
         check_targets(tasks, files, output, **targets)
-        count = len(tasks) + len(failed)
+        count, first = len(tasks) + len(failed), 1
         for loaded, planned in plans:
             failed |= predict_files(
                 loaded,
@@ -196,8 +197,12 @@ def predict(
                 unit=unit,
                 scale=scale_from_text(scale),
                 glass=glass,
+                first=first,
+                total=len(tasks),
             )
-    print_line(f"{count - len(failed)} of {counted(count, 'image')}: {output}")
+            first += len(planned)
+    names = describe_results(output, [task.name for task in tasks])
+    print_line(f"{count - len(failed)} of {counted(count, 'image')}: {output}{names}")
     if failed:
         raise failure_error(failed, count)
 

@@ -324,7 +324,8 @@ def thumbnail(image: Array, labels: Array | None = None, max_side: int = 160) ->
     max_side : int
         Length of the longer side, pixels.
     """
-    panels = pair_panels(image, *([labels] if labels is not None else []))
+    shown = [] if labels is None else [labels]
+    panels = pair_panels(image, *shown, min_side=max_side)
     return encode_png(panels[-1], max_side, compress_level=6)
 
 

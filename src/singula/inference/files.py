@@ -31,7 +31,7 @@ from singula.io.run_lock import hold, output_locks
 from singula.io.units import check_unit
 from singula.pipeline.memory import available_memory
 from singula.pipeline.overlap import Stages, finishing_threads, run_stages
-from singula.util.arguments import flag, instance, items, of_class, text
+from singula.util.arguments import flag, instance, integer, items, of_class, text
 from singula.util.format import show
 from singula.util.messages import messages_once
 from singula.util.paths import user_path
@@ -57,6 +57,8 @@ def predict_files(
     unit: str | None = None,
     scale: Scale = None,
     glass: bool = False,
+    first: int = 1,
+    total: int | None = None,
 ) -> dict[str, UserError]:
     """Predict images and write the instances as ``<name>.tif``.
 
@@ -92,6 +94,10 @@ def predict_files(
         are known and differ by more than 25 %. Instances are returned at the size of the image.
     glass : bool
         Predict the glass of whole slides, too.
+    first : int
+        Number of the first image in messages, if another model predicted images before.
+    total : int, optional
+        Number of the images of all models in messages. Default: that of `images`.
 
     Returns
     -------
@@ -114,6 +120,8 @@ def predict_files(
     tables, resume = flag(tables, "tables"), flag(resume, "resume")
     overlays = flag(overlays, "overlays")
     glass = flag(glass, "glass")
+    first = integer(first, "first", at_least=1)
+    count = len(images) if total is None else integer(total, "total", at_least=0)
     dask = None if dask is None else text(dask, "dask")
     unit = None if unit is None else text(unit, "unit")
     if spacing is not None:
@@ -137,7 +145,8 @@ def predict_files(
             augment, tables, overlays, resume, dask, runner, sizes, factors, glass
         )
         inputs = frozenset(pair.image.resolve() for pair in images)
-        return _predict_all(PredictionStages(model, output, len(images), options, inputs), images)
+        stages = PredictionStages(model, output, count, options, inputs)
+        return _predict_all(stages, images, first)
 
 
 def _factors(
@@ -159,7 +168,9 @@ def _factors(
     return factors
 
 
-def _predict_all(prediction: PredictionStages, images: Sequence[Pair]) -> dict[str, UserError]:
+def _predict_all(
+    prediction: PredictionStages, images: Sequence[Pair], first: int
+) -> dict[str, UserError]:
     """Predict images, log the errors of images that failed, and return the errors.
 
     While the network predicts an image in memory, threads read the next one and finish the previous
@@ -172,7 +183,7 @@ def _predict_all(prediction: PredictionStages, images: Sequence[Pair]) -> dict[s
     )
     workers = finishing_threads(config, prediction.model.predictor.device.type)
     report = FailureReport()
-    tasks = (prediction.task(number, pair, memory) for number, pair in enumerate(images, 1))
+    tasks = (prediction.task(number, pair, memory) for number, pair in enumerate(images, first))
     for in_blocks, group in groupby(tasks, lambda task: task.in_blocks):
         outcomes = run_stages(group, stages, workers=0 if in_blocks else workers, memory=memory)
         with closing(outcomes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -155,6 +155,26 @@ def _lazy_instances(model: Model, pair: Pair, labels: Path, name: str) -> Instan
         image=cast("npt.NDArray[np.uint32]", image),
         slide=slide_of(labels),
     )
+
+
+def describe_results(output: Path, names: Sequence[str]) -> str:
+    """Return the existing files of the first image with results as text, in parentheses.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the results.
+    names : sequence of str
+        Names of the results.
+    """
+    for target in (output / f"{name}.tif" for name in names):
+        files = (
+            target, output / f"{target.stem}.zarr", table_file(target), overlay_file(target)
+        )  # fmt: skip
+        written = [file.name for file in files if file.exists()]
+        if written:
+            return f" ({', '.join(written)}{', …' if len(names) > 1 else ''})"
+    return ""
 
 
 def overlay_file(target: Path) -> Path:

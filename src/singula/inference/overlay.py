@@ -15,6 +15,7 @@ from singula.report.overlay import (
     average_squares,
     center_labels,
     encode_png,
+    enlarge,
     middle_plane,
     square_side,
 )
@@ -28,7 +29,7 @@ def write_outlines(path: Path, image: Array, labels: Array) -> None:
     """Write a PNG file with the outlines of instances over their image.
 
     See `draw_outlines`. Of a volume, the slice with the most labeled pixels is shown. Planes with
-    sides above 2,048 pixels are downsampled.
+    sides above 2,048 pixels are downsampled, and small planes are enlarged (`enlarge`).
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def write_outlines(path: Path, image: Array, labels: Array) -> None:
         index = middle_plane(labels)
         image, labels = image[index], labels[index]
     side = square_side(labels.shape, DISPLAY_SIDE)
-    _write(path, average_squares(image, side), center_labels(labels, side))
+    _write(path, average_squares(image, side), center_labels(labels, side), side)
 
 
 def write_outlines_of_files(path: Path, image: LazyImage, labels: LazyImage) -> None:
@@ -70,10 +71,12 @@ def write_outlines_of_files(path: Path, image: LazyImage, labels: LazyImage) -> 
             band, instances = band[0], instances[0]
         pixels.append(average_squares(band, side))
         ids.append(center_labels(instances, side))
-    _write(path, np.concatenate(pixels), np.concatenate(ids))
+    _write(path, np.concatenate(pixels), np.concatenate(ids), side)
 
 
-def _write(path: Path, plane: Array, labels: Array) -> None:
+def _write(path: Path, plane: Array, labels: Array, side: int) -> None:
+    if side == 1:  # a picture that is not downsampled
+        plane, labels = enlarge(plane), enlarge(labels)
     picture = draw_outlines(plane, labels)
     with atomic_path(path) as temporary:
         temporary.write_bytes(encode_png(picture))

@@ -16,6 +16,7 @@ from singula.io.selection import choose_series, select, select_header, select_in
 from singula.io.sizes import check_size
 from singula.util.arguments import flag, instance
 from singula.util.boxes import Box
+from singula.util.messages import log_deferred, messages_of_library
 
 _Result = TypeVar("_Result")
 
@@ -62,7 +63,7 @@ def read_header(
             header = kind.header(path, place)
         return select_header(path, header, place)
 
-    header = guarded(path, read)
+    header = guarded(path, read, reads_pixels=False)
     check_header(path, header)
     turn = _turn(path, header, place)
     return header if turn is None else turn.header(header)
@@ -92,7 +93,7 @@ def list_series(path: Path | str, arrays: ArrayPlace | None = None) -> list[Seri
     """
     check_place(arrays)
     path, place = reader_path(path), arrays or ArrayPlace()
-    series = guarded(path, lambda kind: kind.series(path, place))
+    series = guarded(path, lambda kind: kind.series(path, place), reads_pixels=False)
     if place.series is None:
         return series
     return [series[choose_series(path, place, [item.name for item in series])]]
@@ -179,8 +180,12 @@ def is_container(path: Path) -> bool:
     return kind is not None and kind.container
 
 
-def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
-    """Call a reader, and convert its exceptions to a `UserError` that names the file."""
+def guarded(path: Path, read: Callable[[Format], _Result], *, reads_pixels: bool = True) -> _Result:
+    """Call a reader, and convert its exceptions to a `UserError` that names the file.
+
+    The messages of the TIFF reader are dropped if it fails. A reader that reads no pixels drops
+    them too, as they are repeated when the pixels are read.
+    """
     kind = format_of(path)
     if kind is None:
         raise UserError(
@@ -192,7 +197,8 @@ def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
     try:
         if path.stat().st_size == 0 and not path.is_dir():
             raise ValueError("the file is empty")
-        return read(kind)
+        with messages_of_library("tifffile") as records:
+            result = read(kind)
     except UserError:
         raise
     except Exception as error:  # decoders raise errors of any kind
@@ -204,6 +210,9 @@ def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
         raise UserError(
             f"{path}: cannot be read as {kind.name} ({reason})", hint, "io.unreadable"
         ) from error
+    if reads_pixels:
+        log_deferred(records)
+    return result
 
 
 def check_header(path: Path, header: Header) -> None:

@@ -17,6 +17,8 @@ from singula.util.sparse_labels import without_unannotated
 
 Rgb = npt.NDArray[np.uint8]
 _GOLDEN = 0.618033988749895
+MIN_SIDE = 400
+"""Minimum of the longer side of pictures, in pixels."""
 OVERLAY_SUFFIX = "_overlay.png"
 """End of the names of pictures that `singula predict` writes next to label images."""
 
@@ -170,7 +172,23 @@ def middle_plane(*labels: npt.NDArray[Any] | None) -> int:
     return int(np.count_nonzero(shown, axis=(1, 2)).argmax())
 
 
-def pair_panels(image: npt.NDArray[Any], *labels: npt.NDArray[Any]) -> list[Rgb]:
+def enlarge(plane: npt.NDArray[Any], min_side: int = MIN_SIDE) -> npt.NDArray[Any]:
+    """Repeat the pixels of a small plane (y, x, …) by a whole number.
+
+    Parameters
+    ----------
+    plane : ndarray
+        Image plane or label image. A larger plane is returned unchanged.
+    min_side : int
+        Minimum of the longer side of the result, in pixels.
+    """
+    factor = -(-min_side // max(plane.shape[:2]))
+    return plane if factor == 1 else plane.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def pair_panels(
+    image: npt.NDArray[Any], *labels: npt.NDArray[Any], min_side: int = MIN_SIDE
+) -> list[Rgb]:
     """Return a picture of an image, and the same picture with the outlines of each label image.
 
     Parameters
@@ -179,13 +197,15 @@ def pair_panels(image: npt.NDArray[Any], *labels: npt.NDArray[Any]) -> list[Rgb]
         Image. Of a volume, the slice of `middle_plane` is shown; without labels, the middle slice.
     *labels : ndarray of int, (y, x) or (z, y, x)
         Label images; 0 is background.
+    min_side : int
+        As for `enlarge`. Outlines cover less of the objects in an enlarged picture.
     """
     labels = tuple(without_unannotated(each) for each in labels)
     if image.ndim == 4:
         index = middle_plane(*labels) if labels else len(image) // 2
         image, labels = image[index], tuple(volume[index] for volume in labels)
-    gray = to_gray(image)
-    return [gray, *(_draw_instances(gray, plane) for plane in labels)]
+    gray = enlarge(to_gray(image), min_side)
+    return [gray, *(_draw_instances(gray, enlarge(plane, min_side)) for plane in labels)]
 
 
 def side_by_side(panels: Sequence[Rgb]) -> Rgb:
@@ -229,7 +249,7 @@ def write_overlay(
     """Write image, instances and ground truth side by side as a PNG file.
 
     For a volume, the slice with the most labeled pixels is shown. Planes are downsampled to at most
-    2,048 pixels per side.
+    2,048 pixels per side; small planes are enlarged (`enlarge`).
 
     Parameters
     ----------

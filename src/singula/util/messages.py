@@ -207,6 +207,31 @@ def no_messages() -> Iterator[None]:
 
 
 @contextmanager
+def messages_of_library(name: str) -> Iterator[list[logging.LogRecord]]:
+    """Collect the messages of a library in this thread, to be logged by `log_deferred`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the logger of the library.
+    """
+    logger, thread = logging.getLogger(name), threading.get_ident()
+    records: list[logging.LogRecord] = []
+
+    def is_of_other_thread(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        records.append(record)
+        return False
+
+    logger.addFilter(is_of_other_thread)
+    try:
+        yield records
+    finally:
+        logger.removeFilter(is_of_other_thread)
+
+
+@contextmanager
 def messages_once() -> Iterator[None]:
     """Start a task in which `is_new` returns True once for each text."""
     token = _logged.set(set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,9 +55,24 @@ class OrCombination:
             except UserError as error:
                 if SEPARATOR in str(value):
                     raise refusal(error.message) from error
+                codes = _codes_of(str(value))
+                if codes:
+                    raise refusal(
+                        f"write {SEPARATOR.join(codes)} or [{', '.join(codes)}]"
+                    ) from error
             return validate(value)
 
         return core_schema.no_info_wrap_validator_function(check, handler(source))
+
+
+def _codes_of(text: str) -> list[str]:
+    """Return the codes of a combination without separator, such as ``FCDb``; empty for others."""
+    codes = re.findall("[A-Z][a-z0-9]*", text)
+    try:
+        split_channels(SEPARATOR.join(codes))
+    except UserError:
+        return []
+    return codes if "".join(codes) == text else []
 
 
 def _option(text: str) -> str:

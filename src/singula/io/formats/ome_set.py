@@ -115,7 +115,7 @@ def _without_warnings() -> Iterator[None]:
         return "MMStack" not in record.getMessage()
 
     logger = logging.getLogger("tifffile")
-    logger.addFilter(is_other)
+    logger.filters.insert(0, is_other)  # before filters that collect messages
     try:
         yield
     finally:

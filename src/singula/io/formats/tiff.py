@@ -155,6 +155,8 @@ def _check_complete(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
         if ratio is not None and all(page.databytecounts):
             packed = -(-first.size * int(first.bitspersample) // 8)
             check_size(path, (packed,), 1, sum(page.databytecounts), ratio)
+        if len(page.dataoffsets) != len(page.databytecounts):
+            raise ValueError(f"{cut}: positions or sizes of its pixels are missing")
         ends = zip(page.dataoffsets, page.databytecounts, strict=True)
         if max((start + size for start, size in ends), default=0) > page.parent.filehandle.size:
             raise ValueError(f"{cut}: pixels are missing at its end")
