@@ -220,6 +220,22 @@ def test_thresholds_of_the_inferred_growth_mask() -> None:
     assert config[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.2
 
 
+def test_default_thresholds_of_values_that_are_not_normalized_are_reported() -> None:
+    keys = {
+        f"{SEG}.DATA_CHANNELS": ["F", "Db"],
+        f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"Db": {"norm": False}}],
+        "TEST.ENABLE": True,
+    }
+    key = f"{SEG}.DATA_MW_TH_BORDER_DISTANCE"
+    _, messages = load(keys)
+    (line,) = (message for message in messages if "norm: False" in message)
+    assert f" {key}: " in line
+    _, messages = load({**keys, key: 3.0})
+    assert not any("norm: False" in message for message in messages)
+    _, messages = load({**keys, f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": []})
+    assert not any("norm: False" in message for message in messages)
+
+
 def test_options_of_other_channels_have_no_effect() -> None:
     _, messages = load(
         {

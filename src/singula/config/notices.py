@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from singula.config.biapy.unsupported import unsupported_values
 from singula.config.implied import keys_without_switch
 from singula.config.schema.root import Config
-from singula.config.thresholds import unused_thresholds
+from singula.config.thresholds import KEYS, unused_thresholds
 from singula.config.validate_model import unused_by_network
+from singula.representations.channel import NORMALIZED
 from singula.representations.channel_table import CHANNELS
+from singula.representations.thresholds import THRESHOLDS
 
 _SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"
@@ -60,13 +62,31 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
         )
     notices += [*keys_without_switch(config), *unused_thresholds(config)]
     if test:
-        notices += _idle_post_processing(config)
+        notices += [*_idle_post_processing(config), *_thresholds_of_normalized(config)]
     if config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "Dv2" and test:
         notices.append(
             f"{_SEG}.DATA_CHANNELS: with only Dv2, the background becomes instances too; "
             "remove them from the result"
         )
     return notices + (list(_idle_augmentation(config)) if train else [])
+
+
+def _thresholds_of_normalized(config: Config) -> Iterator[str]:
+    """Report default thresholds of normalized channels whose normalization is off."""
+    into_contour = config.PROBLEM.INSTANCE_SEG.GROW_INTO_CONTOUR
+    for name in config.decoder.threshold_names(into_contour=into_contour):
+        codes = [
+            CHANNELS[code].list_code
+            for code in THRESHOLDS[name].channels
+            if code in config.decoder.channels
+            and config.channel_options.get(code, {}).get(NORMALIZED.name) is False
+        ]
+        if codes and not config.is_set(KEYS[name]):
+            yield (
+                f"{KEYS[name]}: the default {THRESHOLDS[name].default:g} is meant for normalized "
+                f"values, but {', '.join(codes)} has norm: False; set a distance in pixels, or in "
+                "the unit of the voxel size"
+            )
 
 
 def _idle_post_processing(config: Config) -> Iterator[str]:

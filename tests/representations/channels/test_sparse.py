@@ -84,6 +84,28 @@ def test_a_subvolume_is_not_planar() -> None:
     assert not is_planar(np.zeros((20, 16, 16), int))
 
 
+def test_points_with_erosion_have_targets_in_the_background_and_far_from_unknown_pixels() -> None:
+    full = np.zeros((20, 30), np.int16)
+    full[4:13, 3:12] = 1
+    full[4:13, 20:29] = 2
+    sparse = full.copy()
+    sparse[:, 25:] = -1  # cuts instance 2
+    encoding = EncodeSettings(("P",), options={"P": {"dilation": 3, "erosion": 2}})
+    expected, (target,) = encode_with(encoding, full)["P"], encode_with(encoding, sparse).values()
+    known = has_target("P", target)
+    np.testing.assert_array_equal(known, (sparse >= 0) & (full != 2))
+    np.testing.assert_array_equal(target[known], expected[known])
+    assert expected[full == 1].any()
+    # Next to an instance that is cut, the erosion depends on its point.
+    full[4:13, 12:20] = 3
+    sparse = np.where(sparse < 0, sparse, full)
+    sparse[4:13, 18:20] = -1
+    target = encode_with(encoding, sparse)["P"]
+    known = has_target("P", target)
+    assert known[4:13, 3:10].all()
+    assert not known[4:13, 10:18].any()
+
+
 @pytest.mark.parametrize("code", ["D", "Dv2", "P"])
 def test_the_extent_suffices_for_windows(code: str) -> None:
     """Targets in a window with the margin of the extent equal those of the whole image."""

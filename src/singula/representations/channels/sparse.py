@@ -230,7 +230,11 @@ class _SparseSource(Source):
         radius = CHANNELS[code].local_reach(self.settings.options.get(code, {}))
         reach = math.ceil(radius * max(1, min(self.spacing[-2:]) / min(self.spacing)))
         mask = masks[CHANNELS[code].known_by]()
-        return mask & _eroded(self.known, reach) if reach else mask
+        if not reach:
+            return mask
+        if CHANNELS[code].known_by == "instance":  # of the background, only the pixel matters
+            return self.background | _eroded(mask, reach)
+        return mask & _eroded(self.known, reach)
 
     def with_known_neighbors(self) -> Mask:
         """Return the pixels of complete instances whose nearest neighbors are all known."""
