@@ -21,6 +21,7 @@ import singula
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.inference import write_package
+from singula.inference.package import description, licenses
 from singula.inference.package.normalization import describe_normalization
 from singula.io.write import write_tiff
 from singula.models import ModelSettings, TransformerSettings
@@ -300,6 +301,7 @@ def test_what_the_format_cannot_express_is_a_warning(tmp_path: Path, messages: l
         ({"name": "a/b/c"}, "package.name"),
         ({"name": "abc"}, "package.name"),
         ({"license": "see the file"}, "package.license"),
+        ({"license": "MITT"}, "package.license"),
         ({"cite": ["https://doi.org/10.1000/182"]}, "package.doi"),
         ({"image": "missing.tif"}, "paths.missing"),
     ],
@@ -310,6 +312,24 @@ def test_wrong_facts_are_refused_before_writing(options: dict, code: str, tmp_pa
         package_of(checkpoint, **options)
     assert refused.value.code == code
     assert not (tmp_path / "a.zip").exists()
+
+
+def test_licenses_are_identifiers_of_spdx(monkeypatch: pytest.MonkeyPatch) -> None:
+    for identifier in ("CC-BY-4.0", "BSD-3-Clause", "GPL-3.0"):  # the last is deprecated
+        licenses.check_license(identifier)
+    with pytest.raises(UserError) as refused:
+        licenses.check_license("cc-by-4")
+    assert "CC-BY-4.0" in str(refused.value.hint)
+    monkeypatch.setattr(licenses, "spdx_identifiers", frozenset)
+    licenses.check_license("Company-1.0")
+    with pytest.raises(UserError):
+        licenses.check_license("see the file")
+
+
+def test_the_environment_names_only_releases(monkeypatch: pytest.MonkeyPatch) -> None:
+    for version, line in (("1.2.0", "singula==1.2.0"), ("1.2.0.dev3+g12", "singula")):
+        monkeypatch.setattr(description, "__version__", version)
+        assert description.environment().splitlines()[-1] == f"  - {line}"
 
 
 def test_files_are_not_replaced_without_being_asked(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ IMAGE, MAPS, CLASSES = "image", "maps", "classes"
 README, WEIGHTS, TORCHSCRIPT = "README.md", "weights.pt", "weights_torchscript.pt"
 ENVIRONMENT = "environment.yaml"
 Node = dict[str, Any]
+_RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*")
 _MAX_DESCRIPTION = 128  # characters that the format allows
 
 
@@ -157,7 +159,9 @@ def citations(network: Network) -> list[Citation]:
 def environment() -> str:
     """Return the Conda environment in which the weights load as a network of Singula."""
     lines = ["channels:", "- conda-forge", "dependencies:", "- python>=3.11", "- pytorch", "- pip"]
-    return "\n".join([*lines, "- pip:", f"  - singula=={__version__}", ""])
+    # Versions between releases are not in the package index.
+    release = f"=={__version__}" if _RELEASE.fullmatch(__version__) else ""
+    return "\n".join([*lines, "- pip:", f"  - singula{release}", ""])
 
 
 _RANGES: dict[str, Node] = {

@@ -34,6 +34,7 @@ from singula.inference.package.description import (
     describe_model,
     environment,
 )
+from singula.inference.package.licenses import check_license
 from singula.inference.package.normalization import describe_normalization
 from singula.inference.package.readme import readme
 from singula.inference.package.tensors import axis_sizes, make_test_image, preprocessing_steps
@@ -54,7 +55,6 @@ from singula.zoo.models import BuiltInModel, built_in_models
 
 _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-_LICENSE = re.compile("[A-Za-z0-9][A-Za-z0-9.+-]*")
 _DOI = re.compile(r"10\.[0-9]{4,9}/\S+")
 _NAME = re.compile("[A-Za-z0-9_+() -]{5,128}")
 _DATE = (1980, 1, 1, 0, 0, 0)  # so that equal models yield equal files
@@ -292,12 +292,8 @@ def _details(
             "package.name",
         )
     license = text(license, "--license") or ("" if card is None else card.weights_license)
-    if license and not _LICENSE.fullmatch(license):
-        raise UserError(
-            f"--license: got {show(license)}, expected an SPDX identifier, such as CC-BY-4.0",
-            "choose a license of https://spdx.org/licenses",
-            "package.license",
-        )
+    if license:
+        check_license(license)
     for doi in dois:
         if not _DOI.fullmatch(doi):
             raise UserError(
