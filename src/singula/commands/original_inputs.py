@@ -68,15 +68,15 @@ def find_folders(run: Run, moves: Moves) -> dict[str, str]:
     for key in keys:
         configured = Path(values[key])
         candidates = [*_moved(configured, run, moves, unused), *_bases(configured, run)]
-        found = next((path for path in candidates if path.is_dir()), None)
-        if found is None:
+        folder = next((path for path in candidates if path.is_dir()), None)
+        if folder is None:
             raise UserError(
                 f"{key}: got {configured}, expected the folder with the data of the run, which "
                 "does not exist",
                 f"give its present place with --data {configured}=NEW",
                 "reproduce.data_missing",
             )
-        folders[key] = str(found.absolute())
+        folders[key] = str(folder.absolute())
     if unused:
         old = next(iter(unused))
         listed = ", ".join(dict.fromkeys(str(values[key]) for key in keys))

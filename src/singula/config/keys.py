@@ -97,12 +97,12 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 def nearest_choice(value: object, choices: Sequence[str]) -> str | None:
     """Return the choice most similar to a refused value, or None if none is similar."""
-    words = {choice.lower(): choice for choice in choices if len(choices) > 1}
+    by_lower = {choice.lower(): choice for choice in choices if len(choices) > 1}
     text = show(value) if not isinstance(value, str) else value
     if len(text) > _MAX_LENGTH:
         return None
-    matches = get_close_matches(text.lower(), words, n=1, cutoff=0.55)
-    return words[matches[0]] if matches else None
+    matches = get_close_matches(text.lower(), by_lower, n=1, cutoff=0.55)
+    return by_lower[matches[0]] if matches else None
 
 
 def completions(incomplete: str) -> list[str]:
@@ -111,8 +111,8 @@ def completions(incomplete: str) -> list[str]:
     if not chosen:
         return [f"{key}=" for key in key_table() if key.startswith(name.upper())]
     key = key_table().get(name.upper())
-    words = () if key is None else ("True", "False") if key.type == "bool" else key.choices
-    return [f"{name}={word}" for word in words]
+    choices = () if key is None else ("True", "False") if key.type == "bool" else key.choices
+    return [f"{name}={word}" for word in choices]
 
 
 def _collect(model: type[Section], prefix: str) -> Iterator[Key]:
@@ -161,8 +161,8 @@ def _allowed(kind: Any, notes: Sequence[Any], plural: bool = False) -> str:
     inner, more = _split(kind)
     notes = [*more, *notes]
     if _is_choice(inner):
-        words = ", ".join(repr(word) for word in get_args(inner))
-        return f"any of {words}" if plural else words
+        listed = ", ".join(repr(word) for word in get_args(inner))
+        return f"any of {listed}" if plural else listed
     if get_origin(inner) in (Union, UnionType):
         return f"{_allowed(get_args(inner)[0], notes)}, or None"
     if get_origin(inner) is tuple:

@@ -239,8 +239,8 @@ def _examine(
     problems = [problem for part in parts for problem in part.problems]
     unknown = _unknown(entries, sections)
     problems += unknown.values()
-    known = {name: entry for name, entry in entries.items() if name in key_table()}
-    config, refused = _validate(known)
+    valid = {name: entry for name, entry in entries.items() if name in key_table()}
+    config, refused = _validate(valid)
     problems += refused.values()
     config = set_by_user(resolve(config), parts[1].entries)
     train, test = config.TRAIN.ENABLE, config.TEST.ENABLE
@@ -249,7 +249,7 @@ def _examine(
     for problem in check_config(config, train=train, test=test):
         names = _names(problem.text)
         if not uncertain & names.union(*(parents(name) for name in names)):
-            problems.append(replace(problem, place=_place(problem.text, known, source)))
+            problems.append(replace(problem, place=_place(problem.text, valid, source)))
     return config, parts, problems
 
 
@@ -315,10 +315,10 @@ def _names(text: str) -> set[str]:
     return {text.partition(":")[0], *_DOTTED.findall(text)}
 
 
-def _validate(known: Mapping[str, Entry]) -> tuple[Config, dict[str, Problem]]:
+def _validate(valid: Mapping[str, Entry]) -> tuple[Config, dict[str, Problem]]:
     """Build the configuration from all valid keys, and return the problems of the others."""
     problems: dict[str, Problem] = {}
-    values = {name: entry.value for name, entry in known.items()}
+    values = {name: entry.value for name, entry in valid.items()}
     try:
         return Config.model_validate(nested(values)), problems
     except ValidationError as error:
@@ -327,8 +327,8 @@ def _validate(known: Mapping[str, Entry]) -> tuple[Config, dict[str, Problem]]:
             if name in problems:
                 continue
             reason = detail["msg"] if detail["type"] == "reason" else ""
-            text = _refusal(known[name], reason)
-            problems[name] = Problem(text, "config.value", known[name].place)
+            text = _refusal(valid[name], reason)
+            problems[name] = Problem(text, "config.value", valid[name].place)
     readable = {name: value for name, value in values.items() if name not in problems}
     return Config.model_validate(nested(readable)), problems
 
@@ -354,9 +354,9 @@ def _refusal(entry: Entry, reason: str) -> str:
     return f"{text}; did you mean {near!r}?" if near else text
 
 
-def _place(text: str, known: Mapping[str, Entry], source: str) -> Place:
+def _place(text: str, valid: Mapping[str, Entry], source: str) -> Place:
     """Return the place of the key that a text begins with."""
-    entry = known.get(text.partition(":")[0])
+    entry = valid.get(text.partition(":")[0])
     return entry.place if entry is not None else Place(source)
 
 

@@ -102,7 +102,7 @@ def resolve_sources(config: Config) -> dict[str, ThresholdValue]:
     """
     values, kind = config.dotted(), origin(config, TYPE)
     word = values[KEYS[TYPE]] if kind != "default" else ""
-    found: dict[str, ThresholdValue] = {}
+    resolved: dict[str, ThresholdValue] = {}
     for name, key in KEYS.items():
         if name == TYPE:
             continue
@@ -111,8 +111,8 @@ def resolve_sources(config: Config) -> dict[str, ThresholdValue]:
             off = word == "auto" and _RANK[source] <= _RANK[kind]
             if off or (source == "default" and word != "manual"):
                 source = "automatic"
-        found[name] = ThresholdValue(values[key], source)
-    return found
+        resolved[name] = ThresholdValue(values[key], source)
+    return resolved
 
 
 def with_tuned(config: Config, values: Mapping[str, Any]) -> Config:
@@ -126,9 +126,9 @@ def with_tuned(config: Config, values: Mapping[str, Any]) -> Config:
     """
     if not values:
         return config
-    kept = [m for m in config.PROBLEM.INSTANCE_SEG.TUNED_THRESHOLDS if _name(m) not in values]
+    unchanged = [m for m in config.PROBLEM.INSTANCE_SEG.TUNED_THRESHOLDS if _name(m) not in values]
     changes = {KEYS[name]: value for name, value in values.items()}
-    changes[TUNED] = (*kept, *marks(values))
+    changes[TUNED] = (*unchanged, *marks(values))
     return config.replaced(changes, mark_set=True)
 
 
@@ -157,11 +157,11 @@ def _name(mark: str) -> str:
 
 def unused_thresholds(config: Config) -> Iterator[str]:
     """Report thresholds that are set together with an automatic TH_TYPE."""
-    found = resolve_sources(config)
+    resolved = resolve_sources(config)
     idle = [
-        f"{KEYS[name]} {found[name].value:g}"
+        f"{KEYS[name]} {resolved[name].value:g}"
         for name in AUTOMATIC
-        if config.is_set(KEYS[name]) and found[name].source == "automatic"
+        if config.is_set(KEYS[name]) and resolved[name].source == "automatic"
     ]
     if idle:
         yield (

@@ -384,9 +384,11 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if labels.shape[-1] > 1:
             item["classes"] = torch.from_numpy(labels[..., 1].astype(np.int64))
         if any(self.sparse):
-            known = np.stack([has_target(c, plane) for c, plane in zip(codes, planes, strict=True)])
-            item["target"] = torch.from_numpy(np.where(known, stacked, np.float32(0)))
+            has_targets = np.stack(
+                [has_target(c, plane) for c, plane in zip(codes, planes, strict=True)]
+            )
+            item["target"] = torch.from_numpy(np.where(has_targets, stacked, np.float32(0)))
             if "classes" in item:
-                known = np.concatenate([known, annotated_mask(labels[None, ..., 0])])
-            item["known"] = torch.from_numpy(known)
+                has_targets = np.concatenate([has_targets, annotated_mask(labels[None, ..., 0])])
+            item["known"] = torch.from_numpy(has_targets)
         return item

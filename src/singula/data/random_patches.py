@@ -75,12 +75,12 @@ def weighted_start(
     """
     shape = labels.shape
     total = int(rows[-1])
-    known = labels.size if background is None else total + int(background[-1])
+    annotated = labels.size if background is None else total + int(background[-1])
     share = weights[0] / sum(weights)
     inside = bool(rng.random() < share)
-    if total in (0, known):
+    if total in (0, annotated):
         inside = total > 0
-    number = int(rng.integers(0, total if inside else known - total))
+    number = int(rng.integers(0, total if inside else annotated - total))
     width = shape[-1]
     ends = rows
     if not inside:
@@ -169,8 +169,8 @@ def starts_with_foreground(labels: Pixels, patch: Sequence[int], min_fraction: f
     counts = _box_sums(ids > 0, patch)
     if ids.dtype.kind != "i":
         return np.argwhere(counts >= min_fraction * prod(patch))
-    known = _box_sums(ids >= 0, patch)
-    return np.argwhere((counts >= min_fraction * known) & (known > 0))
+    annotated = _box_sums(ids >= 0, patch)
+    return np.argwhere((counts >= min_fraction * annotated) & (annotated > 0))
 
 
 def _box_sums(mask: npt.NDArray[np.bool_], patch: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -206,12 +206,12 @@ def start_with_foreground(
 def probability_map(labels: Pixels, weights: tuple[float, float]) -> npt.NDArray[np.float32]:
     """Return the probability of each pixel to be the center of a patch; the sum is 1."""
     ids = np.asarray(labels)
-    mask, known = ids > 0, annotated_mask(ids)
-    count, size = int(np.count_nonzero(mask)), int(np.count_nonzero(known))
+    mask, annotated = ids > 0, annotated_mask(ids)
+    count, size = int(np.count_nonzero(mask)), int(np.count_nonzero(annotated))
     share = weights[0] / sum(weights)
     if count in (0, size):
         inside = outside = 1 / max(1, size)
     else:
         inside, outside = share / count, (1 - share) / (size - count)
     weight = np.where(mask, np.float32(inside), np.float32(outside))
-    return np.where(known, weight, np.float32(0))
+    return np.where(annotated, weight, np.float32(0))

@@ -160,8 +160,8 @@ AnySample = Sample | StoredSample
 def memory_of(sample: Sample) -> int:
     """Return the bytes of the arrays in memory, which are neither mapped nor lazy."""
     arrays = [sample.image, sample.labels, *(sample.targets or {}).values()]
-    held = [array for array in arrays if not isinstance(array, LazyArray)]
-    return sum(array.nbytes for array in held if not is_mapped(array))
+    in_memory = [array for array in arrays if not isinstance(array, LazyArray)]
+    return sum(array.nbytes for array in in_memory if not is_mapped(array))
 
 
 def is_mapped(array: npt.NDArray[Any]) -> bool:

@@ -76,11 +76,11 @@ def fields(section: str = "", query: str = "") -> list[Field]:
     query : str
         Words separated by spaces.
     """
-    words = query.lower().split()
+    parts = query.lower().split()
     matches = []
     for key in key_table().values():
         text = f"{key.name} {key.description}".lower()
-        if key.name.startswith(f"{section}." if section else "") and all(w in text for w in words):
+        if key.name.startswith(f"{section}." if section else "") and all(w in text for w in parts):
             matches.append(Field(key, _kind(key)))
     return matches
 

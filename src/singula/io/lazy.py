@@ -265,15 +265,15 @@ def find_unannotated(path: Path, ndim: int, arrays: ArrayPlace | None = None) ->
         return arrays
     sparse, has_zero = replace(place, sparse=True), False
     opened = open_labels(path, ndim, arrays=replace(sparse, ignore=""))
-    found = np.zeros((1,) * (ndim + 1), opened.dtype)
+    values = np.zeros((1,) * (ndim + 1), opened.dtype)
     for box in boxes(opened.spatial_shape, _scan_shape(opened)):
         block = opened.read(box)
         has_zero |= bool((block == 0).any())
         if int(block.min()) == UNANNOTATED:
-            found[:] = UNANNOTATED
-        if found.any() and has_zero:
+            values[:] = UNANNOTATED
+        if values.any() and has_zero:
             return sparse
-    return sparse if found.any() and is_sparse_set(path, found, arrays) else arrays
+    return sparse if values.any() and is_sparse_set(path, values, arrays) else arrays
 
 
 def _scan_shape(image: LazyImage) -> list[int]:

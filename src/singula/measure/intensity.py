@@ -99,8 +99,8 @@ def intensities(labels: np.ndarray, image: np.ndarray) -> Intensities:
         compiled(_add_intensities)(
             flat, values, occurs, counts, sums, first, means, squares, low, high
         )
-    kept = np.flatnonzero(occurs)
-    return Intensities(*(column[kept] for column in (ids, counts, sums, low, high, squares)))
+    present = np.flatnonzero(occurs)
+    return Intensities(*(column[present] for column in (ids, counts, sums, low, high, squares)))
 
 
 def intensity_columns(instances: Intensities) -> dict[str, np.ndarray]:

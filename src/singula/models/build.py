@@ -133,10 +133,10 @@ def _check(settings: object) -> None:
     steps = downsampling_steps(name, levels) if settings.ndim == 3 and settings.z_down else 0
     needed = {"dropout": levels, "z_down": steps}
     for field, count in ({"dropout": 1} if name == "unetr" else needed).items():
-        found = len(getattr(settings, field))
-        if found < count:
+        given = len(getattr(settings, field))
+        if given < count:
             raise UserError(
-                f"settings ({field}): got {found} numbers, expected {count} for {levels} levels",
+                f"settings ({field}): got {given} numbers, expected {count} for {levels} levels",
                 "give one number for each level",
                 "model.invalid",
             )

@@ -124,7 +124,7 @@ class WholeImageTest(TestRun):
         world, rank = world_and_rank()
         # In a group of images, each process predicts the image of its rank.
         groups = [remaining[first : first + world] for first in range(0, len(remaining), world)]
-        own = [group[rank] if rank < len(group) else None for group in groups]
+        of_rank = [group[rank] if rank < len(group) else None for group in groups]
         stages = Stages(
             self._read,
             PredictionGroups(partial(self._predict, network=network)).predict,
@@ -133,7 +133,7 @@ class WholeImageTest(TestRun):
         )
         workers = finishing_threads(self.config, self.device.kind)
         outcomes = run_stages(
-            remaining if self.is_main else own,
+            remaining if self.is_main else of_rank,
             stages,
             workers=workers if self.workers is None else self.workers,
             memory=available_memory(self.config),

@@ -113,10 +113,10 @@ def apply_tuned(
     tuned = {name: saved[name] for name in KEYS if name in saved}
     # A file with tuned values, such as tuned.yaml, was chosen by the user for this run.
     from_file = [n for n in KEYS if not always and origin(config, n) in ("user", "tuned")]
-    kept = set(from_file)
+    unchanged = set(from_file)
     if TYPE in from_file and config.dotted()[KEYS[TYPE]] == "auto":
-        kept |= set(AUTOMATIC)
-    used = {name: value for name, value in tuned.items() if name not in kept}
+        unchanged |= set(AUTOMATIC)
+    used = {name: value for name, value in tuned.items() if name not in unchanged}
     before, new = _values(config), with_tuned(config, used)
     after = _values(new)
     notices = []
@@ -124,7 +124,7 @@ def apply_tuned(
     if changed:
         text = ", ".join(f"{name} {used[name]}" for name in changed)
         notices.append(f"thresholds tuned on validation images are used: {text}")
-    unused = [name for name in tuned if name in kept and before[name] != tuned[name]]
+    unused = [name for name in tuned if name in unchanged and before[name] != tuned[name]]
     if unused:
         keys = [name for name in from_file if name in unused or name == TYPE]
         notices.append(

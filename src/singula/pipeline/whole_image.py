@@ -75,8 +75,8 @@ class Truth:
             return {}
         labels, classes = self.labels[box], self.classes[box]
         if is_sparse(labels):
-            known = annotated_mask(labels)
-            classes, predicted = classes[known], predicted[known]
+            annotated = annotated_mask(labels)
+            classes, predicted = classes[annotated], predicted[annotated]
         return class_map_scores(classes, predicted, n_classes)
 
     def score(self, maps: Mapping[str, Array], n_classes: int) -> dict[str, float]:

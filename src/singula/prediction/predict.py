@@ -189,11 +189,11 @@ class Predictor:
         def keep(tile: Tile, values: FloatArray) -> None:
             if on_tile is not None:
                 on_tile(tile, values)
-            kept = values[(slice(None), *tile.inner)]
+            core = values[(slice(None), *tile.inner)]
             if canvas is None:
-                maps.put(tile.outer, kept)
+                maps.put(tile.outer, core)
             else:
-                canvas.add(tile, kept)
+                canvas.add(tile, core)
 
         order = plan.tiles(shape) if canvas is None else canvas.in_order()
         self.predict_tiles(cut, order, scaling, settings, keep)
@@ -370,16 +370,16 @@ class _Canvas:
             return tiles
         return iter(sorted(tiles, key=lambda tile: tile.start[self.axis]))
 
-    def add(self, tile: Tile, kept: FloatArray) -> None:
+    def add(self, tile: Tile, core: FloatArray) -> None:
         """Add the core of a tile."""
         if self.band is None:
-            self.maps.put(tile.outer, kept)
+            self.maps.put(tile.outer, core)
             return
         along = tile.outer[self.axis]
         self._write_until(along.start)
-        weighted = kept
+        weighted = core
         for axis, ramp in enumerate(self.ramps):
-            weighted = weighted * _along(ramp[: kept.shape[axis + 1]], axis, len(self.ramps))
+            weighted = weighted * _along(ramp[: core.shape[axis + 1]], axis, len(self.ramps))
         place = list(tile.outer)
         place[self.axis] = slice(along.start - self.begin, along.stop - self.begin)
         self.band[(slice(None), *place)] += weighted
@@ -400,8 +400,8 @@ class _Canvas:
             done /= _along(part, axis, len(self.sums))
         self.maps.put((*before, slice(self.begin, stop)), done)
         rest = self.band.shape[self.axis + 1] - count
-        kept = self.band[(slice(None), *before, slice(count, None))].copy()
-        self.band[(slice(None), *before, slice(0, rest))] = kept
+        remaining = self.band[(slice(None), *before, slice(count, None))].copy()
+        self.band[(slice(None), *before, slice(0, rest))] = remaining
         self.band[(slice(None), *before, slice(rest, None))] = 0
         self.begin = stop
 

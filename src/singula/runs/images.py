@@ -168,10 +168,10 @@ class RunImages:
             self.notes.append(message)
 
     def _note_shape(
-        self, name: str, kind: str, found: tuple[int, ...], expected: tuple[int, ...]
+        self, name: str, kind: str, shape: tuple[int, ...], expected: tuple[int, ...]
     ) -> None:
         self.note(
-            f"{name}: the {kind} has shape {found} and the instances have shape {expected}; they "
+            f"{name}: the {kind} has shape {shape} and the instances have shape {expected}; they "
             "are not compared"
         )
 

@@ -54,14 +54,14 @@ class MapScores:
             Batch of `PatchDataset`.
         """
         prediction = prediction.detach().float()
-        foreground, known = batch["foreground"][:, 0], batch.get("known")
+        foreground, has_targets = batch["foreground"][:, 0], batch.get("known")
         numerator, denominator = self.sums
         for index, (start, stop, output) in enumerate(self.groups):
             logits, truth = prediction[:, start:stop], batch["target"][:, start:stop]
             if output.loss == "bce":
                 predicted, expected = logits > 0, truth > 0.5
-                if known is not None:
-                    has_target = known[:, start:stop]
+                if has_targets is not None:
+                    has_target = has_targets[:, start:stop]
                     predicted, expected = predicted & has_target, expected & has_target
                 numerator[index] += (predicted & expected).sum()
                 denominator[index] += (predicted | expected).sum()
@@ -69,8 +69,8 @@ class MapScores:
                 error = (activate(logits, output.activation) - truth).abs()
                 inside = foreground[:, None].expand_as(truth)
                 mask = inside if output.foreground_only else torch.ones_like(inside)
-                if known is not None:
-                    mask = mask & known[:, start:stop]
+                if has_targets is not None:
+                    mask = mask & has_targets[:, start:stop]
                 numerator[index] += (error * mask).sum().double()
                 denominator[index] += mask.sum()
         if self.n_classes:

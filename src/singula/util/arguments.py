@@ -292,9 +292,9 @@ def choice(value: object, name: str, allowed: Iterable[str], hint: str | None = 
     UserError
         ``arguments.choice``: another word.
     """
-    word, words = text(value, name), tuple(allowed)
-    if word not in words:
-        listed = ", ".join(words)
+    word, choices = text(value, name), tuple(allowed)
+    if word not in choices:
+        listed = ", ".join(choices)
         raise UserError(
             f"{name}: got {show(word)}, expected one of {listed}",
             hint or f"use one of {listed}",

@@ -125,8 +125,8 @@ def _format_size(work: Translation, tree: Tree) -> None:
 
 def _remove_ignored(work: Translation) -> None:
     """Remove ignored and refused keys, with a notice or a problem for values with a meaning."""
-    known = key_table()
-    for key in [key for key in work.entries if key not in known]:
+    keys = key_table()
+    for key in [key for key in work.entries if key not in keys]:
         entry = work.entries[key]
         if key in ignored.REFUSED:
             neutral, reason = ignored.REFUSED[key]

@@ -101,12 +101,12 @@ def median_network(count: int) -> npt.NDArray[np.int64]:
                 break
             d, q, r = q - p, q >> 1, p
         p >>= 1
-    needed, kept = {count // 2}, []
+    needed, pairs_needed = {count // 2}, []
     for pair in reversed(pairs):
         if needed & set(pair):
             needed |= set(pair)
-            kept.append(pair)
-    return np.array(kept[::-1], np.int64).reshape(-1, 2)
+            pairs_needed.append(pair)
+    return np.array(pairs_needed[::-1], np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

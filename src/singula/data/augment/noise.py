@@ -99,8 +99,8 @@ class Dropout(ImageAugmentation):
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Return the augmented image (spatial…, c)."""
         fraction = rng.uniform(*self.fraction)
-        kept = rng.random(image.shape[:-1], dtype=np.float32) >= fraction
-        return image * kept[..., None]
+        is_unchanged = rng.random(image.shape[:-1], dtype=np.float32) >= fraction
+        return image * is_unchanged[..., None]
 
 
 @dataclass(frozen=True)

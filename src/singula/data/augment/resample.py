@@ -66,7 +66,7 @@ def sample_pair(
     (begin[-2:], wide[-2:]), plane = (start[-2:], shape[-2:]), wide[-2:]
     image, start_in_image = _cover(image, start, shape)
     labels, _ = _cover(labels, begin, wide)
-    depth, deep = (one.shape[0] if one.ndim == 4 else 1 for one in (image, labels))
+    depth, deep = (array.shape[0] if array.ndim == 4 else 1 for array in (image, labels))
     result = np.empty((*shape, image.shape[-1]), np.float32)
     moved = np.empty((deep, *plane, labels.shape[-1]), labels.dtype)
     size = (image.shape[-3], image.shape[-2])

@@ -354,8 +354,8 @@ def _differing(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Fi
                 kind, path = "channels" if name == "channels" else "mixed", pair.image
                 if name == "label_channels" and pair.label is not None:
                     path, kind = pair.label, "classes"
-                found = Finding(kind, text, severity=severity)
-                findings.append(found.located(fact.part, path, pair))
+                finding = Finding(kind, text, severity=severity)
+                findings.append(finding.located(fact.part, path, pair))
     return findings
 
 
@@ -391,6 +391,6 @@ def _duplicates(facts: Sequence[FileFacts], settings: InspectSettings) -> list[F
                 if pair.image.resolve() == first.pair.image.resolve():
                     continue
                 severity, remedy = HINT, "no problem for a prediction without scores"
-            found = Finding(kind, text, severity=severity, suggestion=remedy)
-            findings.append(found.located(duplicate.part, pair.image, pair))
+            finding = Finding(kind, text, severity=severity, suggestion=remedy)
+            findings.append(finding.located(duplicate.part, pair.image, pair))
     return findings

@@ -166,8 +166,8 @@ class WizardView:
             parts, notes = await run_in_thread(self._chosen)
             shown = {p.name: await run_in_thread(samples, p, ndim) for p in parts}
             inspection = await run_in_thread(inspect, parts, ndim)
-            found = [number for part in inspection.parts for number in part.classes]
-            n_classes = max(found, default=1)
+            class_numbers = [number for part in inspection.parts for number in part.classes]
+            n_classes = max(class_numbers, default=1)
         except UserError as error:
             if version != self.changes:
                 return

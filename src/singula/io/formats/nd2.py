@@ -68,14 +68,16 @@ def open_nd2(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
 
     channels = file.metadata.channels or ()
     volume = channels[0].volume if channels else None
-    known = zip("xyz", volume.axesCalibration, volume.axesCalibrated, strict=True) if volume else ()
+    calibrations = (
+        zip("xyz", volume.axesCalibration, volume.axesCalibrated, strict=True) if volume else ()
+    )
     image = Acquisition(
         axes="".join(lead) + inner,
         shape=(*(sizes[axis] for axis in lead), *plane),
         dtype=np.dtype(file.dtype),
         n_inner=len(inner),
         read=read,
-        sizes={axis: size for axis, size, calibrated in known if calibrated},
+        sizes={axis: size for axis, size, calibrated in calibrations if calibrated},
         channel_names=[channel.channel.name for channel in channels],
     )
     return stored_acquisition(image, "ND2 metadata", others)

@@ -80,10 +80,10 @@ def measure_halo_error(folder: Path, number: int) -> Record:
         stored, maps = context.maps.read(core), predictor(core)
         for index, name in enumerate(context.names):
             if name in CHANNELS and CHANNELS[name].kind == "binary":
-                found, expected = stored[..., index].astype(np.float32), maps[name]
-                difference = max(difference, float(np.abs(found - expected).max()))
-                changed += int(np.count_nonzero((found > 0.5) != (expected > 0.5)))
-                count += found.size
+                in_blocks, expected = stored[..., index].astype(np.float32), maps[name]
+                difference = max(difference, float(np.abs(in_blocks - expected).max()))
+                changed += int(np.count_nonzero((in_blocks > 0.5) != (expected > 0.5)))
+                count += in_blocks.size
     return {
         "difference": np.array(difference),
         "changed": np.array(changed),

@@ -112,7 +112,7 @@ def score_maps(folder: Path, number: int) -> Record:
             settings.options,
         )
         channels = encode_with(local_settings, labels)
-        true = {name: found[_inner(context, box)] for name, found in channels.items()}
+        true = {name: target[_inner(context, box)] for name, target in channels.items()}
     core = np.ascontiguousarray(core)
     if set(settings.channels) & set(DISTANCES):
         true |= _true_distances(context, box, core)
@@ -137,7 +137,7 @@ def _sparse_scores(
     settings, inner = _settings(context), _inner(context, box)
     local_codes = tuple(code for code in settings.channels if code in _LOCAL)
     sums: dict[str, Ratio] = {}
-    known = annotated_mask(labels)
+    annotated = annotated_mask(labels)
     if local_codes:
         channels = encode_sparse(
             replace(settings, channels=local_codes), labels, planar=context.spec.planar
@@ -145,7 +145,7 @@ def _sparse_scores(
         true = {name: target[inner] for name, target in channels.items()}
         sums |= map_sums(true, maps, labels[inner] > 0)
     if "class" in maps and context.truth is not None and context.truth.channels > 1:
-        selected, classes = known[inner], context.truth.read(box)[..., 1]
+        selected, classes = annotated[inner], context.truth.read(box)[..., 1]
         count = context.config.MODEL.N_CLASSES
         sums |= class_map_sums(classes[selected], maps["class"][selected], count)
     return {n: np.array([r.total, r.count, r.empty], np.float64) for n, r in sums.items()}
@@ -165,10 +165,10 @@ def planar_truth(labels: LazyImage) -> bool:
     sides = [min(_SIDE[3], size) for size in labels.spatial_shape]
     for box in boxes(labels.spatial_shape, sides):
         outer = grown(box, (1, 0, 0), labels.spatial_shape)
-        known = annotated_mask(labels.read(outer)[..., 0])
+        annotated = annotated_mask(labels.read(outer)[..., 0])
         core = local(box, outer)
-        count += int(known[core].sum())
-        at_edge += int(at_other_slices(known)[core].sum())
+        count += int(annotated[core].sum())
+        at_edge += int(at_other_slices(annotated)[core].sum())
     return is_mostly_planar(at_edge, count)
 
 

@@ -81,7 +81,7 @@ def predict_alone(
         prediction fails.
     """
     configs = [config, *(member.config for member in others)]
-    if any(one.DATA.PREPROCESS.TEST or one.DATA.PREPROCESS.SPACING for one in configs):
+    if any(each.DATA.PREPROCESS.TEST or each.DATA.PREPROCESS.SPACING for each in configs):
         raise UserError(
             f"{pair.image}: got an image larger than the memory, expected a smaller one "
             "(this model preprocesses whole images)",

@@ -86,10 +86,10 @@ def predict_maps(folder: Path, number: int) -> Record:
     from singula.pipeline.blocks.network import block_predictor
 
     context = block_context(folder)
-    box, known = context.box(number), context.constant_blocks
-    maps, key = block_predictor(context).predict(box, known)
+    box, constants = context.box(number), context.constant_blocks
+    maps, key = block_predictor(context).predict(box, constants)
     if maps is None and key is not None:
-        stored, same = known[key]
+        stored, same = constants[key]
         context.maps.copy(stored, box)
         return dict(same)
     if maps is None:
@@ -97,9 +97,9 @@ def predict_maps(folder: Path, number: int) -> Record:
     context.write_maps(box, maps)
     record: Record = {} if context.filtered else _levels(context, context.prepared(maps, box, box))
     if key is not None and context.mask is None:  # a mask differs from block to block
-        if len(known) >= _MAX_KNOWN:
-            known.pop(next(iter(known)))
-        known[key] = box, record
+        if len(constants) >= _MAX_KNOWN:
+            constants.pop(next(iter(constants)))
+        constants[key] = box, record
     release_memory()
     return record
 

@@ -115,10 +115,10 @@ def decode_labels(
 
 def _signature() -> inspect.Signature:
     """Return the signature of `decode_labels` with the name of each threshold."""
-    known = inspect.signature(decode_labels)
+    declared = inspect.signature(decode_labels)
     keyword, optional = inspect.Parameter.KEYWORD_ONLY, "float | None"
     added = [inspect.Parameter(k, keyword, default=None, annotation=optional) for k in KEYWORDS]
-    return known.replace(parameters=[*list(known.parameters.values())[:-1], *added])
+    return declared.replace(parameters=[*list(declared.parameters.values())[:-1], *added])
 
 
 decode_labels.__signature__ = _signature()  # type: ignore[attr-defined]

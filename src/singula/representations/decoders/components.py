@@ -34,9 +34,9 @@ def label_seeds(mask: np.ndarray) -> tuple[np.ndarray, int]:
     labels = np.zeros([size + 2 for size in mask.shape], np.int32)
     if mask.size == 0:
         return labels, 0
-    known = planes(mask)
-    roots = np.zeros(compiled(_count_runs)(known) + 1, np.int32)
-    return labels, int(compiled(_connect)(planes(labels), known, roots))
+    volume = planes(mask)
+    roots = np.zeros(compiled(_count_runs)(volume) + 1, np.int32)
+    return labels, int(compiled(_connect)(planes(labels), volume, roots))
 
 
 def inside(image: np.ndarray) -> np.ndarray:
@@ -186,37 +186,37 @@ def _connect(image: Any, mask: Any, roots: Any) -> int:
     """
     depth, height, width = mask.shape
     rim = int(image.shape[0] > 1)
-    made = 0
+    n_parts = 0
     for z in range(depth):
         for y in range(height):
-            known, row = mask[z, y], image[z + rim, y + 1, 1:-1]
+            is_seed, row = mask[z, y], image[z + rim, y + 1, 1:-1]
             above = image[z + rim, y, 1:-1]
             behind = image[z, y + 1, 1:-1]  # in a 2D image this is the row itself, still 0
-            own = 0
+            label = 0
             for x in range(width):
-                if not known[x]:
-                    own = 0
+                if not is_seed[x]:
+                    label = 0
                     continue
                 for beside in (above[x], behind[x]):
-                    if beside == own or beside == 0:
+                    if beside == label or beside == 0:
                         continue
-                    if own == 0:
-                        own = beside
+                    if label == 0:
+                        label = beside
                         continue
-                    while roots[own] != own:
-                        roots[own] = roots[roots[own]]
-                        own = roots[own]
+                    while roots[label] != label:
+                        roots[label] = roots[roots[label]]
+                        label = roots[label]
                     while roots[beside] != beside:
                         roots[beside] = roots[roots[beside]]
                         beside = roots[beside]
-                    own, beside = min(own, beside), max(own, beside)
-                    roots[beside] = own
-                if own == 0:
-                    made += 1
-                    roots[made] = own = made
-                row[x] = own
+                    label, beside = min(label, beside), max(label, beside)
+                    roots[beside] = label
+                if label == 0:
+                    n_parts += 1
+                    roots[n_parts] = label = n_parts
+                row[x] = label
     count = 0
-    for number in range(1, made + 1):  # lower numbers are final
+    for number in range(1, n_parts + 1):  # lower numbers are final
         count += roots[number] == number
         roots[number] = count if roots[number] == number else roots[roots[number]]
     for z in range(depth):
