@@ -97,6 +97,11 @@ class Source:
     furthest : mapping of str to float, optional
         Largest distances of a larger image; see `encode_with`.
 
+    Attributes
+    ----------
+    shared : dict
+        Results that the planes of a family share, by the name of the family.
+
     Raises
     ------
     TypeError, UserError
@@ -109,6 +114,7 @@ class Source:
         self.labels = label_image(labels, empty=False)
         self.furthest: Furthest = furthest or {}
         self.settings = settings
+        self.shared: dict[str, NDArray[Any]] = {}
         self.spacing = check_spacing(settings.spacing, self.labels.ndim)
 
     @cached_property
