@@ -20,6 +20,7 @@ from singula.blocks.stitch import (
     sum_over,
     union_components,
 )
+from singula.representations.base import DecodePlan
 from singula.representations.channels import encode
 from singula.representations.decoders import (
     DECODERS,
@@ -28,7 +29,6 @@ from singula.representations.decoders import (
     histogram_channels,
 )
 from singula.representations.decoders.blockwise import (
-    DecodePlan,
     flood_part,
     nothing_grows,
     seed_part,

@@ -62,6 +62,8 @@ class Decoder(ABC):
     channels: tuple[str, ...]
     supports_blocks: ClassVar[bool] = False
     """True if decoding in blocks gives the same instances as decoding the whole image."""
+    removes_seeds: ClassVar[bool] = False
+    """True if REMOVE_BEFORE_MW removes small seeds instead of small instances."""
     method: ClassVar[Method | None] = None
     """Name of the method in a text, and its citations."""
 
@@ -142,6 +144,38 @@ class Decoder(ABC):
     def notes(self, thresholds: ThresholdValues) -> tuple[str, ...]:
         """Return notices for the user about the configuration and its thresholds."""
         return ()
+
+
+@dataclass(frozen=True)
+class DecodePlan:
+    """Decoder, thresholds and settings, the same for every block.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    thresholds : mapping of str to float
+        Thresholds of the whole image.
+    settings : DecodeSettings
+    spacing : sequence of float, optional
+        Voxel size per axis, for the morphology.
+    """
+
+    decoder: Decoder
+    thresholds: ThresholdValues
+    settings: DecodeSettings
+    spacing: Sequence[float] | None = None
+
+    @property
+    def min_sizes(self) -> tuple[int, int]:
+        """Sizes below which decoded instances are removed, and those at the border of the image."""
+        settings = self.settings
+        if self.decoder.removes_seeds and settings.remove_before:
+            return 0, 0
+        return settings.remove_small, settings.min_border_pixels
+
+    def reach(self, ndim: int) -> tuple[int, ...]:
+        """Return the pixels around a box that its masks depend on, per axis."""
+        return self.decoder.reach(self.settings, self.spacing, ndim)
 
 
 class SpecialDecoder(Decoder):

@@ -265,6 +265,25 @@ _ROWS = (
         example=0.2,
         channels=("H", "V", "Z"),
     ),
+    Threshold(
+        "TH_PROBABILITY",
+        label="Objects: probability above",
+        meaning="Rays (R): a pixel proposes an object if Db, F or P is above this",
+        larger="fewer objects: faint objects are missed",
+        default=0.5,
+        example=0.6,
+        channels=("Db", "F", "P"),
+    ),
+    Threshold(
+        "TH_NMS",
+        label="Objects: overlap below",
+        meaning="Rays (R): of two objects, the less probable one is removed if their overlap is "
+        "more than this fraction of the smaller one",
+        larger="more objects: touching objects separate, more objects are split",
+        default=0.4,
+        example=0.3,
+        channels=(),
+    ),
 )
 
 THRESHOLDS: dict[str, Threshold] = {row.name: row for row in _ROWS}

@@ -92,6 +92,7 @@ class Watershed(Decoder):
     background: Background | None = None
     note: str | None = None
     supports_blocks: ClassVar[bool] = True
+    removes_seeds: ClassVar[bool] = True
     method: ClassVar[Method | None] = Method(
         "a marker-controlled watershed",
         (

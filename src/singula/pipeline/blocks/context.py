@@ -27,7 +27,9 @@ from singula.pipeline.map_cache import map_dtypes
 from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings
 from singula.pipeline.readers import mask_place, reader_for
 from singula.prediction.median_filters import median_halo
-from singula.representations.decoders.blockwise import DecodePlan, block_decoder
+from singula.representations.base import DecodePlan
+from singula.representations.decoders.blockwise import block_decoder
+from singula.representations.objects import ObjectDecoder
 from singula.util.annotated_slices import annotated_slices, mark_slices
 from singula.util.boxes import Box, grown, local, shared_box
 
@@ -269,6 +271,12 @@ class BlockContext:
             from_config.decode_settings(self.config),
             spacing,
         )
+
+    @property
+    def object_decoder(self) -> ObjectDecoder | None:
+        """Decoder that collects and paints objects; None for the watershed."""
+        decoder = self.config.decoder
+        return decoder if isinstance(decoder, ObjectDecoder) else None
 
     def read_seeds(self, box: Box) -> Array:
         """Return the seeds of a box, with their ids in the whole image."""

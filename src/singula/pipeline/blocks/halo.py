@@ -11,11 +11,14 @@ from singula.pipeline.blocks.context import BlockContext
 from singula.representations.decoders.blockwise import flood_part
 
 _MEASURED_BLOCKS = 3  # blocks decoded to find the halo
+_FIRST_HALO = 16  # pixels with which painted instances start to grow
 
 
 def measure_halo(context: BlockContext) -> list[int]:
     """Return the halo of a block in pixels, from instances in the blocks with most seeds."""
     job, ndim = context.job, len(context.spec.shape)
+    if context.object_decoder is not None:
+        return [_FIRST_HALO] * ndim
     n_seeds = np.diff(job.open_table("seeds", "offsets"))
     if not n_seeds.any():
         return [1] * ndim

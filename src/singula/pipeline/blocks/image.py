@@ -36,7 +36,7 @@ from singula.labels.overlap import sum_overlaps
 from singula.labels.voronoi import growth_threshold
 from singula.metrics import Match, winning_classes
 from singula.pipeline import from_config
-from singula.pipeline.blocks import tasks
+from singula.pipeline.blocks import objects, tasks
 from singula.pipeline.blocks.context import (
     FLOODED,
     LEVELS,
@@ -250,8 +250,15 @@ class BlockImage:
         return dict(self.job.read_note("thresholds", ThresholdsNote).values)
 
     def find_seeds(self) -> int:
-        """Find the seeds of all blocks, join them across faces, and return their number."""
-        if not self.job.table("seeds", "lengths").is_file():  # the last table
+        """Find the seeds of all blocks, join them across faces, and return their number.
+
+        Other decoders collect candidates of objects instead, and merge them.
+        """
+        if self.context.object_decoder is not None:
+            if not self.job.table("seeds", "ids").is_file():  # the last table
+                self.run_phase("seeds", objects.collect)
+                objects.merge(self.context)
+        elif not self.job.table("seeds", "lengths").is_file():  # the last table
             if not self.job.done("seeds"):
                 self.create(self.job.path / SEEDS, self.spec.shape, np.uint32, kind="labels")
             self.run_phase("seeds", tasks.find_seeds)
@@ -259,7 +266,7 @@ class BlockImage:
         return int(self.job.open_table("seeds", "count"))
 
     def flood(self) -> None:
-        """Flood all blocks, remove small instances, and store the new ids of the others."""
+        """Flood or paint all blocks, and store the new ids of instances that are not small."""
         table = self.job.table("flood", "numbers")
         if table.is_file():
             return
@@ -270,20 +277,15 @@ class BlockImage:
         if count and not self.job.has_note("halo"):
             self.job.write_note("halo", HaloNote(pixels=measure_halo(self.context)))
         if count:
-            self.run_phase("flood", tasks.flood)
+            is_painted = self.context.object_decoder is not None
+            self.run_phase("flood", objects.paint if is_painted else tasks.flood)
         sizes, n_uncertain = np.zeros(count + 1, np.int64), 0
         at_border = np.zeros(count + 1, bool)
         for record in self.records("flood") if count else ():
             sizes[record["ids"]] += record["pixels"]
             at_border[record["at_border"]] = True
             n_uncertain += int(record.get("unproved", 0))
-        settings = self.context.decode_plan.settings
-        min_sizes = (
-            (0, 0)
-            if settings.remove_before
-            else (settings.remove_small, settings.min_border_pixels)
-        )
-        is_kept = is_large(sizes, at_border, *min_sizes)
+        is_kept = is_large(sizes, at_border, *self.context.decode_plan.min_sizes)
         is_kept[0] = False
         numbers = np.cumsum(is_kept) * is_kept
         kind = np.min_scalar_type(int(numbers.max(initial=0)))

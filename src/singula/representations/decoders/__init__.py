@@ -56,7 +56,7 @@ def decode_labels(
         ``P``, distances for ``D`` and ``Dv2``.
     channels : str
         ``BC``, ``BP``, ``BD``, ``BCM``, ``BCD``, ``BCDv2``, ``BDv2`` or ``Dv2``, or codes joined by
-        ``+``, such as ``F+C+Db``.
+        ``+``, such as ``F+C+Db`` or ``Db+R``.
     thresholds : "auto" or mapping, optional
         Configuration keys without prefix, e.g. ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
         A given threshold is manual and the others stay automatic. ``"TH_TYPE": "manual"`` makes
@@ -77,6 +77,8 @@ def decode_labels(
         Values of ``Dc`` and ``Dn``, instead of ``TH_CENTER_DISTANCE`` and ``TH_NEIGHBOR``.
     signed_distance_threshold, signed_growth_threshold : float, optional
         Values of the signed distance, instead of ``TH_SIGNED_DISTANCE`` and ``TH_SIGNED_GROWTH``.
+    probability_threshold, nms_threshold : float, optional
+        Values from 0 to 1 for rays, instead of ``TH_PROBABILITY`` and ``TH_NMS``.
 
     Returns
     -------

@@ -20,44 +20,20 @@ from typing import Any
 import numpy as np
 
 from singula.errors import UserError
-from singula.representations.base import Decoder, Maps
+from singula.representations.base import DecodePlan, Decoder, Maps
 from singula.representations.decoders.components import inside, label_seeds
 from singula.representations.decoders.flood import flood_in_place
 from singula.representations.decoders.morphology import labels_at_border, look_up
-from singula.representations.decoders.settings import DecodeSettings
 from singula.representations.table import DECODERS
 from singula.representations.watershed import Term, Watershed, masks
+from singula.util.arguments import instance
 from singula.util.boxes import Box, grown, local, pixels_in, shape_of
 
 ReadMaps = Callable[[Box], Maps]
 ReadSeeds = Callable[[Box], np.ndarray]
 
 
-@dataclass(frozen=True)
-class DecodePlan:
-    """Decoder, thresholds and settings, the same for every block.
-
-    Parameters
-    ----------
-    decoder : Watershed
-    thresholds : mapping of str to float
-        Thresholds of the whole image.
-    settings : DecodeSettings
-    spacing : sequence of float, optional
-        Voxel size per axis, for the morphology.
-    """
-
-    decoder: Watershed
-    thresholds: Mapping[str, float]
-    settings: DecodeSettings
-    spacing: Sequence[float] | None = None
-
-    def reach(self, ndim: int) -> tuple[int, ...]:
-        """Return the pixels around a box that its masks depend on, per axis."""
-        return self.decoder.reach(self.settings, self.spacing, ndim)
-
-
-def block_decoder(decoder: Decoder) -> Watershed:
+def block_decoder(decoder: Decoder) -> Decoder:
     """Return the decoder of a configuration, if it gives the same instances in blocks.
 
     Parameters
@@ -69,7 +45,7 @@ def block_decoder(decoder: Decoder) -> Watershed:
     UserError
         ``decode.not_in_blocks``: it does not.
     """
-    if isinstance(decoder, Watershed) and decoder.supports_blocks:
+    if decoder.supports_blocks:
         return decoder
     names = ", ".join(name for name, row in DECODERS.items() if row.supports_blocks)
     raise UserError(
@@ -135,7 +111,7 @@ def nothing_grows(plan: DecodePlan, counts: Mapping[str, np.ndarray]) -> bool:
     counts : mapping of str to ndarray
         Result of `histogram` for all pixels within `DecodePlan.reach` of the part.
     """
-    decoder, limits, settings = plan.decoder, plan.thresholds, plan.settings
+    decoder, limits, settings = _watershed(plan), plan.thresholds, plan.settings
     bounds = {name: bounds_of(count) for name, count in counts.items()}
 
     def highest(channel: str) -> float:
@@ -153,6 +129,10 @@ def nothing_grows(plan: DecodePlan, counts: Mapping[str, np.ndarray]) -> bool:
         whole = sum(highest(channel) for channel in ("B", "C") if channel in decoder.channels)
         return whole <= limits["TH_BINARY_MASK"]
     return any(never(term) for term in terms)
+
+
+def _watershed(plan: DecodePlan) -> Watershed:
+    return instance(plan.decoder, "decoder", Watershed)
 
 
 def no_seeds(ndim: int) -> SeedPart:
@@ -194,8 +174,9 @@ def seed_part(plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: Read
     from scipy.ndimage import find_objects
 
     outer = grown(core, plan.reach(len(shape)), shape)
-    maps = plan.decoder.prepare(read_maps(outer))
-    seeds, foreground = masks(plan.decoder, maps, plan.thresholds, plan.settings, plan.spacing)
+    decoder = _watershed(plan)
+    maps = decoder.prepare(read_maps(outer))
+    seeds, foreground = masks(decoder, maps, plan.thresholds, plan.settings, plan.spacing)
     labels, count = label_seeds(np.ascontiguousarray(seeds[local(core, outer)]))
     labels = np.ascontiguousarray(inside(labels))
     # The numbers increase in the order of the first pixels.
@@ -205,7 +186,7 @@ def seed_part(plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: Read
     extent = np.array([shape_of(box) for box in boxes], np.int64).reshape(count, len(shape))
     starts = [p + b.start for p, b in zip(np.unravel_index(first, labels.shape), core, strict=True)]
     first = np.ravel_multi_index(starts, tuple(shape)) if count else first
-    alive = not plan.decoder.growth or bool(foreground[local(core, outer)].any())
+    alive = not decoder.growth or bool(foreground[local(core, outer)].any())
     at_border = np.zeros(count, bool)
     at_border[labels_at_border(labels, core, shape) - 1] = True
     return SeedPart(labels, first, pixels, extent, at_border, alive)
@@ -274,7 +255,7 @@ def _flood_box(
     prove: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return labels of a part of a flooded box, and a mask of the exact ones."""
-    decoder, settings = plan.decoder, plan.settings
+    decoder, settings = _watershed(plan), plan.settings
     outer = grown(domain, plan.reach(len(shape)), shape)
     maps = decoder.prepare(read_maps(outer))
     _, foreground = masks(decoder, maps, plan.thresholds, settings, plan.spacing)

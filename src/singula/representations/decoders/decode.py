@@ -17,7 +17,7 @@ from singula.representations.decoders.thresholds import (
     histogram_channels,
     resolve_thresholds,
 )
-from singula.representations.table import find_decoder
+from singula.representations.table import complete_channels, find_decoder
 from singula.util.arguments import as_array, flag, function, instance, text
 
 _CHUNK = 1 << 17  # pixels that are tested for NaN at once, without copying the whole map
@@ -97,7 +97,7 @@ def decode(
     if seed_filter is not None:
         seed_filter = function(seed_filter, "seed_filter")
     keep_parts = flag(keep_parts, "keep_parts")
-    decoder = as_decoder(channels)
+    decoder = as_decoder(_completed(channels, maps))
     channel_maps = _checked_maps(maps, decoder)
     if spacing is not None:
         spacing = check_spacing(spacing, next(iter(channel_maps.values())).ndim)
@@ -112,6 +112,14 @@ def decode(
         keep_parts=keep_parts,
     )
     return Decoded(labels, thresholds, notes + decoder.notes(thresholds), parts)
+
+
+def _completed(channels: str | Decoder, maps: Maps) -> str | Decoder:
+    """Return a configuration in which families have the parameters for the axes of the maps."""
+    ndim = next(map(np.ndim, maps.values()), 0) if isinstance(maps, Mapping) else 0
+    if isinstance(channels, str) and ndim in (2, 3):
+        return complete_channels(channels, ndim, {})
+    return channels
 
 
 def as_decoder(channels: str | Decoder) -> Decoder:

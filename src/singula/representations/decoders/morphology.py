@@ -99,6 +99,25 @@ def compact_in_place(
     return result
 
 
+def compact(labels: np.ndarray, count: int, min_size: int, border_size: int) -> np.ndarray:
+    """Relabel from 1 without gaps, with the smallest unsigned dtype that holds the labels.
+
+    Parameters
+    ----------
+    labels : ndarray of int32
+        Contiguous, (y, x) or (z, y, x).
+    count : int
+        Largest label.
+    min_size, border_size : int
+        Labels with fewer pixels become background: those that do not and that do touch the border
+        of the image.
+    """
+    numbers = _numbers(labels, count, min_size, border_size, None)
+    result = np.empty(labels.shape, numbers.dtype)
+    look_up(labels, numbers, result)
+    return result
+
+
 def drop_small_in_place(
     labels: np.ndarray, count: int, min_size: int, border_size: int | None = None
 ) -> int:

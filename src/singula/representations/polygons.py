@@ -1,0 +1,113 @@
+"""Star-convex polygons: rays with a probability channel; importable without NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from singula.errors import UserError
+from singula.representations.base import DecodePlan, Decoder, SpecialDecoder
+from singula.representations.channel import OptionValue
+from singula.representations.channel_table import CHANNELS
+from singula.representations.families import FAMILIES
+from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
+from singula.util.citation import Method
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from singula.util.boxes import Box
+
+_SCORES = ("Db", "F", "P")
+"""Channels whose value is the probability of a polygon, the preferred one first."""
+
+
+@dataclass(frozen=True)
+class PolygonDecoder(ObjectDecoder, SpecialDecoder):
+    """Star-convex polygons of pixels with a high probability, without those that overlap.
+
+    Parameters
+    ----------
+    score : str
+        Channel with the probability.
+    rays : tuple of str
+        Channels with the distances along the rays, in the order of the rays.
+    """
+
+    score: str = "Db"
+    rays: tuple[str, ...] = ()
+    method_name: ClassVar[str] = "polygons"
+    columns: ClassVar[tuple[str, ...]] = ("points", "scores", "distances")
+    method: ClassVar[Method | None] = Method(
+        "non-maximum suppression of star-convex polygons",
+        FAMILIES["R"].citations,
+    )
+
+    @classmethod
+    def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
+        """Return True if the channels include rays and a probability."""
+        return _score_of(codes) is not None and bool(_rays_of(codes))
+
+    @classmethod
+    def build(cls, name: str, codes: Sequence[str]) -> Decoder:
+        """Return the decoder of a configuration; see `SpecialDecoder.build`."""
+        score, rays = _score_of(codes), _rays_of(codes)
+        if score is None or not rays:
+            missing = "R" if score else f"one of {', '.join(_SCORES)}"
+            raise UserError(
+                f"channels (DATA_CHANNELS): got {name}, expected rays (R) and a probability "
+                f"({', '.join(_SCORES)}) to decode polygons",
+                f"add {missing}",
+                "decode.missing_channel",
+            )
+        return cls(name, tuple(codes), score, rays)
+
+    def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
+        """Return the thresholds of the probability and of the overlap."""
+        return (("TH_PROBABILITY", "TH_NMS"),)
+
+    def collect(
+        self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
+    ) -> Objects:
+        """Return the polygons of the pixels above TH_PROBABILITY."""
+        from singula.representations.decoders.polygons import as_columns, find_candidates
+
+        maps = read_maps(core)
+        rays = [maps[code] for code in self.rays]
+        limit = plan.thresholds["TH_PROBABILITY"]
+        return as_columns(find_candidates(maps[self.score], rays, limit, core, max(shape)))
+
+    def merge(self, plan: DecodePlan, parts: Iterable[Objects], shape: Sequence[int]) -> Objects:
+        """Return the polygons that remain after one non-maximum suppression."""
+        from singula.representations.decoders.polygons import (
+            as_columns,
+            from_columns,
+            join_polygons,
+            suppress_overlaps,
+        )
+
+        candidates = join_polygons(map(from_columns, parts), len(shape), len(self.rays))
+        limit = plan.thresholds["TH_NMS"]
+        return as_columns(suppress_overlaps(candidates, shape, limit, plan.spacing))
+
+    def paint(
+        self,
+        plan: DecodePlan,
+        objects: Objects,
+        box: Box,
+        shape: Sequence[int],
+        read_maps: ReadMaps,
+    ) -> np.ndarray:
+        """Return the labels of the polygons in a box."""
+        from singula.representations.decoders.polygons import draw_polygons, from_columns
+
+        return draw_polygons(from_columns(objects), box, plan.spacing)
+
+
+def _score_of(codes: Sequence[str]) -> str | None:
+    return next((code for code in _SCORES if code in codes), None)
+
+
+def _rays_of(codes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(code for code in codes if CHANNELS[code].family == "R")
