@@ -29,6 +29,9 @@ def example_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> O
         "n_components": np.ones(count, int),
         "holes": np.zeros(count, int),
         "hole_pixels": np.zeros(count, int),
+        "sides": 2 * box.sum(axis=1),
+        "moments": npixels[:, None, None] * box[:, None] ** 2 / 16 * np.eye(ndim),
+        "convexity": np.ones(count),
     }
     return Objects(**{**values, **changes})
 

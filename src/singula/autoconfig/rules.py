@@ -44,7 +44,7 @@ class Proposal:
     minutes : float
         Intended duration of the training in minutes.
     summary : str
-        Description of the data set in one or two lines.
+        Description of the data set in three lines.
     speed : TrainingSpeed, optional
         Measured speed that decided the number of epochs; None for an assumed one.
     """
@@ -377,7 +377,7 @@ def _ordered(choices: Iterable[Choice]) -> list[Choice]:
 
 
 def _summary(survey: Survey, sizes: Sizes) -> str:
-    """Return a description of the data set in two lines."""
+    """Return a description of the data set in three lines."""
     counts = [
         counted(len(part.pairs), f"{part.name} image") + ("" if part.labels else " without labels")
         for part in survey.parts
@@ -395,6 +395,6 @@ def _summary(survey: Survey, sizes: Sizes) -> str:
     return (
         f"{', '.join(counts)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"
         f"{counted(sizes.count, 'training object')} of {size} pixels (median){measured}, "
-        f"{sizes.cut} cut by the border, "
-        f"{sizes.touching:.0%} touch others, {sizes.foreground:.0%} of the pixels are in objects"
+        f"{sizes.cut} cut by the border, {sizes.touching:.0%} touch others\n"
+        f"{sizes.shape.text}"
     )

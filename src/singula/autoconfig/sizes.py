@@ -9,6 +9,7 @@ import numpy as np
 
 from singula.dataset.facts import Objects, Survey
 from singula.dataset.facts.sections import objects_from_sections
+from singula.dataset.facts.shapes import ShapeCollector, ShapeSummary
 from singula.errors import UserError
 
 _MIN_INSTANCES = 10  # complete instances needed for statistics
@@ -55,6 +56,8 @@ class Sizes:
         for round instances, less for branched ones.
     foreground : float
         Fraction of the pixels in instances.
+    shape : ShapeSummary
+        Elongation, convexity, contact and density.
     """
 
     count: int
@@ -71,6 +74,7 @@ class Sizes:
     lost: float
     compact: float
     foreground: float
+    shape: ShapeSummary
 
     @property
     def ndim(self) -> int:
@@ -91,8 +95,8 @@ class Sizes:
         UserError
             ``init.no_objects``: the training labels have no object.
         """
-        objects = survey.objects("train")
-        if not len(objects):
+        objects, shape = survey.objects("train"), _shapes(survey)
+        if shape is None:
             raise UserError(
                 f"{survey.root}: the training labels have no objects, only background (0)",
                 "give each object an id in the label images: 1, 2, 3 and so on",
@@ -103,7 +107,6 @@ class Sizes:
         box = representative.box.astype(float)
         plane = box[:, -2:].max(axis=1)
         ellipse = pi ** (survey.ndim / 2) / gamma(survey.ndim / 2 + 1) * np.prod(box / 2, axis=1)
-        part = survey.part("train")
         least, least_cut = _least(sized, representative)
         return cls(
             len(objects),
@@ -119,8 +122,21 @@ class Sizes:
             float(objects.touching.mean()),
             float((representative.core == 0).mean()),
             float(np.median(representative.npixels / ellipse)),
-            float(np.mean([labels.foreground for labels in part.labels])) if part else 0.0,
+            shape.density,
+            shape,
         )
+
+
+def _shapes(survey: Survey) -> ShapeSummary | None:
+    """Return the shapes of the training instances; None without instances."""
+    part, anisotropy = survey.part("train"), survey.anisotropy
+    shapes = ShapeCollector()
+    for facts in () if part is None else part.labels:
+        objects = facts.objects
+        if facts.is_section:
+            objects = objects_from_sections(objects, anisotropy)
+        shapes.add(objects, facts.foreground, anisotropy)
+    return shapes.summary()
 
 
 def _sized(survey: Survey) -> Objects:

@@ -48,6 +48,8 @@ class FileFacts:
         Number of channels of the image and of the labels.
     spacing : str, optional
         Voxel size and unit, in µm if it is a length; empty if the file does not give it.
+    anisotropy : float
+        Voxel size along z relative to the voxel size in the plane; 1 if the file does not give it.
     digest, label_digest : str
         Hash of the pixels; empty for a constant image, and for missing labels.
     label_full : bool
@@ -67,6 +69,7 @@ class FileFacts:
     channels: int | None = None
     label_channels: int | None = None
     spacing: str | None = None
+    anisotropy: float = 1.0
     digest: str = ""
     label_digest: str = ""
     label_full: bool = False
@@ -126,6 +129,8 @@ def check_image(
     facts.notes = tuple(file_notes(replace(header, left_out=()), layout, sized=sized))
     sizes, unit = in_microns(*scan.geometry)
     facts.spacing = "" if sizes is None else format_spacing(sizes, unit)
+    if sizes is not None and ndim == 3:
+        facts.anisotropy = float(sizes[0] / (sizes[1] * sizes[2]) ** 0.5)
     if is_constant(array):
         value = array[(0,) * ndim].tolist()
         text = f"every {'sampled ' if facts.sampled else ''}pixel is "

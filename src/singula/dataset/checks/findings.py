@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from singula.dataset.facts.shapes import ShapeSummary
 from singula.io.image import ArrayPlace
 from singula.io.pairing import Pair
 
@@ -289,6 +290,8 @@ class InspectedPart:
         Classes other than 0 in the label images, ascending.
     channels : dict of str to tuple of Path
         Files of the channels by name of the pair, if channels are in separate files.
+    shape : ShapeSummary, optional
+        Shapes of the objects; None without objects.
     """
 
     name: str
@@ -298,6 +301,7 @@ class InspectedPart:
     objects: int
     classes: tuple[int, ...] = ()
     channels: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    shape: ShapeSummary | None = None
 
 
 @dataclass(frozen=True)

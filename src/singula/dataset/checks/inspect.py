@@ -33,8 +33,9 @@ from singula.dataset.checks.labels import (
 )
 from singula.dataset.checks.pairing import Paired, pair_part
 from singula.dataset.checks.settings import InspectSettings
-from singula.dataset.facts import Folders, find_folders
+from singula.dataset.facts import Folders, Objects, find_folders
 from singula.dataset.facts.objects import survey_objects, survey_sparse
+from singula.dataset.facts.shapes import ShapeCollector, ShapeSummary
 from singula.dataset.scan import count_notes, decide_ndim, is_too_large
 from singula.errors import UserError
 from singula.io.pairing import Pair, with_places
@@ -140,6 +141,7 @@ def inspect_dataset(
                 visit.count,
                 classes,
                 files.channels,
+                visit.shape,
             )
         )
         facts += part_facts
@@ -193,6 +195,15 @@ class _Visit:
     findings: list[Finding] = field(default_factory=list)
     counts: dict[Path, int] = field(default_factory=dict)
     classes: set[int] = field(default_factory=set)
+    objects: dict[Path, tuple[Objects, float, float]] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> ShapeSummary | None:
+        """Shapes of the objects in all label images that could be read."""
+        shapes = ShapeCollector()
+        for objects, density, anisotropy in self.objects.values():
+            shapes.add(objects, density, anisotropy)
+        return shapes.summary()
 
     @property
     def count(self) -> int:
@@ -261,7 +272,10 @@ class _Visit:
             if not given.usable:
                 ids = None
             elif not is_too_large(label_shape or ()):
-                self._labels(pair, ids, given, image, is_mask=is_mask)
+                objects = self._labels(pair, ids, given, image, is_mask=is_mask)
+                if objects is not None:
+                    density = float(objects.npixels.sum() / ids.size)
+                    self.objects[pair.image] = objects, density, facts.anisotropy
         if image is not None:
             self._add(pair.image, pair, find_saturation(image, ids))
         return facts
@@ -285,11 +299,14 @@ class _Visit:
 
     def _labels(
         self, pair: Pair, ids: Array, given: DecodedLabels, image: Array | None, *, is_mask: bool
-    ) -> None:
-        """Add the findings on the objects of a label image."""
+    ) -> Objects | None:
+        """Add the findings on the objects of a label image; return the objects, if they are whole.
+
+        Masks, and labels that are annotated in part, have no whole objects.
+        """
         if given.sparse_ids is not None:
             self._sparse_labels(pair, given.sparse_ids, given.labels)
-            return
+            return None
         objects, labels = survey_objects(ids), given.labels
         semantic = looks_semantic(objects, is_mask=is_mask)
         self.counts[pair.image] = len(objects)
@@ -308,6 +325,7 @@ class _Visit:
         self._add(path, pair, issues)
         if image is not None and not semantic:
             self._add(path, pair, find_unlabeled(image, ids, objects))
+        return None if semantic or not len(objects) else objects
 
     def _patch(self, shape: tuple[int, ...]) -> list[Finding]:
         """Return a finding if an image is smaller than the patch."""

@@ -31,7 +31,8 @@ def describe(inspection: Inspection, *, max_files: int = _MAX_FILES) -> list[str
     """
     inspection = instance(inspection, "inspection", Inspection)
     max_files = integer(max_files, "max_files", at_least=1)
-    lines = [summary(inspection), *inspection.notes]
+    shapes = [f"{part.name}: {part.shape.text}" for part in inspection.parts if part.shape]
+    lines = [summary(inspection), *shapes, *inspection.notes]
     for kind, findings in inspection.by_kind().items():
         lines += ["", *_group(inspection, kind, findings, max_files)]
     return [*lines, "", verdict(inspection)]

@@ -95,6 +95,13 @@ class Objects:
         Number of connected components; pixels also connect at corners.
     holes, hole_pixels : ndarray of int64, shape (n,)
         Number of holes, and their pixels. A hole is background enclosed by this instance only.
+    sides : ndarray of int64, shape (n,)
+        Number of pixel sides shared with other instances or with the background.
+    moments : ndarray of float64, shape (n, ndim, ndim)
+        Second central moments, as in `singula.measure.moments.Moments`.
+    convexity : ndarray of float64, shape (n,)
+        Fraction of the convex hull that the instance fills; NaN for instances of crowded images
+        that were not measured.
     """
 
     ids: NDArray[np.int64]
@@ -108,6 +115,9 @@ class Objects:
     n_components: NDArray[np.int64]
     holes: NDArray[np.int64]
     hole_pixels: NDArray[np.int64]
+    sides: NDArray[np.int64]
+    moments: NDArray[np.float64]
+    convexity: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -129,8 +139,9 @@ class Objects:
         """Return measurements of no instances."""
         ints, bools = np.zeros(0, np.int64), np.zeros(0, bool)
         box = np.zeros((0, ndim), np.int64)
-        floats = np.zeros(0)
-        return cls(ints, ints, box, box, ints, ints, bools, floats, ints, ints, ints)
+        floats, moments = np.zeros(0), np.zeros((0, ndim, ndim))
+        lengths = (ints, ints, box, box, ints, ints, bools, floats)
+        return cls(*lengths, ints, ints, ints, ints, moments, floats)
 
     def select(self, index: NDArray[Any]) -> Objects:
         """Return the instances selected by a mask or by row numbers."""

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from singula.dataset.annotated import complete_objects
 from singula.dataset.facts.facts import LabelFacts, Objects
 from singula.dataset.facts.plausible import suspicion
+from singula.dataset.facts.shapes import convexities
 from singula.dataset.scan import Scan
 from singula.labels.components import connected_components, count_components
 from singula.labels.index import Survey as Index
 from singula.labels.index import survey as index_objects
+from singula.measure.moments import second_moments
 from singula.util.annotated_slices import annotated_slices, is_planar
 from singula.util.boxes import center_box
 from singula.util.process import compiled
@@ -88,7 +90,8 @@ def survey_sparse(labels: NDArray[Any]) -> tuple[Objects, bool]:
         flat = survey_objects(complete_objects(labels[z]))
         depth = np.ones((len(flat), 1), np.int64)
         low, box = np.hstack([z * depth, flat.low]), np.hstack([depth, flat.box])
-        parts.append(replace(flat, low=low, box=box))
+        moments = np.pad(flat.moments, ((0, 0), (1, 0), (1, 0)))
+        parts.append(replace(flat, low=low, box=box, moments=moments))
     return Objects.concatenate(parts, labels.ndim), True
 
 
@@ -107,14 +110,17 @@ def survey_objects(labels: NDArray[Any]) -> Objects:
     """
     instances = index_objects(labels)
     index, rows = instances.index, len(instances.ids)
-    core, contact = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    core, contact, outline = np.zeros((3, rows), np.int64)
     radius = np.zeros(rows)
     planes = index.reshape(-1, *index.shape[-2:]) if index.size else np.zeros((0, 0, 0), np.uint8)
-    compiled(_count_sides)(planes, _SIDES, core, contact)
+    compiled(_count_sides)(planes, _SIDES, core, contact, outline)
     if index.size and rows > 1:
         compiled(_max_distance)(index.ravel(), _distance_inside(index).ravel(), radius)
         radius = np.minimum(radius, max(index.shape))  # infinite if an instance fills the image
     low, high = instances.low, instances.high
+    present = np.flatnonzero(instances.npixels)
+    moments = np.zeros((rows, index.ndim, index.ndim))
+    moments[present] = second_moments(index).moments
     objects = Objects(
         instances.ids,
         instances.npixels,
@@ -126,12 +132,15 @@ def survey_objects(labels: NDArray[Any]) -> Objects:
         radius,
         count_components(index, rows),
         *_holes(instances),
-    )
-    return objects.select(np.flatnonzero(instances.npixels))
+        outline,
+        moments,
+        np.full(rows, np.nan),
+    ).select(present)
+    return replace(objects, convexity=convexities(index, present, objects))
 
 
-def _count_sides(planes: Any, sides: Any, core: Any, contact: Any) -> None:
-    """Count inner pixels of each instance, and pixel sides between two instances; compiled.
+def _count_sides(planes: Any, sides: Any, core: Any, contact: Any, outline: Any) -> None:
+    """Count inner pixels of each instance, and pixel sides to others and to all else; compiled.
 
     All neighbors of an inner pixel are in its instance. The border of the image is not a contour.
     Neighbors share a side, as in the contour channel.
@@ -153,6 +162,7 @@ def _count_sides(planes: Any, sides: Any, core: Any, contact: Any) -> None:
                         n_outside += 1
                         if other != 0:
                             contact[label] += 1
+                outline[label] += n_outside
                 if n_outside == 0:
                     core[label] += 1
 

@@ -30,9 +30,15 @@ def objects_from_sections(sections: Objects, anisotropy: float) -> Objects:
     larger = sections.select(sections.npixels >= np.median(sections.npixels))
     depth = np.maximum(1, np.sqrt(larger.box[:, 1:].prod(axis=1)) / anisotropy)
     slices = np.rint(depth).astype(np.int64)
+    # Along z, an object is as long as in the plane, where both axes count the same.
+    moments = larger.moments.copy()
+    plane = np.linalg.det(moments[:, 1:, 1:] / larger.npixels[:, None, None])
+    moments[:, 0, 0] = larger.npixels * np.sqrt(np.maximum(plane, 0)) / anisotropy**2
+    npixels = np.maximum(1, larger.npixels * depth * _FILLED).astype(np.int64)
     return replace(
         larger,
-        npixels=np.maximum(1, larger.npixels * depth * _FILLED).astype(np.int64),
+        npixels=npixels,
+        moments=moments * (npixels / larger.npixels)[:, None, None],
         box=np.hstack([slices[:, None], larger.box[:, 1:]]),
         core=np.where(slices >= _MIN_DEPTH, larger.core, 0),
         radius=np.minimum(larger.radius, (depth + 1) / 2),
