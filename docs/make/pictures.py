@@ -19,6 +19,7 @@ from singula.report.overlay import label_colors, overlay, to_gray
 from singula.representations.channels import CHANNELS, encode
 from singula.representations.decoders import DecodeSettings, decode
 from singula.synthetic.fluorescence import make_image
+from singula.synthetic.packed_cells import make_cells
 
 HERE = Path(__file__).parents[1]
 CROP = (slice(60, 156), slice(60, 156))
@@ -45,6 +46,7 @@ def main(folder: Path = HERE) -> list[Path]:
     return [
         channels(folder / "channels.png", image, labels),
         listed_channels(folder / "listed_channels.png", image, labels),
+        affinities(folder / "affinities.png"),
         contours(folder / "contours.png", labels),
         decoding(folder / "decoding.png", labels),
         thresholds(folder / "thresholds.png", image, labels),
@@ -141,6 +143,21 @@ def listed_channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
     for panel, (code, how) in zip(panels.flat[1:], LISTED.items(), strict=True):
         listed = CHANNELS[code].list_code
         show(panel, maps[code], listed if listed == code else f"{listed} (map {code})", **how)
+    return save(figure, path)
+
+
+def affinities(path: Path) -> Path:
+    """Draw a tissue, predicted affinities at some offsets, and the instances of all."""
+    made = make_cells((220, 220), np.random.default_rng(SEED))
+    labels = made.labels.astype(np.int32)
+    maps = predicted(labels, "F+A")
+    figure, panels = grid(1, 5, side=1.9)
+    show(panels.flat[0], painted(labels), "labels")
+    for panel, (offset, code) in zip(
+        panels.flat[1:4], [(CHANNELS[code].offset, code) for code in maps][1::3], strict=False
+    ):
+        show(panel, maps[code], f"A, offset {offset}", **BINARY)
+    show(panels.flat[4], painted(decode(maps, "F+A").labels), "instances")
     return save(figure, path)
 
 

@@ -14,6 +14,7 @@ from singula.models import downsampling
 from singula.models.build import receptive_radius
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.prediction.tta import apply_view, mean_over_views, undo_view, views
+from singula.representations.channels.affinity import affinity
 
 
 def predict(
@@ -101,6 +102,28 @@ def test_one_view_at_a_time_is_the_mean_of_all(monkeypatch: pytest.MonkeyPatch) 
     with torch.inference_mode():
         each = [undo_view(network(apply_view(batch, v)), v) for v in views(3)]
         torch.testing.assert_close(mean_over_views(network, batch), torch.stack(each).mean(0))
+
+
+PAIRS = {
+    2: ((-1, 0), (0, -1), (0, -3), (-3, 0), (2, 1), (0, 4)),
+    3: ((-1, 0, 0), (0, 0, -1), (0, 2, 0), (2, 3, 1)),
+}
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_augmented_affinities_are_those_of_the_labels(ndim: int) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (2, 6, 6, 6)[: 1 + ndim])
+
+    def network(batch: Tensor) -> Tensor:
+        images = batch.numpy()[:, 0].astype(int)
+        maps = [[image > 1, *(affinity(image, o) for o in PAIRS[ndim])] for image in images]
+        return torch.from_numpy(np.array(maps, np.float32))
+
+    batch = torch.from_numpy(labels[:, None].astype(np.float32))
+    offsets = dict(enumerate(PAIRS[ndim], start=1))
+    expected, mean = network(batch), mean_over_views(network, batch, None, offsets)
+    inside = expected >= 0
+    torch.testing.assert_close(mean[inside], expected[inside], rtol=0, atol=1e-6)
 
 
 def test_classes_are_the_most_probable_ones() -> None:

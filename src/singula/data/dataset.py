@@ -383,7 +383,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         }
         if labels.shape[-1] > 1:
             item["classes"] = torch.from_numpy(labels[..., 1].astype(np.int64))
-        if any(self.sparse):
+        if any(self.sparse) or self.encoding.has_gaps:
             has_targets = np.stack(
                 [has_target(c, plane) for c, plane in zip(codes, planes, strict=True)]
             )

@@ -34,6 +34,7 @@ def outputs(config: Config) -> tuple[Output, ...]:
             weight,
             foreground_only=_is_masked(config, CHANNELS[name]),
             component=CHANNELS[name].component,
+            offset=CHANNELS[name].offset,
             group=CHANNELS[name].list_code if CHANNELS[name].family else "",
         )
         for group, weight, loss in zip(groups, config.channel_weights, losses, strict=True)

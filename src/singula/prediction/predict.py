@@ -112,6 +112,11 @@ class Predictor:
         return {each.component: place for place, each in enumerate(self.outputs) if each.component}
 
     @property
+    def offsets(self) -> dict[int, tuple[int, ...]]:
+        """Positions of the affinities, with their offsets."""
+        return {place: each.offset for place, each in enumerate(self.outputs) if each.offset}
+
+    @property
     def width(self) -> int:
         """Number of channels of the output of the network."""
         return len(self.outputs) + self.n_classes
@@ -232,7 +237,7 @@ class Predictor:
             batch = batch.to(self.device, non_blocking=True)
             forward = self.forward
             return _fetch_async(
-                mean_over_views(forward, batch, self.components)
+                mean_over_views(forward, batch, self.components, self.offsets)
                 if settings.augment
                 else forward(batch)
             )

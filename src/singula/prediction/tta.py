@@ -8,7 +8,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from singula.util.boxes import pair_boxes
+
 Forward = Callable[[Tensor], Tensor]
+Offset = tuple[int, ...]
 
 
 def views(ndim: int) -> list[tuple[int, bool, bool]]:
@@ -57,8 +60,66 @@ def undo_components(maps: Tensor, view: tuple[int, bool, bool], planes: Mapping[
             maps[:, planes[component]] *= -1
 
 
+def moved_offset(offset: Offset, view: tuple[int, bool, bool]) -> Offset:
+    """Return the offset between two pixels after `apply_view`."""
+    turns, mirror_x, mirror_z = view
+    *before, y, x = offset
+    if mirror_z:
+        before = [-step for step in before]
+    x = -x if mirror_x else x
+    for _ in range(turns):
+        y, x = -x, y
+    return (*before, y, x)
+
+
+def undo_pairs(
+    maps: Tensor, view: tuple[int, bool, bool], offsets: Mapping[int, Offset]
+) -> tuple[Tensor, Tensor]:
+    """Transform affinities back, after `undo_view`.
+
+    The affinity at an offset is that of the partner at the opposite offset.
+
+    Parameters
+    ----------
+    maps : Tensor, (N, C, [z,] y, x)
+        Maps with the pixels transformed back.
+    view : tuple
+        View that the network received.
+    offsets : mapping of int to tuple of int
+        Position of each affinity in C, and its offset.
+
+    Returns
+    -------
+    maps : Tensor
+        Maps of the same shape.
+    valid : Tensor of bool, (C, [z,] y, x)
+        False where the view has no affinity of the pair: at another offset, or with a partner
+        outside.
+    """
+    plane = {offset: place for place, offset in offsets.items()}
+    result, valid = maps.clone(), maps.new_ones(maps.shape[1:], dtype=torch.bool)
+    for place, offset in offsets.items():
+        moved = moved_offset(offset, view)
+        opposite = tuple(-step for step in moved)
+        if moved in plane:
+            result[:, place] = maps[:, plane[moved]]
+            continue
+        result[:, place] = 0
+        valid[place] = False
+        if opposite in plane:
+            first, second = pair_boxes(maps.shape[2:], offset)
+            result[:, place][(slice(None), *first)] = maps[:, plane[opposite]][
+                (slice(None), *second)
+            ]
+            valid[place][first] = True
+    return result, valid
+
+
 def mean_over_views(
-    forward: Forward, batch: Tensor, planes: Mapping[int, int] | None = None
+    forward: Forward,
+    batch: Tensor,
+    planes: Mapping[int, int] | None = None,
+    offsets: Mapping[int, Offset] | None = None,
 ) -> Tensor:
     """Return the mean of the maps of all views, each transformed back.
 
@@ -69,15 +130,21 @@ def mean_over_views(
     batch : Tensor, (N, C, [z,] y, x)
     planes : mapping of int to int, optional
         See `undo_components`.
+    offsets : mapping of int to tuple of int, optional
+        See `undo_pairs`. The mean of an affinity is that of the views that have it.
     """
     chosen = views(batch.ndim - 2)
     total: Tensor | None = None
+    counts: Tensor | None = None
     for view in chosen:
         maps = undo_view(forward(apply_view(batch, view).contiguous()), view)
         if planes:
             maps = maps.clone()
             undo_components(maps, view, planes)
+        if offsets:
+            maps, valid = undo_pairs(maps, view, offsets)
+            counts = valid.int() if counts is None else counts + valid
         total = maps.clone() if total is None else total.add_(maps)
     if total is None:
         raise RuntimeError("there is no view")
-    return total.div_(len(chosen))
+    return total.div_(len(chosen) if counts is None else counts)

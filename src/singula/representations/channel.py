@@ -161,7 +161,7 @@ class Channel:
         return self.final or _LOSSES[self.kind][1]
 
     def local_reach(self, options: Mapping[str, OptionValue]) -> float:
-        """Return the distance in in-plane pixels that the options or the offset add.
+        """Return the distance in in-plane pixels that the options add to the neighbors.
 
         Parameters
         ----------
@@ -169,8 +169,7 @@ class Channel:
             Values of all `options` by name.
         """
         radii = [option.name for option in self.options if option.is_radius]
-        offsets = [float(abs(step)) for step in self.offset]
-        return max([0.0, *offsets, *(float(options[name]) for name in radii if name in options)])
+        return max((float(options[name]) for name in radii if name in options), default=0.0)
 
     @property
     def options_code(self) -> str:

@@ -284,6 +284,16 @@ _ROWS = (
         example=0.3,
         channels=(),
     ),
+    Threshold(
+        "TH_AFFINITY",
+        label="Affinity (A) above",
+        meaning="Two pixels belong to one instance if their affinity is above this, and to two if "
+        "it is below; the most certain pairs decide first",
+        larger="more and smaller objects: touching objects separate, objects are split",
+        default=0.5,
+        example=0.4,
+        channels=("A",),
+    ),
 )
 
 THRESHOLDS: dict[str, Threshold] = {row.name: row for row in _ROWS}

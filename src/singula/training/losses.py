@@ -60,6 +60,8 @@ class Output:
         Compute the loss only on pixels of instances.
     component : int
         Axis from the end of a component of a vector: 1 for x; else 0.
+    offset : tuple of int
+        Offset of the other pixel of an affinity.
     group : str
         Name of a group of adjacent outputs, such as the rays, that have one loss and one weight.
     """
@@ -70,6 +72,7 @@ class Output:
     weight: float = 1.0
     foreground_only: bool = False
     component: int = 0
+    offset: tuple[int, ...] = ()
     group: str = ""
 
 

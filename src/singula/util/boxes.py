@@ -46,6 +46,32 @@ def shared_box(one: Box, two: Box) -> Box:
     )
 
 
+def pair_boxes(shape: Sequence[int], offset: Sequence[int]) -> tuple[Box, Box]:
+    """Return the box of the pixels with a partner at the offset, and the box of the partners.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the image.
+    offset : sequence of int
+        Step from a pixel to its partner along each axis.
+
+    Returns
+    -------
+    first, second : Box
+        Boxes of the same shape, which is empty if the offset is larger than the image.
+    """
+    first = tuple(
+        slice(min(max(-step, 0), size), max(min(size - step, size), 0))
+        for size, step in zip(shape, offset, strict=True)
+    )
+    second = tuple(
+        slice(min(max(step, 0), size), max(min(size + step, size), 0))
+        for size, step in zip(shape, offset, strict=True)
+    )
+    return first, second
+
+
 def shape_of(box: Box) -> tuple[int, ...]:
     """Return the shape of a box, in pixels."""
     return tuple(part.stop - part.start for part in box)

@@ -100,16 +100,21 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
     ------
     TypeError, UserError
         `labels` is not a label image, or `settings` has another type; ``channels.no_z``: the
-        offset `Z` has no target, because only single slices are annotated.
+        offset `Z` or an affinity has no target, because only single slices are annotated.
     """
     settings = instance(settings, "settings", EncodeSettings)
     array = as_array(labels, "labels")
     sparse = is_sparse(array)
     planar = sparse and is_planar(array)
-    if planar and "Z" in settings.channels:
+    along_z = [
+        CHANNELS[code].list_code
+        for code in settings.channels
+        if code == "Z" or len(CHANNELS[code].offset) == 3
+    ]
+    if planar and along_z:
         raise UserError(
-            "channels: got Z for a volume of which single slices are annotated, expected complete "
-            "volumes",
+            f"channels: got {along_z[0]} for a volume of which single slices are annotated, "
+            "expected complete volumes",
             "use channels without offsets, such as F+C+Db",
             "channels.no_z",
         )
@@ -153,7 +158,7 @@ def _local_reach(settings: EncodeSettings) -> float:
         (
             CHANNELS[code].local_reach(settings.options_of(code))
             for code in parse_channels(settings.channels)
-            if CHANNELS[code].options_code in settings.options or CHANNELS[code].offset
+            if CHANNELS[code].options_code in settings.options
         ),
         default=0.0,
     )

@@ -69,6 +69,11 @@ class EncodeSettings:
         """
         return any(CHANNELS[code].family for code in self.channels)
 
+    @property
+    def has_gaps(self) -> bool:
+        """True if channels have pixels without a target: those with a partner outside."""
+        return any(CHANNELS[code].offset for code in self.channels)
+
     def scored(self) -> EncodeSettings | None:
         """Return the settings without planes of families, or None if no channel is left."""
         channels = tuple(code for code in self.channels if not CHANNELS[code].family)

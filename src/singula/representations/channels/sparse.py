@@ -7,6 +7,7 @@ equals that of the completely annotated image:
 - `B`, `C`, `T`: annotated pixels whose neighbors, which determine the contour, are annotated;
 - `D`: pixels to which the nearest known contour is at least as near as any unknown one, and the
   background;
+- `A`: annotated pixels whose partner at the offset is annotated;
 - `P`, `Db`, `Dc`, `H`, `V`, `Z`: pixels of instances that are known completely, and the background;
 - `Dn`: pixels of instances of which the nearest neighbors are annotated too, and the background;
 - `Dv2`, `Ds`: pixels of instances that are known completely. In the background, as `D`; the largest
@@ -20,7 +21,7 @@ above and below are unknown. Its channels are those of its slices as images (`is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +37,7 @@ from singula.representations.channels.source import EncodeSettings, Furthest, So
 from singula.representations.channels.table import parse_channels
 from singula.representations.channels.transform import distance_to_zeros
 from singula.util.annotated_slices import is_planar as is_planar
+from singula.util.boxes import pair_boxes
 from singula.util.sparse_labels import UNANNOTATED, annotated_mask, without_unannotated
 
 Mask = NDArray[np.bool_]
@@ -226,6 +228,7 @@ class _SparseSource(Source):
                 self.complete | (self.background & self.nearest_is_known(self.foreground))
             ),
             "neighbors": lambda: self.with_known_neighbors() | self.background,
+            "offset": lambda: self.partner_is_known(CHANNELS[code].offset),
         }
         radius = CHANNELS[code].local_reach(self.settings.options.get(code, {}))
         reach = math.ceil(radius * max(1, min(self.spacing[-2:]) / min(self.spacing)))
@@ -235,6 +238,13 @@ class _SparseSource(Source):
         if CHANNELS[code].known_by == "instance":  # of the background, only the pixel matters
             return self.background | _eroded(mask, reach)
         return mask & _eroded(self.known, reach)
+
+    def partner_is_known(self, offset: Sequence[int]) -> Mask:
+        """Return the pixels that are annotated together with the pixel at an offset."""
+        first, second = pair_boxes(self.known.shape, offset)
+        mask = np.zeros(self.known.shape, bool)
+        mask[first] = self.known[first] & self.known[second]
+        return mask
 
     def with_known_neighbors(self) -> Mask:
         """Return the pixels of complete instances whose nearest neighbors are all known."""

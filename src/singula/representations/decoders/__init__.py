@@ -1,4 +1,4 @@
-"""Instances: marker-controlled watershed of channel maps, for all configurations of channels."""
+"""Instances from channel maps, for all configurations of channels."""
 
 from __future__ import annotations
 
@@ -71,6 +71,8 @@ def decode_labels(
         Distances in the unit of the map, instead of ``TH_DISTANCE`` and ``TH_DIST_FOREGROUND``.
     background_threshold, touching_threshold, edges_threshold : float, optional
         Values from 0 to 1, instead of ``TH_BACKGROUND``, ``TH_TOUCHING`` and ``TH_EDGES``.
+    affinity_threshold : float, optional
+        Value from 0 to 1, instead of ``TH_AFFINITY``.
     border_distance_threshold, border_growth_threshold : float, optional
         Values of ``Db``, instead of ``TH_BORDER_DISTANCE`` and ``TH_BORDER_GROWTH``.
     center_distance_threshold, neighbor_threshold : float, optional

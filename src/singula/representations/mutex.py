@@ -1,0 +1,125 @@
+"""Mutex watershed of affinities; importable without NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from singula.errors import UserError
+from singula.representations.base import (
+    Decoder,
+    IntermediateImages,
+    Maps,
+    SeedFilter,
+    SpecialDecoder,
+    ThresholdValues,
+)
+from singula.representations.channel import OptionValue
+from singula.representations.channel_table import CHANNELS
+from singula.representations.families import FAMILIES, Offset
+from singula.util.citation import Method
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from singula.representations.decoders.settings import DecodeSettings
+
+_MASKS = ("F", "M")
+"""Channels that can be the foreground, the preferred one first."""
+
+
+@dataclass(frozen=True)
+class MutexWatershed(SpecialDecoder):
+    """Mutex watershed of affinities, within a foreground if the channels have one.
+
+    Parameters
+    ----------
+    planes : tuple of str
+        Affinities.
+    foreground : str, optional
+        Channel of the foreground.
+    """
+
+    planes: tuple[str, ...] = ()
+    foreground: str | None = None
+    method_name: ClassVar[str] = "mutex"
+    method: ClassVar[Method | None] = Method("the mutex watershed", FAMILIES["A"].citations)
+
+    @classmethod
+    def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
+        """Return True if the channels include affinities."""
+        return bool(_planes_of(codes))
+
+    @classmethod
+    def build(cls, name: str, codes: Sequence[str]) -> Decoder:
+        """Return the decoder of a configuration; see `SpecialDecoder.build`."""
+        planes = _planes_of(codes)
+        offsets = [CHANNELS[code].offset for code in planes]
+        axes = {axis for offset in offsets for axis in _axes_of_neighbor(offset)}
+        if not planes or len(axes) < len(offsets[0]):
+            raise UserError(
+                f"channels (DATA_CHANNELS): got {name}, expected affinities (A) that include an "
+                "offset of one pixel along each axis, for the mutex watershed",
+                "add A, or the offsets -1,0 and 0,-1 to its list",
+                "decode.missing_channel",
+            )
+        foreground = next((code for code in _MASKS if code in codes), None)
+        return cls(name, tuple(codes), planes, foreground)
+
+    @property
+    def offsets(self) -> tuple[Offset, ...]:
+        """Offset of each of `planes`."""
+        return tuple(CHANNELS[code].offset for code in self.planes)
+
+    def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
+        """Return the threshold of the affinities, and that of the foreground."""
+        return (("TH_AFFINITY",), ("TH_FOREGROUND",)) if self.foreground else (("TH_AFFINITY",),)
+
+    def reach(
+        self, settings: DecodeSettings, spacing: Sequence[float] | None, ndim: int
+    ) -> tuple[int, ...]:
+        """Return the longest offset along each axis."""
+        return tuple(max(abs(offset[axis]) for offset in self.offsets) for axis in range(ndim))
+
+    def decode(
+        self,
+        maps: Maps,
+        thresholds: ThresholdValues,
+        settings: DecodeSettings,
+        *,
+        spacing: Sequence[float] | None,
+        seed_filter: SeedFilter | None,
+        keep_parts: bool,
+    ) -> tuple[np.ndarray, IntermediateImages | None]:
+        """Decode an image; see `Decoder.decode`."""
+        import numpy as np
+
+        from singula.representations.decoders.morphology import compact_in_place
+
+        labels = np.pad(self.divide(maps, thresholds), 1)
+        count = int(labels.max())
+        labels = compact_in_place(
+            labels, count, min_size=settings.remove_small, border_size=settings.min_border_pixels
+        )
+        return labels, None
+
+    def divide(self, maps: Maps, thresholds: ThresholdValues) -> np.ndarray:
+        """Return the instances of an image or a box as int32, before small ones are removed."""
+        from singula.representations.decoders.mutex import mutex_watershed
+
+        mask = None
+        if self.foreground:
+            mask = maps[self.foreground] > thresholds["TH_FOREGROUND"]
+        affinities = [maps[code] for code in self.planes]
+        return mutex_watershed(affinities, self.offsets, thresholds["TH_AFFINITY"], mask)
+
+
+def _planes_of(codes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(code for code in codes if CHANNELS[code].offset)
+
+
+def _axes_of_neighbor(offset: Offset) -> tuple[int, ...]:
+    """Return the axis of an offset to a direct neighbor, and nothing for other offsets."""
+    axes = tuple(axis for axis, step in enumerate(offset) if step)
+    return axes if sum(map(abs, offset)) == 1 else ()

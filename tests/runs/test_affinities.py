@@ -1,0 +1,41 @@
+"""Complete runs with affinities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from singula.synthetic.datasets import make_drawn_dataset
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "channels", "ndim"),
+    [("cells", ["F", "A"], 2), ("tissue", ["A"], 3)],
+)
+def test_a_run_with_affinities_divides_cells(
+    name, channels, ndim, make_once, write_config, command, tmp_path: Path
+) -> None:
+    shape = (96, 96) if ndim == 2 else (12, 48, 48)
+
+    def fill(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        make_drawn_dataset(folder, name, rng, n_train=4, n_val=1, n_test=1, shape=shape)
+
+    changes = {
+        "PROBLEM.INSTANCE_SEG.DATA_CHANNELS": channels,
+        "TRAIN.EPOCHS": 30,
+        "TEST.AUGMENTATION": True,
+        "TEST.MATCHING_STATS_THS": [0.5],
+    }
+    config = write_config(make_once(f"affinities_{name}", fill), ndim, **changes)
+    line = ("run", "--config", config, "--result_dir", tmp_path / "out", "--name", "a")
+    assert command(*line) == 0, command.err
+    results = tmp_path / "out" / "a" / "results" / "a_1"
+    labels = tifffile.imread(next(results.glob("per_image_instances/*.tif")))
+    assert labels.max() > 3
+    assert "TH_AFFINITY" in command.out
+    assert "mutex watershed" in (results / "report.html").read_text()
