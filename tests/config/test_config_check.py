@@ -363,7 +363,7 @@ def test_defaults_of_unsupported_keys_are_supported() -> None:
             "MODEL.VIT_EMBED_DIM: 64 has no effect with MODEL.VIT_MODEL vit_base_patch16",
         ),
         ({"MODEL.ARCHITECTURE": "unext_v1", "MODEL.BATCH_NORMALIZATION": False}, "no effect with"),
-        ({f"{SEG}.DATA_CHANNELS": "Dv2"}, "background becomes instances too"),
+        ({f"{SEG}.DATA_CHANNELS": "Dv2"}, "DATA_CHANNELS: Dv2 alone cannot tell background"),
         ({f"{POST}.Z_FILTERING": True}, f"{POST}.Z_FILTERING: has no effect in 2D without"),
         ({f"{POST}.YZ_FILTERING": True}, f"{POST}.YZ_FILTERING: has no effect in 2D without"),
         (

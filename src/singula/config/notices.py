@@ -12,6 +12,7 @@ from singula.config.validate_model import unused_by_network
 from singula.representations.channel import NORMALIZED
 from singula.representations.channel_table import CHANNELS
 from singula.representations.thresholds import THRESHOLDS
+from singula.representations.watershed import Watershed
 
 _SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"
@@ -63,16 +64,15 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
     notices += [*keys_without_switch(config), *unused_thresholds(config)]
     if test:
         notices += [*_idle_post_processing(config), *_thresholds_of_normalized(config)]
-    if config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "Dv2" and test:
-        notices.append(
-            f"{_SEG}.DATA_CHANNELS: with only Dv2, the background becomes instances too; "
-            "remove them from the result"
-        )
+    if test and isinstance(config.decoder, Watershed) and config.decoder.note:
+        notices.append(f"{_SEG}.DATA_CHANNELS: {config.decoder.note}")
     return notices + (list(_idle_augmentation(config)) if train else [])
 
 
 def _thresholds_of_normalized(config: Config) -> Iterator[str]:
     """Report default thresholds of normalized channels whose normalization is off."""
+    if not isinstance(config.decoder, Watershed):
+        return  # other decoders compare their thresholds with other values than the maps
     into_contour = config.PROBLEM.INSTANCE_SEG.GROW_INTO_CONTOUR
     for name in config.decoder.threshold_names(into_contour=into_contour):
         codes = [

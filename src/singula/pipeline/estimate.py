@@ -242,10 +242,10 @@ def count_work(config: Config, inspection: Inspection) -> Work:
     labeled = [file.shape for part in parts.values() for file in part.values()]
     if test and not config.DATA.TEST.LOAD_GT:
         labeled = [file.shape for part in (train, val) for file in part.values()]
-    held = 0
+    in_memory = 0
     for name, part in (("TRAIN", train), ("VAL", val)):
         if getattr(config.DATA, name).IN_MEMORY:
-            held += sum(file.held for file in part.values())
+            in_memory += sum(file.in_memory for file in part.values())
     return Work(
         patches=patches,
         val_patches=validation,
@@ -256,7 +256,7 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         tile=tile,
         tile_batch=batch,
         stored=sum(prod(shape) * channels * itemsize for shape in labeled),
-        in_memory=held,
+        in_memory=in_memory,
         largest=max((file.needed for file in test.values()), default=0),
         # Maps as float32, binary maps as uint8, and compressed instances
         results=sum(image.maps + image.labels for image in blocks)
@@ -307,7 +307,7 @@ class _Size(NamedTuple):
     """Spatial shape, bytes of image and labels in memory, and bytes to predict and decode."""
 
     shape: tuple[int, ...]
-    held: int
+    in_memory: int
     needed: int
 
 
