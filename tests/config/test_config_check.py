@@ -33,6 +33,8 @@ COSINE: dict[str, object] = {
     f"{RATE}.MIN_LR": 0.0,
     f"{RATE}.WARMUP_COSINE_DECAY_EPOCHS": 5,
 }
+RAYS = {f"{SEG}.DATA_CHANNELS": ["Db", "R"]}
+NINE = {f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"R": {"nrays": 9}}]}
 CLOSE: dict[str, object] = {f"{SEG}.DATA_CHANNELS": "BP", f"{POST}.REMOVE_CLOSE_POINTS": True}
 PLATEAU: dict[str, object] = {
     f"{RATE}.NAME": "reduceonplateau",
@@ -366,6 +368,8 @@ def test_defaults_of_unsupported_keys_are_supported() -> None:
         ({f"{SEG}.DATA_CHANNELS": "Dv2"}, "DATA_CHANNELS: Dv2 alone cannot tell background"),
         ({f"{POST}.Z_FILTERING": True}, f"{POST}.Z_FILTERING: has no effect in 2D without"),
         ({f"{POST}.YZ_FILTERING": True}, f"{POST}.YZ_FILTERING: has no effect in 2D without"),
+        ({**RAYS, "TEST.AUGMENTATION": True, **NINE}, "TEST.AUGMENTATION: averages 2 flips"),
+        ({**RAYS, "TEST.AUGMENTATION": True, **IN_3D}, "TEST.AUGMENTATION: has no effect with R"),
         (
             {**CLOSE, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
             f"{POST}.REMOVE_CLOSE_POINTS_RADIUS: only the first of (3.0, 5.0) has an effect",
@@ -385,6 +389,7 @@ def test_notices(keys: dict[str, object], text: str) -> None:
         {f"{POST}.YZ_FILTERING": True, **IN_3D},
         {**CLOSE, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 3]},
         {f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
+        {**RAYS, "TEST.AUGMENTATION": True},
     ],
 )
 def test_keys_with_an_effect_are_not_reported(keys: dict[str, object]) -> None:

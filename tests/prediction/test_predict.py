@@ -13,8 +13,12 @@ from singula.data.patches import TilePlan, read_patch
 from singula.models import downsampling
 from singula.models.build import receptive_radius
 from singula.prediction import Predictor, PredictSettings, whole_plan
-from singula.prediction.tta import apply_view, mean_over_views, undo_view, views
+from singula.prediction.tta import apply_view, mean_over_views, undo_view
+from singula.representations.channels import EncodeSettings
 from singula.representations.channels.affinity import affinity
+from singula.representations.channels.rays import encode_rays
+from singula.representations.channels.source import Source
+from singula.util.views import augmented_views, ray_in_view
 
 
 def predict(
@@ -78,10 +82,10 @@ def test_whole_plan_needs_one_tile() -> None:
 @pytest.mark.parametrize(("ndim", "count"), [(2, 8), (3, 16)])
 def test_views_are_different_and_inverted(ndim: int, count: int) -> None:
     batch = torch.rand(1, 1, *(2, 5, 5)[-ndim:])
-    turned = [apply_view(batch, view) for view in views(ndim)]
+    turned = [apply_view(batch, view) for view in augmented_views(ndim)]
     assert len(turned) == count
     assert len({tuple(t.flatten().tolist()) for t in turned}) == count
-    for view, other in zip(views(ndim), turned, strict=True):
+    for view, other in zip(augmented_views(ndim), turned, strict=True):
         torch.testing.assert_close(undo_view(other, view), batch, rtol=0, atol=0)
 
 
@@ -100,7 +104,7 @@ def test_one_view_at_a_time_is_the_mean_of_all(monkeypatch: pytest.MonkeyPatch) 
     network = warm(CASES["3d"][0]).eval()
     batch = torch.rand(1, 1, 4, 16, 16)
     with torch.inference_mode():
-        each = [undo_view(network(apply_view(batch, v)), v) for v in views(3)]
+        each = [undo_view(network(apply_view(batch, v)), v) for v in augmented_views(3)]
         torch.testing.assert_close(mean_over_views(network, batch), torch.stack(each).mean(0))
 
 
@@ -124,6 +128,34 @@ def test_augmented_affinities_are_those_of_the_labels(ndim: int) -> None:
     expected, mean = network(batch), mean_over_views(network, batch, None, offsets)
     inside = expected >= 0
     torch.testing.assert_close(mean[inside], expected[inside], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rays", "count"), [(32, 8), (4, 8), (10, 4), (7, 2), (0, 8)])
+def test_views_of_rays_are_undone(rays: int, count: int) -> None:
+    chosen = augmented_views(2, rays)
+    assert len(chosen) == count
+    labels = np.zeros((40, 40), np.int64)
+    labels[5:25, 8:20], labels[22:30, 25:39] = 1, 2
+
+    def encoded(batch: Tensor) -> Tensor:
+        source = Source(batch[0, 0].numpy().astype(np.int64), EncodeSettings())
+        distances = encode_rays(source, rays) if rays else batch[0].numpy()
+        return torch.from_numpy(distances)[None].float()
+
+    batch = torch.from_numpy(labels)[None, None].float()
+    expected, mean = encoded(batch), mean_over_views(encoded, batch, rays=range(rays))
+    # A ray between two pixels can end one pixel earlier in a view.
+    assert (mean - expected).abs().max() <= 1
+    assert ((mean - expected).abs() > 1e-3).float().mean() < 0.05
+    for view in chosen:
+        order = [ray_in_view(ray, rays, view) for ray in range(rays)]
+        assert sorted(order) == list(range(rays))
+
+
+def test_rays_of_volumes_have_no_other_view() -> None:
+    assert augmented_views(3, 96) == [(0, False, False)]
+    batch = torch.rand(1, 5, 3, 6, 6)
+    torch.testing.assert_close(mean_over_views(lambda x: x, batch, rays=range(5)), batch)
 
 
 def test_classes_are_the_most_probable_ones() -> None:

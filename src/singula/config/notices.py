@@ -51,10 +51,13 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
         )
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
         notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
+    if test and keys.AUGMENTATION and config.view_count < 2 ** (config.ndim + 1):
+        notices.append(f"TEST.AUGMENTATION: {_views(config.view_count)}")
+    used = {CHANNELS[code].options_code for code in config.decoder.channels}
     unused = [
-        CHANNELS[code].list_code
+        CHANNELS[code].list_code if code in CHANNELS else code
         for code in config.channel_options
-        if code not in config.decoder.channels
+        if code not in used
     ]
     if unused:
         notices.append(
@@ -87,6 +90,16 @@ def _thresholds_of_normalized(config: Config) -> Iterator[str]:
                 f"values, but {', '.join(codes)} has norm: False; set a distance in pixels, or in "
                 "the unit of the voxel size"
             )
+
+
+def _views(count: int) -> str:
+    """Return the effect of rays on test-time augmentation."""
+    if count == 1:
+        return "has no effect with R, whose directions differ in each flip and rotation"
+    return (
+        f"averages {count} flips and rotations, as the directions of R differ in the others; a "
+        "number of rays that 4 divides allows all"
+    )
 
 
 def _idle_post_processing(config: Config) -> Iterator[str]:

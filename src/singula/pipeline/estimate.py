@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 # Ratio of whole runs to their estimates, at most; see docs/check.md
 FACTOR = 2.0
-_VIEWS = {2: 8, 3: 16}
 # Time of an image in blocks relative to its time in memory (see docs/check.md): decoding with halo,
 # tables and pyramids of filled and of empty pixels, and prediction relative to forward passes
 _IN_BLOCKS, _EMPTY, _PREDICTION = 15.0, 3.0, 1.4
@@ -299,7 +298,7 @@ def estimate(
         sample = first_sample(config, inspection) if work.patches else None
         tile = (work.tile_batch, *work.tile) if work.images else None
         timing, name = measure_network(config, device, sample, tile)
-    augment = _VIEWS[config.ndim] if config.TEST.AUGMENTATION else 1
+    augment = config.view_count if config.TEST.AUGMENTATION else 1
     return Estimate(work, timing, name, config.TRAIN.EPOCHS, augment, workers)
 
 

@@ -36,6 +36,7 @@ def outputs(config: Config) -> tuple[Output, ...]:
             component=CHANNELS[name].component,
             offset=CHANNELS[name].offset,
             group=CHANNELS[name].list_code if CHANNELS[name].family else "",
+            is_ray=CHANNELS[name].family == "R",
         )
         for group, weight, loss in zip(groups, config.channel_weights, losses, strict=True)
         for name in group

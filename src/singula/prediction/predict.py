@@ -117,6 +117,11 @@ class Predictor:
         return {place: each.offset for place, each in enumerate(self.outputs) if each.offset}
 
     @property
+    def rays(self) -> list[int]:
+        """Positions of the distances along rays."""
+        return [place for place, each in enumerate(self.outputs) if each.is_ray]
+
+    @property
     def width(self) -> int:
         """Number of channels of the output of the network."""
         return len(self.outputs) + self.n_classes
@@ -237,7 +242,7 @@ class Predictor:
             batch = batch.to(self.device, non_blocking=True)
             forward = self.forward
             return _fetch_async(
-                mean_over_views(forward, batch, self.components, self.offsets)
+                mean_over_views(forward, batch, self.components, self.offsets, self.rays)
                 if settings.augment
                 else forward(batch)
             )

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import product
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from singula.util.boxes import pair_boxes
+from singula.util.views import View, augmented_views, ray_in_view
 
 Forward = Callable[[Tensor], Tensor]
 Offset = tuple[int, ...]
 
 
-def views(ndim: int) -> list[tuple[int, bool, bool]]:
-    """Return (rotations by 90°, mirror x, mirror z) of each view: 8 in 2D, 16 in 3D."""
-    depth = (False, True) if ndim == 3 else (False,)
-    return list(product(range(4), (False, True), depth))
-
-
-def apply_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
+def apply_view(batch: Tensor, view: View) -> Tensor:
     """Mirror and rotate a batch (N, C, [z,] y, x)."""
     turns, mirror_x, mirror_z = view
     flips = ([-1] if mirror_x else []) + ([-3] if mirror_z else [])
@@ -29,7 +23,7 @@ def apply_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
     return torch.rot90(batch, turns, (-2, -1)) if turns else batch
 
 
-def undo_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
+def undo_view(batch: Tensor, view: View) -> Tensor:
     """Apply the inverse of `apply_view`."""
     turns, mirror_x, mirror_z = view
     if turns:
@@ -38,7 +32,7 @@ def undo_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
     return torch.flip(batch, flips) if flips else batch
 
 
-def undo_components(maps: Tensor, view: tuple[int, bool, bool], planes: Mapping[int, int]) -> None:
+def undo_components(maps: Tensor, view: View, planes: Mapping[int, int]) -> None:
     """Transform the components of vectors back, after `undo_view`, in place.
 
     Parameters
@@ -115,11 +109,28 @@ def undo_pairs(
     return result, valid
 
 
+def undo_rays(maps: Tensor, view: View, rays: Sequence[int]) -> None:
+    """Transform distances along rays back, after `undo_view`, in place.
+
+    Parameters
+    ----------
+    maps : Tensor, (N, C, y, x)
+        Maps with the pixels transformed back.
+    view : tuple
+        View that the network received, one of `augmented_views` for these rays.
+    rays : sequence of int
+        Position of each ray in C.
+    """
+    order = [rays[ray_in_view(ray, len(rays), view)] for ray in range(len(rays))]
+    maps[:, list(rays)] = maps[:, order]
+
+
 def mean_over_views(
     forward: Forward,
     batch: Tensor,
     planes: Mapping[int, int] | None = None,
     offsets: Mapping[int, Offset] | None = None,
+    rays: Sequence[int] = (),
 ) -> Tensor:
     """Return the mean of the maps of all views, each transformed back.
 
@@ -132,18 +143,23 @@ def mean_over_views(
         See `undo_components`.
     offsets : mapping of int to tuple of int, optional
         See `undo_pairs`. The mean of an affinity is that of the views that have it.
+    rays : sequence of int
+        See `undo_rays`. Only views whose rays are those of the image are used.
     """
-    chosen = views(batch.ndim - 2)
+    chosen = augmented_views(batch.ndim - 2, len(rays))
     total: Tensor | None = None
     counts: Tensor | None = None
     for view in chosen:
         maps = undo_view(forward(apply_view(batch, view).contiguous()), view)
-        if planes:
+        if planes or rays:
             maps = maps.clone()
+        if planes:
             undo_components(maps, view, planes)
         if offsets:
             maps, valid = undo_pairs(maps, view, offsets)
             counts = valid.int() if counts is None else counts + valid
+        if rays and batch.ndim == 4:
+            undo_rays(maps, view, rays)
         total = maps.clone() if total is None else total.add_(maps)
     if total is None:
         raise RuntimeError("there is no view")

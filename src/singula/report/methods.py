@@ -308,7 +308,7 @@ def _prediction(run: Run) -> Iterator[str]:
     yield f"Images were {clip if keys.PERC_CLIP else ''}{_NORMALIZATIONS[keys.TYPE]}{scope}."
     if run.summary.test is None:
         return
-    views = 2 ** (config.ndim + 1)
+    views = config.view_count
     way = "in overlapping tiles whose result equals that of the whole image"
     if config.TEST.BY_CHUNKS.ENABLE:
         way = "in blocks"
@@ -316,7 +316,8 @@ def _prediction(run: Run) -> Iterator[str]:
         way += ", and whole"
     elif config.TEST.TILE_SIZE == "patch" or any(config.DATA.TEST.OVERLAP):
         way = f"in tiles of {_sides(config.patch)}, overlapping and blended"
-    average = f" and averaged over {views} flips and rotations" if config.TEST.AUGMENTATION else ""
+    is_mean = config.TEST.AUGMENTATION and views > 1
+    average = f" and averaged over {views} flips and rotations" if is_mean else ""
     yield f"Test images were predicted {way}{average}."
 
 

@@ -64,6 +64,8 @@ class Output:
         Offset of the other pixel of an affinity.
     group : str
         Name of a group of adjacent outputs, such as the rays, that have one loss and one weight.
+    is_ray : bool
+        Distance along a ray.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Output:
     component: int = 0
     offset: tuple[int, ...] = ()
     group: str = ""
+    is_ray: bool = False
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from singula.config.values import (
 from singula.representations.base import Decoder
 from singula.representations.channel import OptionValue
 from singula.representations.channel_options import parse_options
+from singula.representations.channel_table import CHANNELS
 from singula.representations.table import (
     channel_groups,
     choose_method,
@@ -51,6 +52,7 @@ from singula.representations.table import (
     split_channels,
 )
 from singula.representations.thresholds import THRESHOLDS, Threshold
+from singula.util.views import augmented_views
 
 S = TypeVar("S", bound=Section)
 
@@ -288,6 +290,13 @@ class Config(Section):
     def channel_groups(self) -> tuple[tuple[str, ...], ...]:
         """Channel codes of each code in DATA_CHANNELS: several for a family, such as rays."""
         return channel_groups(self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
+
+    @property
+    def view_count(self) -> int:
+        """Number of flips and rotations over which TEST.AUGMENTATION averages."""
+        planes = [CHANNELS[code] for group in self.channel_groups for code in group]
+        rays = sum(plane.family == "R" for plane in planes)
+        return len(augmented_views(self.ndim, rays))
 
     @property
     def channel_options(self) -> dict[str, dict[str, OptionValue]]:
