@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 from models import model_table
 from singula.config.thresholds import KEYS
 from singula.representations.channel_table import CHANNELS
+from singula.representations.families import FAMILIES, planes_of
 from singula.representations.table import DECODERS, find_decoder
 from singula.representations.thresholds import THRESHOLDS
 from singula.representations.watershed import Term, Watershed
@@ -94,6 +96,19 @@ def listed_channel_table() -> str:
         if channel.listed_as:
             code += f", map `{channel.code}`"
         rows.append(f"| {code} | {channel.describe} | {predicted} | {options} |")
+    for family in FAMILIES.values():
+        planes = planes_of(family.code)
+        if find_spec(planes[0].encoder.partition(":")[0]) is None:
+            continue
+        is_share = {plane.kind for plane in planes} == {"binary"}
+        predicted = "probabilities" if is_share else "distances or offsets"
+        options = "<br>".join(
+            f"`{option.name}` ({option.default}): {option.describe}" for option in family.options
+        )
+        maps = f"`{planes[0].code}` to `{planes[-1].code}`"
+        rows.append(
+            f"| `{family.code}`, maps {maps} | {family.describe} | {predicted} | {options} |"
+        )
     return "\n".join(rows)
 
 

@@ -17,7 +17,13 @@ from scipy.ndimage import gaussian_filter
 
 from singula.report.overlay import label_colors, overlay, to_gray
 from singula.representations.channels import CHANNELS, encode
+from singula.representations.channels.rays import ray_directions
 from singula.representations.decoders import DecodeSettings, decode
+from singula.representations.decoders.polygons import (
+    draw_polygons,
+    find_candidates,
+    suppress_overlaps,
+)
 from singula.synthetic.fluorescence import make_image
 from singula.synthetic.packed_cells import make_cells
 
@@ -47,6 +53,7 @@ def main(folder: Path = HERE) -> list[Path]:
         channels(folder / "channels.png", image, labels),
         listed_channels(folder / "listed_channels.png", image, labels),
         affinities(folder / "affinities.png"),
+        polygons(folder / "polygons.png", labels),
         contours(folder / "contours.png", labels),
         decoding(folder / "decoding.png", labels),
         thresholds(folder / "thresholds.png", image, labels),
@@ -158,6 +165,32 @@ def affinities(path: Path) -> Path:
     ):
         show(panel, maps[code], f"A, offset {offset}", **BINARY)
     show(panels.flat[4], painted(decode(maps, "F+A").labels), "instances")
+def polygons(path: Path, labels: np.ndarray) -> Path:
+    """Draw two rays, some candidates, the polygons that remain, and the instances."""
+    rng = np.random.default_rng(SEED)
+    maps = {
+        code: gaussian_filter(values.astype(np.float32), 0.8)
+        + rng.normal(0, 0.02 if code == "Db" else 0.3, values.shape)
+        for code, values in encode(labels, "Db+R32").items()
+    }
+    rays = [maps[f"R32.{number}"] for number in range(32)]
+    candidates = find_candidates(maps["Db"], rays, 0.5)
+    remaining = suppress_overlaps(candidates, labels.shape, 0.4)
+    whole = tuple(slice(0, size) for size in labels.shape)
+    figure, panels = grid(1, 5, side=1.9)
+    right, down, many, few, last = panels.flat
+    show(right, maps["R32.0"], "R32.0  to the right", cmap="viridis")
+    show(down, maps["R32.8"], "R32.8  down", cmap="viridis")
+    some = candidates.select(slice(None, None, 29))
+    for panel, chosen, title in ((many, some, "some candidates"), (few, remaining, "remaining")):
+        show(panel, maps["Db"], f"Db, {title}", cmap="gray")
+        for point, distances in zip(chosen.points, chosen.distances, strict=True):
+            corners = point + distances[:, None] * ray_directions(32, 2)
+            y, x = (corners - [part.start for part in CROP]).T
+            panel.fill(x, y, fill=False, edgecolor="orange", linewidth=0.7)
+        panel.set_xlim(-0.5, CROP[1].stop - CROP[1].start - 0.5)
+        panel.set_ylim(CROP[0].stop - CROP[0].start - 0.5, -0.5)
+    show(last, painted(draw_polygons(remaining, whole)), "instances")
     return save(figure, path)
 
 

@@ -105,14 +105,15 @@ def threshold_section(run: Run) -> Markup | None:
     used, sources = run.test.thresholds, run.test.threshold_sources
     if not used:
         return None
-    decoder = run.config.decoder
+    into_contour = run.config.PROBLEM.INSTANCE_SEG.GROW_INTO_CONTOUR
+    matter = run.config.decoder.threshold_names(into_contour=into_contour)
     names = dict.fromkeys(name for image in used.values() for name in image)
     rows = []
     for name in names:
         threshold = THRESHOLDS.get(name)
         if sources and name not in sources:
             continue
-        if threshold and not set(threshold.channels) & set(decoder.channels):
+        if threshold and name not in matter:
             continue
         values = [v for image in used.values() if (v := image.get(name)) is not None]
         if not values:
