@@ -165,6 +165,9 @@ def affinities(path: Path) -> Path:
     ):
         show(panel, maps[code], f"A, offset {offset}", **BINARY)
     show(panels.flat[4], painted(decode(maps, "F+A").labels), "instances")
+    return save(figure, path)
+
+
 def polygons(path: Path, labels: np.ndarray) -> Path:
     """Draw two rays, some candidates, the polygons that remain, and the instances."""
     rng = np.random.default_rng(SEED)

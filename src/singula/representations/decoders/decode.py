@@ -116,7 +116,8 @@ def decode(
 
 def _completed(channels: str | Decoder, maps: Maps) -> str | Decoder:
     """Return a configuration in which families have the parameters for the axes of the maps."""
-    ndim = next(map(np.ndim, maps.values()), 0) if isinstance(maps, Mapping) else 0
+    first = next(iter(maps.values()), None) if isinstance(maps, Mapping) else None
+    ndim = getattr(first, "ndim", 0)  # other values are validated later
     if isinstance(channels, str) and ndim in (2, 3):
         return complete_channels(channels, ndim, {})
     return channels
