@@ -270,7 +270,7 @@ def test_combinations_of_channels(written: object, read: str) -> None:
         (["F", "H"], "expected H and V, without Z"),
         (["F", "H", "V", "Z"], "expected H and V, without Z"),
         (["F", "F"], "different codes"),
-        (["F", "Q", "R"], "unknown codes Q, R"),
+        (["F", "Q", "W"], "unknown codes Q, W"),
         ([], "different codes"),
     ],
 )
