@@ -380,9 +380,7 @@ def test_losses_and_options_with_the_same_meaning() -> None:
 )
 def test_values_without_an_effect_are_reported(key: str, value: object) -> None:
     _, said = load({key: value})
-    assert said == [
-        f"configuration: {key}: {value!r} has no effect, as this version does not have it"
-    ]
+    assert said == [f"1 value of BiaPy has no effect in Singula:\n    {key}: {value!r}"]
 
 
 def test_median_filters() -> None:

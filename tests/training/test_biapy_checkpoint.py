@@ -133,7 +133,7 @@ def test_distances_with_another_activation_need_a_configuration(tmp_path: Path) 
     [
         ([], "tanh"),
         ([{"D": {"act": "linear"}}], "linear"),
-        ([{"D": {"act": "tanh"}, "F": {"unknown": 1}}], "tanh"),
+        ([{"D": {"act": "tanh"}, "F": {"erosion": 0}}], "tanh"),
     ],
 )
 def test_signed_distances_have_the_activation_of_the_file(options, activation, tmp_path) -> None:
@@ -143,6 +143,45 @@ def test_signed_distances_have_the_activation_of_the_file(options, activation, t
     }  # fmt: skip
     config = trained_config(load_checkpoint(stored(tmp_path, contents)))
     assert outputs(config)[1].activation == activation
+
+
+@pytest.mark.parametrize(
+    ("channels", "options"),
+    [
+        (["F", "Db"], {"Db": {"val_type": "discretize"}}),
+        (["F", "Db"], {"Db": {"val_type": "omnipose", "mask_values": False}}),
+        (["F", "P"], {"P": {"type": "skeleton", "skeleton_mode": "main"}}),
+        (["F", "Dc"], {"Dc": {"unknown": 1}}),
+        (["F", "C"], {"C": {"mode": "subpixel"}}),
+    ],
+)
+def test_maps_with_another_meaning_are_an_error(
+    channels: list[str], options: dict[str, Any], tmp_path: Path
+) -> None:
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    section = {"DATA_CHANNELS": channels, "DATA_CHANNELS_EXTRA_OPTS": [options]}
+    contents["cfg"]["PROBLEM"]["INSTANCE_SEG"] = section
+    with pytest.raises(UserError) as raised:
+        load_checkpoint(stored(tmp_path, contents))
+    assert raised.value.code == "checkpoint.biapy_channels"
+    assert next(iter(options)) in raised.value.message
+
+
+def test_options_that_version_3_7_writes_for_all_channels_are_read(tmp_path: Path) -> None:
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    contents["cfg"]["PROBLEM"]["INSTANCE_SEG"] = {
+        "DATA_CHANNELS": ["F", "P"],
+        "DATA_CHANNELS_EXTRA_OPTS": [
+            {
+                "F": {"erosion": [0, 0], "dilation": 0},
+                "P": {
+                    "type": "centroid", "skeleton_mode": "full", "dilation": [2, 2], "erosion": 0
+                },
+            }
+        ],
+    }  # fmt: skip
+    config = trained_config(load_checkpoint(stored(tmp_path, contents)))
+    assert config.channel_options["P"]["dilation"] == 2
 
 
 class Executes:

@@ -35,7 +35,7 @@ from singula.config.yaml_source import (
 )
 from singula.errors import UserError
 from singula.util.arguments import instance, items, of_class
-from singula.util.format import counted, grouped, show
+from singula.util.format import counted, grouped, list_lines, show
 from singula.util.paths import user_path
 
 _log = logging.getLogger(__name__)
@@ -364,9 +364,11 @@ def _notices(parts: Iterable[Translation]) -> list[str]:
     parts = list(parts)
     lines = [line for part in parts for line in part.notices]
     others = [name for part in parts for name in part.other_workflows]
-    unused = [name for part in parts for name in part.unused]
+    idle = [text for part in parts for text in part.idle]
     if others:
         lines.append(f"keys of other workflows, not used here: {', '.join(others)}")
-    if unused:
-        lines.append(f"keys of other versions, not used here: {', '.join(unused)}")
+    if idle:
+        verb = "has" if len(idle) == 1 else "have"
+        first = f"{counted(len(idle), 'value')} of BiaPy {verb} no effect in Singula:"
+        lines.append(f"{first}{list_lines(idle, len(idle))}")
     return lines

@@ -265,19 +265,27 @@ def _walk(
             continue
         key = prefix + name.value
         first = tree.entries[key].place if key in tree.entries else tree.sections.get(key)
-        if first is not None:
-            text = f"{key}: written twice, here and in line {first.line}"
-            tree.problems.append(Problem(text, "config.duplicate_key", place))
         if isinstance(value, yaml.MappingNode):
+            if first is not None:
+                tree.problems.append(_written_twice(key, first, place))
             tree.sections.setdefault(key, place)
             _walk(value, f"{key}.", source, loader, tree)
-        elif first is None:
-            try:
-                constructed = _construct(loader, value)
-            except ValueError as error:
-                tree.problems.append(Problem(f"{key}: {error}", "config.value", place))
-                continue
+            continue
+        try:
+            constructed = _construct(loader, value)
+        except ValueError as error:
+            tree.problems.append(Problem(f"{key}: {error}", "config.value", place))
+            continue
+        if first is None:
             tree.entries[key] = Entry(key, constructed, place)
+        elif key not in tree.entries or tree.entries[key].value != constructed:
+            tree.problems.append(_written_twice(key, first, place))
+
+
+def _written_twice(key: str, first: Place, place: Place) -> Problem:
+    """Return the problem of a key with two values, or of a section that continues elsewhere."""
+    text = f"{key}: written twice, here and in line {first.line}"
+    return Problem(text, "config.duplicate_key", place)
 
 
 def _pairs(node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:

@@ -100,7 +100,8 @@ def convert_biapy(
     ------
     UserError
         ``checkpoint.biapy_network``: Singula does not have the network;
-        ``checkpoint.biapy_weights``: the weights are not those of the configured network.
+        ``checkpoint.biapy_weights``: the weights are not those of the configured network;
+        ``checkpoint.biapy_channels``: as for `config_for_prediction`.
     """
     given: dict[str, Tensor] = dict(contents["model"])
     cfg: dict[str, Any] = {}
@@ -129,6 +130,8 @@ def convert_biapy(
     try:
         config, notices = config_for_prediction(cfg, network_keys(cfg))
     except UserError as error:
+        if error.code == "checkpoint.biapy_channels":
+            raise UserError(f"{path}: {error.message}", error.hint, error.code) from None
         return weights, description, [], error.message
     if problem:
         return weights, description, [], problem

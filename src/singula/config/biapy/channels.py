@@ -28,6 +28,15 @@ def _channels(work: Translation) -> None:
     if entry is None or not isinstance(names, tuple):
         return
     work.entries.pop(entry.key)
+    flows = [name for name in names if name in _FLOWS]
+    if flows:
+        work.problem(
+            entry,
+            f"got {', '.join(flows)}, expected other channels such as F, H and V: the flows of "
+            "Cellpose and Omnipose are not supported",
+            "config.unsupported",
+        )
+        return
     joined = join_channels([str(name) for name in names])
     try:
         split_channels(joined)
@@ -86,7 +95,12 @@ def _channel_options(work: Translation) -> None:
         return
     channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
     is_row = channels is None or str(channels.value) in DECODERS
-    options = {(ch, name): item for ch, opts in value.items() for name, item in opts.items()}
+    options = {
+        (ch, name): _one_size(item)
+        for ch, opts in value.items()
+        for name, item in opts.items()
+        if not (ch == "P" and name == "skeleton_mode" and _has_whole_skeleton(opts))
+    }
     texts = []
     for (channel, name), item in options.items():
         option = Entry(f"{entry.key}.{channel}.{name}", item, entry.place)
@@ -107,12 +121,28 @@ def _channel_options(work: Translation) -> None:
         work.put(entry, entry.key, tuple(texts))
 
 
+def _one_size(value: object) -> object:
+    """Return the size of a list with a size for each axis, if all sizes are equal."""
+    sizes = plain(value)
+    if isinstance(sizes, tuple) and sizes and sizes.count(sizes[0]) == len(sizes):
+        return sizes[0]
+    return value
+
+
+def _has_whole_skeleton(options: dict[str, object]) -> bool:
+    """Return True if the mode of the skeleton is the only one of Singula, or is not used."""
+    return "skeleton" not in str(options.get("type")) or options.get("skeleton_mode") == "full"
+
+
 def _option_text(work: Translation, option: Entry, channel: str, name: str) -> list[str]:
     """Return an option as text; empty for the usual activation, or if there is a problem."""
     row = CHANNELS.get(code_in_list(str(channel)))
     usual = ("", row.activation) if row is not None else ("",)
     name = _OPTION_NAMES.get(name, name)
-    if name == "activation" and option.value in usual and (row is None or name not in row.defaults):
+    if name == "activation" and (row is None or name not in row.defaults):
+        if option.value not in usual:
+            text = f"got {show(option.value)}, expected {show(usual[-1])}"
+            work.problem(option, text, "config.unsupported")
         return []
     if option.value == "":
         return []
@@ -141,6 +171,8 @@ def _with_inner_keys(work: Translation, key: str) -> Entry | None:
 
 _USUAL = (("erosion", 0), ("dilation", 0), ("type", "centroid"), ("act", "linear"), ("act", ""))
 """Options without effect on channels that are not in a list with new codes."""
+_FLOWS = ("Gv", "Gh", "Gz")
+"""Codes of channels that Singula does not have."""
 _OPTION_NAMES = {"act": "activation"}
 _LISTS = {"SEED_CHANNELS": "seed_threshold", "GROWTH_MASK_CHANNELS": "growth_threshold"}
 

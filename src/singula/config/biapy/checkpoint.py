@@ -10,6 +10,8 @@ from singula.config.keys import key_table
 from singula.config.load import ConfigError, examine_values
 from singula.config.schema.root import Config
 from singula.config.yaml_source import Problem, from_mapping
+from singula.errors import UserError
+from singula.util.format import list_lines
 
 _SOURCE = "cfg"
 _READ = (
@@ -33,6 +35,11 @@ _NEEDED = (
     "MODEL.",
 )
 """Beginning of the messages about keys that determine the maps."""
+_OPTIONS = (
+    "PROBLEM.INSTANCE_SEG.DATA_CHANNELS_EXTRA_OPTS",
+    "PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE",
+)
+"""Beginning of the messages about options of the channels."""
 
 
 def config_for_prediction(
@@ -57,16 +64,24 @@ def config_for_prediction(
     Raises
     ------
     UserError
-        ``config.invalid``: a key that determines the maps has no equivalent.
+        ``checkpoint.biapy_channels``: an option of a channel, which determines the meaning of its
+        map, has no equivalent; ``config.invalid``: another key that determines the maps has none.
     """
     read = {key: value for key, value in _dotted(cfg) if key.startswith(_READ)}
     work = translate(from_mapping(read, _SOURCE))
     values = {key: entry.value for key, entry in work.entries.items() if key in key_table()}
     config, errors, _ = examine_values({**values, **network, "TEST.ENABLE": True})
     problems = [*work.problems, *(Problem(f"{key}: {text}", "") for key, text in errors.items())]
-    needed = [p for p in problems if p.text.startswith(_NEEDED) or ".act: " in p.text]
+    needed = [p for p in problems if p.text.startswith(_NEEDED)]
     if needed:
         raise ConfigError(needed, _SOURCE)
+    options = [p.text for p in problems if p.text.startswith(_OPTIONS)]
+    if options:
+        raise UserError(
+            f"the channels of this network have another meaning in BiaPy:{list_lines(options)}",
+            "train again with Singula, or use a checkpoint with other channels",
+            "checkpoint.biapy_channels",
+        )
     return config, [f"{problem.text}; the value has no effect" for problem in problems]
 
 

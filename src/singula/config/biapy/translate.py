@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from singula.config.biapy import ignored
 from singula.config.biapy.channels import CHANNEL_RULES, SEG
+from singula.config.biapy.newer_names import NEWER, NEWER_RULES
 from singula.config.biapy.older_names import translate_early
 from singula.config.biapy.translation import Translation
 from singula.config.keys import key_table
@@ -31,6 +32,7 @@ _ARRAY_KEYS = (
 _SYNAPSES = re.compile(
     r"DATA\.(TRAIN|VAL|TEST)\.INPUT_ZARR_MULTIPLE_DATA_(ID|PARTNERS|LOCATIONS|RESOLUTION)_PATH"
 )
+_EMPTY = (None, "", ())
 _WATERSHED_KEYS = (
     "DATA_CHECK_MW",
     "DATA_REMOVE_BEFORE_MW",
@@ -72,6 +74,7 @@ RENAMED: dict[str, str] = {
     f"{_POST}.REMOVE_BY_PROPERTIES_SIGN": f"{REMOVE}.SIGN",
     f"{_POST}.REMOVE_BY_PROPERTIES_VALUES": f"{REMOVE}.VALUES",
     "TEST.STATS.FULL_IMG": "TEST.FULL_IMG",
+    **NEWER,
 }  # fmt: skip
 """Name of a key in another version → its name in the schema."""
 
@@ -126,6 +129,11 @@ def _format_size(work: Translation, tree: Tree) -> None:
 def _remove_ignored(work: Translation) -> None:
     """Remove ignored and refused keys, with a notice or a problem for values with a meaning."""
     keys = key_table()
+    disabled = tuple(
+        key.removesuffix("ENABLE")
+        for key, entry in work.entries.items()
+        if key.endswith(".ENABLE") and _is_neutral(entry.value, (False,))
+    )
     for key in [key for key in work.entries if key not in keys]:
         entry = work.entries[key]
         if key in ignored.REFUSED:
@@ -140,7 +148,8 @@ def _remove_ignored(work: Translation) -> None:
         elif ignored.matches(key, ignored.OTHER_WORKFLOWS):
             work.other_workflows.append(key)
         elif ignored.matches(key, ignored.UNUSED):
-            work.unused.append(key)
+            if plain(entry.value) not in _EMPTY and not key.startswith(disabled):
+                work.no_effect(entry)
         else:
             continue
         work.entries.pop(key)
@@ -151,8 +160,8 @@ def _is_neutral(value: object, neutral: Iterable[object]) -> bool:
     if is_none(value):
         return True
     value = plain(value)
-    if isinstance(value, tuple) and value and isinstance(value[0], str | bool):
-        return all(item in neutral for item in value)
+    if isinstance(value, tuple) and value:
+        return value in neutral or all(item in neutral for item in value)
     if isinstance(value, str) and value.lower() == "false":
         value = False
     return any(value == item for item in neutral)
@@ -313,6 +322,7 @@ def _remove_by_properties(work: Translation) -> None:
 
 _RULES: tuple[Callable[[Translation], None], ...] = (
     *CHANNEL_RULES,
+    *NEWER_RULES,
     _class_rebalance,
     _rebalance_within_channels,
     _batch_normalization,

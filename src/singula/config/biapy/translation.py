@@ -12,13 +12,27 @@ from singula.util.format import show
 
 @dataclass
 class Translation:
-    """Keys during their translation to the schema, with notices and problems."""
+    """Keys during their translation to the schema.
+
+    Attributes
+    ----------
+    entries : dict of str to Entry
+        Keys by their names in the schema.
+    notices : list of str
+        A line for each translated key.
+    problems : list of Problem
+        Keys and values without an equivalent that change the result.
+    other_workflows : list of str
+        Keys of other workflows.
+    idle : list of str
+        Keys with their values, or parts of them, that have no effect.
+    """
 
     entries: dict[str, Entry]
     notices: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     other_workflows: list[str] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
 
     def take(self, key: str) -> Entry | None:
         """Remove a key and return it."""
@@ -42,15 +56,15 @@ class Translation:
         else:
             target = "" if key == old.key else f"{key}: "
             text = f"{old.key}: {show(old.value)} is read as {target}{show(value)}"
-        self.notices.append(f"{old.place}: {text}")
+        notice = f"{old.place}: {text}"
+        if notice not in self.notices:
+            self.notices.append(notice)
 
     def problem(self, entry: Entry, text: str, code: str) -> None:
         """Add the problem of an entry; the text follows the key."""
         self.problems.append(Problem(f"{entry.key}: {text}", code, entry.place))
 
     def no_effect(self, entry: Entry, description: str = "") -> None:
-        """Add a notice that an entry, or the described part of its value, has no effect."""
-        value = description or show(entry.value)
-        self.notices.append(
-            f"{entry.place}: {entry.key}: {value} has no effect, as this version does not have it"
-        )
+        """List an entry, or the described part of its value, among those without effect."""
+        line = f" (line {entry.place.line})" if entry.place.line else ""
+        self.idle.append(f"{entry.key}: {description or show(entry.value)}{line}")

@@ -36,6 +36,13 @@ OnlySegmentation = Refuse(
         *(f"efficientnet_b{number}" for number in range(8)),
     ),
 )  # fmt: skip
+NetworkOfBiaPy = Refuse(
+    "this network of BiaPy is not available; choose another, and train it",
+    (
+        "unext_v2", "nafnet", "stunet", "hrnet",
+        *(f"hrnet{width}" for width in ("18", "32", "48", "64", "2x20")),
+    ),
+)  # fmt: skip
 
 
 class VitSize(NamedTuple):
@@ -83,7 +90,7 @@ class Model(Section):
     TORCHVISION_MODEL_NAME: Text = key(
         "", "Has no effect: networks are not loaded from torchvision."
     )
-    ARCHITECTURE: Annotated[Architecture, AnyCase(), OnlySegmentation] = key(
+    ARCHITECTURE: Annotated[Architecture, AnyCase(), OnlySegmentation, NetworkOfBiaPy] = key(
         "unet", "Architecture of the network."
     )
     FEATURE_MAPS: Widths = key(

@@ -1,0 +1,125 @@
+"""Keys and values of BiaPy 3.7."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from singula.config.load import config_and_notices, load_config
+
+Problems = Callable[..., list[str]]
+DATA = Path(__file__).parent / "data"
+SEG = "PROBLEM.INSTANCE_SEG"
+LINES = (DATA / "version_3_7.tsv").read_text(encoding="utf-8").splitlines()
+DEFAULTS: dict[str, Any] = {
+    key: json.loads(value) for key, _, value in (line.partition("\t") for line in LINES)
+}
+
+
+def load(**keys: object) -> tuple[dict[str, Any], str]:
+    return load_keys({name.replace("__", "."): value for name, value in keys.items()})
+
+
+def load_keys(keys: dict[str, object]) -> tuple[dict[str, Any], str]:
+    tree = {"TRAIN.ENABLE": True, "TEST.ENABLE": True, **keys}
+    config, notices = config_and_notices(tree)
+    return config.dotted(), "\n".join(notices)
+
+
+def test_all_default_values_of_the_version_load_together() -> None:
+    config, _ = load_keys({"MODEL.ARCHITECTURE": "unet", **DEFAULTS})
+    assert config["TRAIN.LR"] == 1e-4
+    assert config["TRAIN.OPTIMIZER"] == "SGD"
+    assert config["TRAIN.OPT_BETAS"] == (0.9, 0.999)
+    assert config["TRAIN.GRADIENT_CLIP"] == -1
+    assert config["LOSS.TYPE"] == "CE"
+    assert config["MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS"] is True
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "new", "expected"),
+    [
+        ("TRAIN.LR", [2e-3], "TRAIN.LR", 2e-3),
+        ("LOSS.TYPE", ["DICE"], "LOSS.TYPE", "DICE"),
+        ("TRAIN.GRADIENT_CLIP_NORM", 1.5, "TRAIN.GRADIENT_CLIP", 1.5),
+        ("DATA.TRAIN.W_FOREGROUND", 0.7, "DATA.W_FOREGROUND", 0.7),
+        ("MODEL.NORMALIZATION", "none", "MODEL.BATCH_NORMALIZATION", False),
+        (
+            "MODEL.ITEMS_TO_LOAD_FROM_CHECKPOINT",
+            ["weights", "optimizer", "epoch"],
+            "MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS",
+            False,
+        ),
+    ],
+)
+def test_translated(old: str, value: object, new: str, expected: object) -> None:
+    assert load_keys({old: value})[0][new] == expected
+
+
+@pytest.mark.parametrize("name", ["in", "gn", "ln", "IN"])
+def test_other_normalizations_are_reported(name: str) -> None:
+    config, notices = load(MODEL__NORMALIZATION=name)
+    assert config["MODEL.BATCH_NORMALIZATION"] is True
+    assert "MODEL.NORMALIZATION" in notices
+
+
+def test_skip_connections_of_a_deep_transformer() -> None:
+    config, _ = load_keys(
+        {
+            "MODEL.ARCHITECTURE": "unetr",
+            "MODEL.VIT_NUM_LAYERS": 32,
+            "MODEL.VIT_TOKEN_SIZE": 16,
+            "MODEL.UNETR_VIT_HIDD_MULT": -1,
+        }
+    )
+    assert config["MODEL.UNETR_VIT_HIDD_MULT"] == 8  # 32 layers, 4 levels of the decoder
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("DATA.RESOLUTION_NORM.ENABLE", True),
+        ("DATA.TEST.ROI_MASK.ENABLE", True),
+        ("MODEL.FREEZE_LAYERS_MATCHING", ["encoder"]),
+        ("MODEL.YX_DOWN", [2, 2, 1, 2]),
+        ("MODEL.VIT_PRETRAINED_WEIGHTS", "weights.pth"),
+        ("TEST.BY_CHUNKS.Z_START", 100),
+        ("TEST.BY_CHUNKS.PHASES", ["prediction"]),
+        ("MODEL.ITEMS_TO_LOAD_FROM_CHECKPOINT", ["model_arch"]),
+        ("MODEL.ARCHITECTURE", "hrnet48"),
+        (f"{SEG}.DATA_CHANNELS", ["F", "Gv", "Gh"]),
+        ("TRAIN.LR", [1e-3, 1e-4]),
+    ],
+)
+def test_values_that_change_the_result_are_errors(
+    key: str, value: object, problems: Problems
+) -> None:
+    (line,) = problems({key: value})
+    assert key in line
+
+
+@pytest.mark.parametrize("value", [[2, 2, 2, 2], [0, 0, 0, 0], []])
+def test_lists_of_neutral_values_have_no_message(value: object) -> None:
+    assert "MODEL" not in load(MODEL__YX_DOWN=value)[1]
+
+
+def test_a_disabled_section_is_not_listed() -> None:
+    section = "DATA.TEST.FILTER_SAMPLES"
+    keys = {f"{section}.ENABLE": False, f"{section}.PROPS": [["mean"]]}
+    assert section not in load_keys(dict(keys))[1]
+    keys[f"{section}.ENABLE"] = True
+    assert f"{section}.PROPS" in load_keys(dict(keys))[1]
+
+
+def test_a_key_that_is_written_twice_with_one_value(tmp_path: Path, problem_lines) -> None:
+    path = tmp_path / "twice.yaml"
+    text = "TEST: {ENABLE: true, REDUCE_MEMORY: true, REDUCE_MEMORY: TRUE}\n"
+    path.write_text(text, encoding="utf-8")
+    assert load_config(path).TEST.REDUCE_MEMORY is True
+    path.write_text(text.replace("TRUE", "false"), encoding="utf-8")
+    (line,) = problem_lines(path)[1:]
+    assert "written twice" in line
