@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from singula.config.load import config_and_notices, load_config
+from singula.representations.table import METHODS
 
 Problems = Callable[..., list[str]]
 DATA = Path(__file__).parent / "data"
@@ -123,3 +124,27 @@ def test_a_key_that_is_written_twice_with_one_value(tmp_path: Path, problem_line
     path.write_text(text.replace("TRUE", "false"), encoding="utf-8")
     (line,) = problem_lines(path)[1:]
     assert "written twice" in line
+
+
+@pytest.mark.parametrize(
+    ("process", "is_supported"),
+    [
+        ("", True),
+        ("watershed", True),
+        ("stardist", "polygons" in METHODS),
+        ("agglomeration", "mutex" in METHODS),
+        ("embeddings", "embedding" in METHODS),
+        ("gradient-flow", False),
+        ("other", False),
+    ],
+)
+def test_processes_without_a_decoder_are_errors(
+    process: str, is_supported: bool, problems: Problems
+) -> None:
+    channels = {"stardist": ["Db", "R"], "agglomeration": ["A"], "embeddings": ["E"]}
+    keys = {
+        f"{SEG}.INSTANCE_CREATION_PROCESS": process,
+        f"{SEG}.DATA_CHANNELS": channels.get(process, ["F", "C"]),
+    }
+    lines = problems(keys)
+    assert any("INSTANCE_CREATION_PROCESS" in line for line in lines) is not is_supported

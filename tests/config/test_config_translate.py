@@ -324,7 +324,7 @@ def test_losses_of_unknown_channels_are_not_reported_too(problems: Problems) -> 
     ("key", "value", "because"),
     [
         (f"{SEG}.TYPE", "synapses", "synapses are not segmented here"),
-        (f"{SEG}.INSTANCE_CREATION_PROCESS", "stardist", "instances are made by watershed"),
+        (f"{SEG}.INSTANCE_CREATION_PROCESS", "gradient-flow", "flows of Cellpose"),
         (f"{SEG}.BORDER_EXTRA_WEIGHTS", "unet-like", "no such weights"),
         (f"{SEG}.WATERSHED.SEED_CHANNELS", ["P"], "expected channels of DATA_CHANNELS BC"),
         (f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH", [0.5], "one threshold for each"),

@@ -184,6 +184,13 @@ def test_options_that_version_3_7_writes_for_all_channels_are_read(tmp_path: Pat
     assert config.channel_options["P"]["dilation"] == 2
 
 
+def test_labels_that_version_3_7_adds_to_the_channels_are_not_predicted(tmp_path: Path) -> None:
+    contents = contents_of(CASES["3.7.1-unet_2d"])
+    contents["cfg"]["PROBLEM"]["INSTANCE_SEG"] = {"DATA_CHANNELS": ["F", "C", "I"]}
+    config = trained_config(load_checkpoint(stored(tmp_path, contents)))
+    assert config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "F+C"
+
+
 class Executes:
     """An object whose pickle calls a function when it is read."""
 

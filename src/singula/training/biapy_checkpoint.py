@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from singula.config.biapy.channels import NOT_PREDICTED
 from singula.config.biapy.checkpoint import config_for_prediction
 from singula.errors import UserError
 from singula.models.biapy_weights import convert_weights
@@ -144,7 +145,8 @@ def convert_biapy(
 def _channels(cfg: Mapping[str, Any]) -> list[str]:
     """Return the channels in the order of the outputs; empty before version 3.6."""
     names = Keys(cfg).get("PROBLEM.INSTANCE_SEG.DATA_CHANNELS")
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    listed = names if isinstance(names, list) else []
+    return [name for name in listed if isinstance(name, str) and name not in NOT_PREDICTED]
 
 
 def _set_activation(cfg: dict[str, Any], weights: Mapping[str, Tensor]) -> str:

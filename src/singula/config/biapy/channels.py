@@ -28,6 +28,7 @@ def _channels(work: Translation) -> None:
     if entry is None or not isinstance(names, tuple):
         return
     work.entries.pop(entry.key)
+    names = tuple(name for name in names if name not in NOT_PREDICTED)
     flows = [name for name in names if name in _FLOWS]
     if flows:
         work.problem(
@@ -171,6 +172,8 @@ def _with_inner_keys(work: Translation, key: str) -> Entry | None:
 
 _USUAL = (("erosion", 0), ("dilation", 0), ("type", "centroid"), ("act", "linear"), ("act", ""))
 """Options without effect on channels that are not in a list with new codes."""
+NOT_PREDICTED = ("I", "We")
+"""Codes that BiaPy adds to a list: labels that are augmented, and weights of the loss."""
 _FLOWS = ("Gv", "Gh", "Gz")
 """Codes of channels that Singula does not have."""
 _OPTION_NAMES = {"act": "activation"}

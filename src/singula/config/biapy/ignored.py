@@ -142,10 +142,6 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "MODEL.ISOTROPY": (((), True), "every kernel has the same size along all axes"),
     "MODEL.LARGER_IO": ((False,), "the network has no such layers"),
     "PROBLEM.INSTANCE_SEG.TYPE": (("regular",), "synapses are not segmented here"),
-    "PROBLEM.INSTANCE_SEG.INSTANCE_CREATION_PROCESS": (
-        ("", "watershed"),
-        "instances are made by watershed",
-    ),
     "PROBLEM.INSTANCE_SEG.BORDER_EXTRA_WEIGHTS": (("",), "the loss has no such weights"),
 }
 """Keys of other versions that would change the instances or the network.

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from singula.config.biapy import ignored
 from singula.config.biapy.channels import CHANNEL_RULES, SEG
+from singula.config.biapy.decoding import DECODING_RULES
 from singula.config.biapy.newer_names import NEWER, NEWER_RULES
 from singula.config.biapy.older_names import translate_early
 from singula.config.biapy.translation import Translation
@@ -322,6 +323,7 @@ def _remove_by_properties(work: Translation) -> None:
 
 _RULES: tuple[Callable[[Translation], None], ...] = (
     *CHANNEL_RULES,
+    *DECODING_RULES,
     *NEWER_RULES,
     _class_rebalance,
     _rebalance_within_channels,
