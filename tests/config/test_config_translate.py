@@ -317,7 +317,7 @@ def test_losses_of_unknown_channels_are_not_reported_too(problems: Problems) -> 
         f"{SEG}.DATA_CHANNELS_LOSSES": ["mse", "mse", "mse"],
     }
     (line,) = problems(keys)
-    assert f"{SEG}.DATA_CHANNELS: got 'Db+Gh+Gv'" in line
+    assert f"{SEG}.DATA_CHANNELS: got Gh, Gv" in line
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_losses_of_unknown_channels_are_not_reported_too(problems: Problems) -> 
         (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"B": {"erosion": 2}}], "is not supported"),
         (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", "thick", "expected [{'C': {'mode': 'thick'}}]"),
         (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"C": {"mode": "subpixel"}}], "doubles the size"),
-        ("MODEL.NORMALIZATION", "gn", "expected 'bn' or 'none'"),
+        ("MODEL.NORMALIZATION", "group", "expected 'bn' or 'none'"),
         ("MODEL.ISOTROPY", [True, False], "same size along all axes"),
         ("MODEL.LARGER_IO", True, "no such layers"),
         ("DATA.NORMALIZATION.MEASURE_BY", "patch", "expected 'image', 'dataset'"),
@@ -393,7 +393,7 @@ def test_median_filters() -> None:
     )
     assert (found[f"{POST}.Z_FILTERING"], found[f"{POST}.Z_FILTERING_SIZE"]) == (True, 3)
     assert (found[f"{POST}.YZ_FILTERING"], found[f"{POST}.YZ_FILTERING_SIZE"]) == (True, 7)
-    assert any("the filter along 'xy' has no effect" in line for line in said)
+    assert any("MEDIAN_FILTER: the filter along 'xy'" in line for line in said)
     found, said = load({f"{POST}.MEDIAN_FILTER": False, f"{POST}.MEDIAN_FILTER_AXIS": ["z"]})
     assert not found[f"{POST}.Z_FILTERING"]
 
@@ -404,7 +404,7 @@ def test_refinement() -> None:
         {f"{section}.ENABLE": True, f"{section}.OPERATIONS": ["clear_border", "fill_holes"]}
     )
     assert found[f"{POST}.CLEAR_BORDER"] is True
-    assert any("'fill_holes' has no effect" in line for line in said)
+    assert any("OPERATIONS: 'fill_holes'" in line for line in said)
     operations = {
         f"{section}.ENABLE": True,
         f"{section}.OPERATIONS": ["fill_holes", "remove_small_objects"],
@@ -414,7 +414,7 @@ def test_refinement() -> None:
     assert found[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"] == 15
     found, said = load({**operations, f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE": 30})
     assert found[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"] == 30
-    assert any("'remove_small_objects' has no effect" in line for line in said)
+    assert any("OPERATIONS: 'remove_small_objects'" in line for line in said)
 
 
 def test_minimum_foreground() -> None:
@@ -429,7 +429,7 @@ def test_minimum_foreground() -> None:
     assert found["DATA.TRAIN.MINIMUM_FOREGROUND_PER"] == 0.05
     found, said = load({**keys, f"{section}.PROPS": [["mean"]]})
     assert found["DATA.TRAIN.MINIMUM_FOREGROUND_PER"] == -1
-    assert any(f"{section}.ENABLE: True has no effect" in line for line in said)
+    assert any("no effect" in line and f"{section}.ENABLE: True" in line for line in said)
 
 
 def test_removal_by_properties_of_the_first_version() -> None:

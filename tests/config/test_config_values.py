@@ -78,7 +78,7 @@ def test_accepted_spellings(key: str, written: object, read: object) -> None:
         ("TRAIN.LR", float("inf"), "a number > 0"),
         ("TRAIN.LR", 10**400, "a number > 0"),
         ("TRAIN.LR", None, "a number > 0"),
-        ("TRAIN.LR", [1e-4], "a number > 0"),
+        ("TRAIN.LR", [1e-4, 1e-3], "a number > 0"),
         ("TRAIN.EPOCHS", 2.5, "an integer in [1, 1\u202f000\u202f000]"),
         ("TRAIN.EPOCHS", "two", "an integer in [1, 1\u202f000\u202f000]"),
         ("TRAIN.PATIENCE", 0, "an integer in [1, 1\u202f000\u202f000], or -1"),
