@@ -61,6 +61,19 @@ def test_translated(old: str, value: object, new: str, expected: object) -> None
     assert load_keys({old: value})[0][new] == expected
 
 
+def test_thresholds_of_rays_have_the_same_effect_on_equal_objects() -> None:
+    config, _ = load_keys(
+        {
+            f"{SEG}.DATA_CHANNELS": ["Db", "R"],
+            f"{SEG}.STARDIST.PROB_THRESH": 0.6,
+            f"{SEG}.STARDIST.NMS_IOU_THRESH": 1 / 3,
+        }
+    )
+    # Two objects of 100 pixels with 50 in common: 50 / 150 of their union, 50 / 100 of each.
+    assert config[f"{SEG}.DATA_MW_TH_NMS"] == 0.5
+    assert config[f"{SEG}.DATA_MW_TH_PROBABILITY"] == 0.6
+
+
 @pytest.mark.parametrize("name", ["in", "gn", "ln", "IN"])
 def test_other_normalizations_are_reported(name: str) -> None:
     config, notices = load(MODEL__NORMALIZATION=name)
