@@ -405,12 +405,14 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "spacing": Argument((1.0, 2.0), SPACING),
         "seed_filter": Argument(None, FUNCTION.or_none()),
         "keep_parts": Argument(True, FLAG),
+        "method": Argument("watershed", WORD),
     },
     "singula.representations.decoders.decode_labels": lambda _: {
         "maps": Argument(MAPS, maps_kind("B", "C")),
         "channels": Argument("BC", WORD.with_values(list=["B", "C"])),
         "thresholds": Argument({"REMOVE_SMALL_OBJ": 0}, KEYS.without("list", "array")),
         "spacing": Argument((1.0, 2.0), SPACING),
+        "method": Argument("watershed", WORD),
         **{keyword: Argument(0.5, NUMBER.or_none().with_values(low=-1)) for keyword in KEYWORDS},
     },
     "singula.representations.decoders.histogram": lambda _: {

@@ -13,6 +13,7 @@ SEG = "PROBLEM.INSTANCE_SEG"
 RUNS = {
     "F+C+Db": {},
     "F+H+V": {},
+    "F+V+H": {f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["H.norm=False", "V.norm=False"]},
     "F+T": {},
     "Db+R": {f"{SEG}.DATA_MW_TH_PROBABILITY": 0.3},
     "F+B+D": {f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"D": {"alpha": 5, "beta": 5}}]},
@@ -51,10 +52,10 @@ def test_a_list_of_channels_is_trained_and_decoded(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("channels", ["F+C+Db", "F+H+V", "Db+R"])
+@pytest.mark.parametrize("channels", ["F+C+Db", "F+H+V", "F+V+H", "Db+R"])
 def test_blocks_equal_the_whole_image(channels, command, write_config, data_2d, tmp_path) -> None:
     keys = {f"{SEG}.DATA_CHANNELS": channels.split("+"), f"{SEG}.DATA_MW_TH_TYPE": "manual"}
-    config = write_config(data_2d, **keys, **{"TRAIN.EPOCHS": 25})
+    config = write_config(data_2d, **keys, **{"TRAIN.EPOCHS": 25}, **RUNS[channels])
     out = ("--result_dir", tmp_path / "out")
     assert command("run", "--config", config, *out) == 0, command.err
     run = tmp_path / "out" / "job" / "results" / "job_1"

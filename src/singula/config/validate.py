@@ -18,6 +18,7 @@ from singula.config.validate_training import TRAINING_RULES
 from singula.config.yaml_source import Problem
 from singula.errors import UserError
 from singula.representations.channel_table import CHANNELS
+from singula.representations.offsets import CenterOffsets
 from singula.util.format import counted
 
 Rule = Callable[[Config], Iterator[Problem]]
@@ -70,6 +71,7 @@ def _channels(config: Config) -> Iterator[Problem]:
             f"expected {expected}",
             "decode.missing_channel",
         )
+    yield from _normalized_offsets(config)
     lengths = {len(CHANNELS[code].offset) for code in codes if CHANNELS[code].offset}
     if lengths - {config.ndim}:
         yield Problem(
@@ -96,6 +98,24 @@ def _channels(config: Config) -> Iterator[Problem]:
                 f"{_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS}, expected {expected}",
                 "config.combination",
             )
+
+
+def _normalized_offsets(config: Config) -> Iterator[Problem]:
+    if config.decoding_method != CenterOffsets.method_name:
+        return
+    normalized = [
+        CHANNELS[code].list_code
+        for code in config.decoder.channels
+        if CHANNELS[code].component and config.channel_options.get(code, {}).get("norm", True)
+    ]
+    if normalized:
+        entries = ", ".join(f"{code}.norm=False" for code in normalized)
+        yield Problem(
+            f"{_SEG}.DECODER: got {CenterOffsets.method_name} with normalized offsets "
+            f"{', '.join(normalized)}, expected offsets in pixels: add {entries} to "
+            f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS",
+            "config.combination",
+        )
 
 
 def _channel_weights(config: Config) -> Iterator[Problem]:

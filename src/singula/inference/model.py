@@ -335,7 +335,7 @@ class Model:
             measured = stored if sizes is None else sizes
         decoded = decode(
             maps,
-            self.channels,
+            self.config.decoder,
             settings=self._decoding(thresholds),
             spacing=sizes,
             seed_filter=seed_filter(self.post, measured),

@@ -12,11 +12,12 @@ from singula.representations.channel import OptionValue
 from singula.representations.channel_table import CHANNELS, internal_codes
 from singula.representations.families import FAMILIES, planes_of
 from singula.representations.mutex import MutexWatershed
+from singula.representations.offsets import CenterOffsets
 from singula.representations.polygons import PolygonDecoder
 from singula.util.arguments import choice
 
 _ROWS: tuple[Decoder, ...] = (*watershed.CONFIGURATIONS,)
-_SPECIAL: tuple[type[SpecialDecoder], ...] = (PolygonDecoder, MutexWatershed)
+_SPECIAL: tuple[type[SpecialDecoder], ...] = (PolygonDecoder, MutexWatershed, CenterOffsets)
 
 DECODERS: dict[str, Decoder] = {row.name: row for row in _ROWS}
 """Decoders by configuration of channels: the values of ``DATA_CHANNELS`` without ``+``."""

@@ -294,6 +294,28 @@ _ROWS = (
         example=0.4,
         channels=("A",),
     ),
+    Threshold(
+        "TH_CENTER_RADIUS",
+        label="Centers: radius of the votes",
+        meaning="Centers (H, V, Z in pixels): votes within this radius count together, in pixels "
+        "of the finest axis",
+        larger="fewer objects: near centers merge",
+        default=3.0,
+        example=5.0,
+        channels=("H", "V", "Z"),
+        high=None,
+        search_share=0.5,
+    ),
+    Threshold(
+        "TH_VOTES",
+        label="Centers: share of votes above",
+        meaning="Centers (H, V, Z in pixels): number of votes above this share of the pixels of a "
+        "round object",
+        larger="fewer objects: doubtful and long objects are missed",
+        default=0.15,
+        example=0.1,
+        channels=("H", "V", "Z"),
+    ),
 )
 
 THRESHOLDS: dict[str, Threshold] = {row.name: row for row in _ROWS}

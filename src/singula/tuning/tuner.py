@@ -251,7 +251,7 @@ class Tuner:
         example, change = self.examples[image], self.steps.seeds
         return decode(
             self.maps(image)[0],
-            self.decoder.name,
+            self.decoder,
             settings=settings,
             spacing=example.spacing,
             seed_filter=(lambda seeds: change(seeds, example.sizes)) if change else None,

@@ -11,7 +11,6 @@ from scipy.ndimage import gaussian_filter
 
 import singula
 from singula.representations.decoders import offsets as algorithm
-from singula.representations.decoders.components import inside
 from singula.representations.decoders.offsets import (
     Centers,
     cast_votes,
@@ -51,7 +50,7 @@ def decoded(
 ) -> tuple[Centers, np.ndarray]:
     votes = cast_votes(offsets, foreground, spacing)
     centers = find_centers(votes, foreground.shape, radius, SHARE, spacing)
-    return centers, inside(join_centers(offsets, foreground, centers, spacing))
+    return centers, join_centers(offsets, foreground, centers, spacing)
 
 
 def slowly_decoded(
@@ -147,7 +146,7 @@ def test_blocks_give_the_centers_and_labels_of_the_image(ndim: int, spacing, see
     for core in cores:
         at, part = [side.start for side in core], np.ascontiguousarray(offsets[:, *core])
         joined = join_centers(part, foreground[core], centers, spacing, at)
-        np.testing.assert_array_equal(inside(joined), whole[core])
+        np.testing.assert_array_equal(joined, whole[core])
 
 
 def test_tiles_give_the_centers_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +166,7 @@ def test_pixels_that_point_nowhere_near_a_center_stay_background() -> None:
     foreground = np.zeros((20, 60), bool)
     foreground[5:12, 5:12] = foreground[8, 50] = True
     centers = Centers(np.array([[8, 8]]), np.array([3.0]))
-    labels = inside(join_centers(offsets, foreground, centers))
+    labels = join_centers(offsets, foreground, centers)
     assert (labels[5:12, 5:12] == 1).all()
     assert labels[8, 50] == 0
 

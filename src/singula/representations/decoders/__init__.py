@@ -45,6 +45,7 @@ def decode_labels(
     *,
     thresholds: str | Mapping[str, object] | None = "auto",
     spacing: Spacing | None = None,
+    method: str = "auto",
     **named: float | None,
 ) -> np.ndarray:
     """Decode channel maps into instances; the public `singula.decode`.
@@ -64,6 +65,9 @@ def decode_labels(
         them automatic, with a warning for each given threshold, which is not used.
     spacing : float or sequence of float, optional
         Voxel size along each axis, z first.
+    method : str
+        ``watershed``, ``offsets`` or another method of decoding of these channels; ``auto``: the
+        channels determine it.
     binary_threshold, contour_threshold, foreground_threshold, points_threshold : float, optional
         Probabilities from 0 to 1, instead of the keys ``TH_BINARY_MASK``, ``TH_CONTOUR``,
         ``TH_FOREGROUND`` and ``TH_POINTS`` of `thresholds`.
@@ -77,6 +81,9 @@ def decode_labels(
         Values of ``Db``, instead of ``TH_BORDER_DISTANCE`` and ``TH_BORDER_GROWTH``.
     center_distance_threshold, neighbor_threshold : float, optional
         Values of ``Dc`` and ``Dn``, instead of ``TH_CENTER_DISTANCE`` and ``TH_NEIGHBOR``.
+    center_radius_threshold, votes_threshold : float, optional
+        Radius in pixels and share of votes of a center, instead of ``TH_CENTER_RADIUS`` and
+        ``TH_VOTES``.
     signed_distance_threshold, signed_growth_threshold : float, optional
         Values of the signed distance, instead of ``TH_SIGNED_DISTANCE`` and ``TH_SIGNED_GROWTH``.
     probability_threshold, nms_threshold : float, optional
@@ -114,7 +121,7 @@ def decode_labels(
     settings = DecodeSettings.from_keys(thresholds)
     if isinstance(thresholds, Mapping):
         warn_of_unused(thresholds)
-    return decode(maps, channels, settings=settings, spacing=spacing).labels
+    return decode(maps, channels, settings=settings, spacing=spacing, method=method).labels
 
 
 def _signature() -> inspect.Signature:

@@ -17,8 +17,8 @@ from singula.representations.decoders.thresholds import (
     histogram_channels,
     resolve_thresholds,
 )
-from singula.representations.table import complete_channels, find_decoder
-from singula.util.arguments import as_array, flag, function, instance, text
+from singula.representations.table import METHODS, complete_channels, find_decoder
+from singula.util.arguments import as_array, choice, flag, function, instance, text
 
 _CHUNK = 1 << 17  # pixels that are tested for NaN at once, without copying the whole map
 
@@ -53,6 +53,7 @@ def decode(
     spacing: Spacing | None = None,
     seed_filter: SeedFilter | None = None,
     keep_parts: bool = False,
+    method: str = "auto",
 ) -> Decoded:
     """Decode channel maps into instances.
 
@@ -72,6 +73,8 @@ def decode(
         Function of the labeled seeds that returns the seeds to grow, with the same ids.
     keep_parts : bool
         Also return the seeds, the foreground and the surface.
+    method : str
+        Method of decoding of a configuration; see `singula.representations.table.METHODS`.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def decode(
     if seed_filter is not None:
         seed_filter = function(seed_filter, "seed_filter")
     keep_parts = flag(keep_parts, "keep_parts")
-    decoder = as_decoder(_completed(channels, maps))
+    decoder = as_decoder(_completed(channels, maps), method)
     channel_maps = _checked_maps(maps, decoder)
     if spacing is not None:
         spacing = check_spacing(spacing, next(iter(channel_maps.values())).ndim)
@@ -123,8 +126,15 @@ def _completed(channels: str | Decoder, maps: Maps) -> str | Decoder:
     return channels
 
 
-def as_decoder(channels: str | Decoder) -> Decoder:
+def as_decoder(channels: str | Decoder, method: str = "auto") -> Decoder:
     """Return the decoder of a configuration, or a decoder unchanged.
+
+    Parameters
+    ----------
+    channels : str or Decoder
+        Configuration or decoder.
+    method : str
+        Method of decoding of a configuration; see `singula.representations.table.METHODS`.
 
     Raises
     ------
@@ -133,7 +143,8 @@ def as_decoder(channels: str | Decoder) -> Decoder:
     """
     if isinstance(channels, Decoder):
         return channels
-    return find_decoder(text(channels, "channels (DATA_CHANNELS)"))
+    name = text(channels, "channels (DATA_CHANNELS)")
+    return find_decoder(name, method=choice(method, "method (DECODER)", METHODS))
 
 
 def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:

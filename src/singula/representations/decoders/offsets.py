@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from singula.representations.decoders.components import inside, planes
+from singula.representations.decoders.components import planes
 from singula.representations.decoders.offset_kernels import (
     join_nearest,
     measure_peaks,
@@ -286,12 +286,11 @@ def join_centers(
     Returns
     -------
     ndarray of int32
-        Numbers from 1 in the order of `centers`, with a rim of one pixel of zeros as in
-        `components.label_seeds`; 0 in the background, and where a pixel points further from the
-        center than twice the mean length of the offsets of its votes. Of equally near centers, the
-        first is used.
+        Numbers from 1 in the order of `centers`; 0 in the background, and where a pixel points
+        further from the center than twice the mean length of the offsets of its votes. Of equally
+        near centers, the first is used.
     """
-    labels = np.zeros([size + 2 for size in foreground.shape], np.int32)
+    labels = np.zeros(foreground.shape, np.int32)
     if not len(centers.positions):
         return labels
     ndim = foreground.ndim
@@ -308,7 +307,7 @@ def join_centers(
         limits**2,
         sizes,
         *_buckets(positions, sizes),
-        planes(inside(labels)),
+        planes(labels),
     )
     return labels
 
