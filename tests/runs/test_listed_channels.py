@@ -70,3 +70,34 @@ def test_blocks_equal_the_whole_image(channels, command, write_config, data_2d, 
         stem = name.removesuffix(".tif")
         (path,) = (p for p in folder.iterdir() if p.name.startswith(stem) and p.suffix != ".csv")
         np.testing.assert_array_equal(read_labels(path, 2).array, labels)
+
+
+@pytest.mark.slow
+def test_polyhedra_of_volumes_are_trained_decoded_and_measured_in_blocks(
+    command, write_config, data_3d, tmp_path
+) -> None:
+    keys = {
+        f"{SEG}.DATA_CHANNELS": ["Db", "R"],
+        f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"R": {"nrays": 24}}],
+        f"{SEG}.DATA_MW_TH_PROBABILITY": 0.4,
+        "DATA.TEST.RESOLUTION": "(2, 1, 1)",
+        "DATA.TRAIN.RESOLUTION": "(2, 1, 1)",
+        "TEST.AUGMENTATION": True,
+        "TRAIN.EPOCHS": 40,
+    }
+    config = write_config(data_3d, 3, **keys)
+    out = ("--result_dir", tmp_path / "out")
+    assert command("run", "--config", config, *out) == 0, command.err
+    assert "TEST.AUGMENTATION: has no effect with R" in command.out
+    run = tmp_path / "out" / "job" / "results" / "job_1"
+    assert pd.read_csv(run / "metrics.csv")["f1"].max() > 0.1
+    folder = run / "per_image_instances"
+    whole = {path.name: read_labels(path, 3).array for path in sorted(folder.glob("*.tif"))}
+    blocks = ("TRAIN.ENABLE=False", "TEST.BY_CHUNKS.ENABLE=True",
+              "TEST.BY_CHUNKS.BLOCK_SHAPE=(8, 24, 32)")  # fmt: skip
+    words = [word for change in blocks for word in ("--set", change)]
+    assert command("run", "--config", config, *out, *words) == 0, command.err
+    for name, labels in whole.items():
+        stem = name.removesuffix(".tif")
+        (path,) = (p for p in folder.iterdir() if p.name.startswith(stem) and p.suffix != ".csv")
+        np.testing.assert_array_equal(read_labels(path, 3).array, labels)

@@ -241,3 +241,16 @@ def test_the_plot_needs_two_thresholds(tmp_path) -> None:
         key for key in best.thresholds if len({t.thresholds.get(key) for t in trials[-30:]}) == 1
     ]
     assert len(same) == 3
+
+
+def test_probability_and_overlap_of_polygons_are_searched() -> None:
+    pytest.importorskip("stardist")
+    truth = truth_of(0)
+    maps = encode(truth, "Db+R8")
+    maps["Db"] = (0.3 * gaussian_filter(maps["Db"], 1.2)).astype(np.float32)
+    tuned = Tuner([Example("a", truth.shape, lambda: (maps, truth))], "Db+R8", DecodeSettings())
+    trials, best = tuned.search()
+    assert {"TH_PROBABILITY", "TH_NMS", SIZE} < set(best.thresholds)
+    assert best.value == max(trial.value for trial in trials) > 0.5 + trials[0].value
+    assert best.thresholds["TH_PROBABILITY"] < 0.3
+    assert len({trial.thresholds.get("TH_NMS") for trial in trials}) > 3
