@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -351,6 +352,23 @@ def test_defaults_of_unsupported_keys_are_supported() -> None:
     for unsupported in UNAVAILABLE:
         assert not unsupported.excludes(key_table()[unsupported.key].default)
         assert not unsupported.switch or unsupported.switch in key_table()
+
+
+def test_polygons_without_their_package_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_from_dict({"TEST.ENABLE": True, **RAYS})
+    assert check_config(config, train=True, test=True) == []
+    monkeypatch.setitem(sys.modules, "stardist", None)
+    assert check_config(config, train=True, test=False) == []
+    (problem,) = check_config(config, train=True, test=True)
+    assert problem.code == "decode.library_missing"
+
+
+def test_polyhedra_need_four_rays() -> None:
+    keys = {"TEST.ENABLE": True, **IN_3D}
+    assert not check_config(config_from_dict({**keys, **RAYS}), train=False, test=True)
+    with pytest.raises(ConfigError) as error:
+        config_from_dict({**keys, f"{SEG}.DATA_CHANNELS": "Db+R3"})
+    assert [problem.code for problem in error.value.problems] == ["decode.few_rays"]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from singula.config.schema.root import Config
 from singula.config.yaml_source import Problem
+from singula.representations.families import MIN_RAYS_3D, POLYGON_LIBRARY
+from singula.representations.polygons import PolygonDecoder
 from singula.representations.table import DECODERS
-from singula.util.format import show
+from singula.util.format import counted, install_command, show
 
 _SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"
@@ -47,6 +50,25 @@ def _channel_needs(config: Config) -> Iterator[Problem]:
             f"{_POST}.REMOVE_CLOSE_POINTS_RADIUS: got {post.REMOVE_CLOSE_POINTS_RADIUS}, "
             f"expected numbers > 0 for {_POST}.REMOVE_CLOSE_POINTS: True",
             "config.combination",
+        )
+
+
+def _decoder_needs(config: Config) -> Iterator[Problem]:
+    """Report what polygons lack before the network is trained for them."""
+    decoder, channels = config.decoder, config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    if not isinstance(decoder, PolygonDecoder):
+        return
+    if find_spec(POLYGON_LIBRARY) is None:
+        yield Problem(
+            f"{_SEG}.DATA_CHANNELS: got {channels}, which needs the package {POLYGON_LIBRARY}; "
+            f"{install_command(POLYGON_LIBRARY)}",
+            "decode.library_missing",
+        )
+    if config.ndim == 3 and len(decoder.rays) < MIN_RAYS_3D:
+        yield Problem(
+            f"{_SEG}.DATA_CHANNELS: got {counted(len(decoder.rays), 'ray')}, expected at least "
+            f"{MIN_RAYS_3D} in 3D",
+            "decode.few_rays",
         )
 
 
@@ -118,4 +140,4 @@ def _blocks(config: Config) -> Iterator[Problem]:
         )
 
 
-PREDICTION_RULES = (_stack, _channel_needs, _remove_by_properties, _blocks)
+PREDICTION_RULES = (_stack, _channel_needs, _decoder_needs, _remove_by_properties, _blocks)

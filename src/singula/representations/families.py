@@ -51,6 +51,11 @@ _EMBEDDING = Citation(
 )
 _MOST_RAYS, _MOST_OFFSETS, _LARGEST_OFFSET = 512, 64, 256
 
+POLYGON_LIBRARY = "stardist"
+"""Package of the extra of the same name, which suppresses and draws polygons."""
+MIN_RAYS_3D = 4
+"""Smallest number of rays of a polyhedron."""
+
 
 @dataclass(frozen=True)
 class Family:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.representations.channels.rays import anisotropy
+from singula.representations.families import MIN_RAYS_3D, POLYGON_LIBRARY
 from singula.util.boxes import Box, local, shape_of
 from singula.util.format import counted, install_command
 
 _SHORTEST = 1e-3  # pixels; the geometry of shorter rays is degenerate
-_FEWEST = 4  # rays of a polyhedron
 _STEPS = (
     1 << 16
 )  # coordinates are multiples of 1/_STEPS pixels, which double precision adds exactly
@@ -215,10 +215,10 @@ def _draw_polyhedron(
 
 def _directions(count: int, spacing: Sequence[float] | None) -> Any:
     """Return the rays of a polyhedron with its faces, as an object of the package."""
-    if count < _FEWEST:
+    if count < MIN_RAYS_3D:
         raise UserError(
-            f"DATA_CHANNELS: got {counted(count, 'ray')}, expected at least {_FEWEST} in 3D",
-            f"train with at least {_FEWEST} rays, such as R96",
+            f"DATA_CHANNELS: got {counted(count, 'ray')}, expected at least {MIN_RAYS_3D} in 3D",
+            f"train with at least {MIN_RAYS_3D} rays, such as R96",
             "decode.few_rays",
         )
     return _library().rays3d.Rays_GoldenSpiral(count, anisotropy=anisotropy(spacing))
@@ -234,8 +234,8 @@ def _library() -> Any:
         import stardist.rays3d
     except ImportError as error:
         raise UserError(
-            "DATA_CHANNELS: R needs the package stardist, which is not installed",
-            install_command("stardist"),
+            f"DATA_CHANNELS: R needs the package {POLYGON_LIBRARY}, which is not installed",
+            install_command(POLYGON_LIBRARY),
             "decode.library_missing",
         ) from error
     finally:
