@@ -61,7 +61,9 @@ class Decoder(ABC):
     name: str
     channels: tuple[str, ...]
     supports_blocks: ClassVar[bool] = False
-    """True if decoding in blocks gives the same instances as decoding the whole image."""
+    """True if images can be decoded in blocks."""
+    block_note: ClassVar[str | None] = None
+    """Notice for blocks, if their instances can differ from those of the whole image."""
     removes_seeds: ClassVar[bool] = False
     """True if REMOVE_BEFORE_MW removes small seeds instead of small instances."""
     method: ClassVar[Method | None] = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from singula.errors import UserError
 from singula.representations.base import (
+    DecodePlan,
     Decoder,
     IntermediateImages,
     Maps,
@@ -18,19 +19,21 @@ from singula.representations.base import (
 from singula.representations.channel import OptionValue
 from singula.representations.channel_table import CHANNELS
 from singula.representations.families import FAMILIES, Offset
+from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
 from singula.util.citation import Method
 
 if TYPE_CHECKING:
     import numpy as np
 
     from singula.representations.decoders.settings import DecodeSettings
+    from singula.util.boxes import Box
 
 _MASKS = ("F", "M")
 """Channels that can be the foreground, the preferred one first."""
 
 
 @dataclass(frozen=True)
-class MutexWatershed(SpecialDecoder):
+class MutexWatershed(ObjectDecoder, SpecialDecoder):
     """Mutex watershed of affinities, within a foreground if the channels have one.
 
     Parameters
@@ -44,6 +47,11 @@ class MutexWatershed(SpecialDecoder):
     planes: tuple[str, ...] = ()
     foreground: str | None = None
     method_name: ClassVar[str] = "mutex"
+    columns: ClassVar[tuple[str, ...]] = ("points", "segments", "instances")
+    block_note: ClassVar[str | None] = (
+        "the mutex watershed divides each block separately and joins segments across faces: the "
+        "instances can differ slightly from those of the whole image"
+    )
     method: ClassVar[Method | None] = Method("the mutex watershed", FAMILIES["A"].citations)
 
     @classmethod
@@ -113,6 +121,41 @@ class MutexWatershed(SpecialDecoder):
             mask = maps[self.foreground] > thresholds["TH_FOREGROUND"]
         affinities = [maps[code] for code in self.planes]
         return mutex_watershed(affinities, self.offsets, thresholds["TH_AFFINITY"], mask)
+
+    def collect(
+        self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
+    ) -> Objects:
+        """Return the instances of a part of the image, and their contacts; see `Segments`."""
+        from singula.representations.decoders.mutex_blocks import segments_of
+        from singula.util.boxes import grown
+
+        outer = grown(core, plan.reach(len(shape)), shape)
+        maps = read_maps(outer)
+        labels = self.divide(maps, plan.thresholds)
+        affinities = [maps[code] for code in self.planes]
+        return segments_of(labels, affinities, self.offsets, core, outer, shape)
+
+    def merge(self, plan: DecodePlan, parts: Iterable[Objects], shape: Sequence[int]) -> Objects:
+        """Return the instances that parts of the image form together."""
+        from singula.representations.decoders.mutex_blocks import join_segments
+
+        return join_segments(parts, plan.thresholds["TH_AFFINITY"], shape)
+
+    def paint(
+        self,
+        plan: DecodePlan,
+        objects: Objects,
+        box: Box,
+        shape: Sequence[int],
+        read_maps: ReadMaps,
+    ) -> np.ndarray:
+        """Return the ids of the instances in a part of the image that `collect` has received."""
+        from singula.representations.decoders.mutex_blocks import paint_segments
+        from singula.util.boxes import grown
+
+        outer = grown(box, plan.reach(len(shape)), shape)
+        labels = self.divide(read_maps(outer), plan.thresholds)
+        return paint_segments(labels, objects, box, outer, shape)
 
 
 def _planes_of(codes: Sequence[str]) -> tuple[str, ...]:

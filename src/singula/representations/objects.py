@@ -29,7 +29,8 @@ class ObjectDecoder(Decoder):
     """Decoder that collects candidates of objects, merges them, and paints the instances.
 
     A whole image is one part. Neither candidates nor painted pixels may depend on the division of
-    the image, so that the instances of blocks equal those of the whole image.
+    the image, so that the instances of blocks equal those of the whole image; a decoder for which
+    they do has a `block_note`, and `paint` receives the parts of `collect`.
     """
 
     supports_blocks: ClassVar[bool] = True

@@ -11,8 +11,14 @@ from scipy.spatial import cKDTree
 from skimage.measure import label
 
 import singula
+from singula.blocks.grid import Grid
+from singula.representations.base import DecodePlan
 from singula.representations.channels.affinity import affinity
+from singula.representations.decoders import DecodeSettings
 from singula.representations.decoders.mutex import mutex_watershed
+from singula.representations.families import format_offsets
+from singula.representations.table import find_decoder
+from singula.representations.thresholds import THRESHOLDS
 
 PLANAR = tuple(o for n in (1, 3, 9, 27) for o in ((-n, 0), (0, -n)))
 SOLID = (
@@ -138,3 +144,60 @@ def test_images_smaller_than_the_offsets(shape) -> None:
     offsets = PLANAR if len(shape) == 2 else SOLID
     affinities = np.ones((len(offsets), *shape), np.float32)
     assert not mutex_watershed(affinities, offsets).any()
+
+
+def in_blocks(maps, channels: str, block: tuple[int, ...], order: int = 1) -> np.ndarray:
+    """Decode blocks of an image, and return the instances of all."""
+    decoder = find_decoder(channels)
+    shape = next(iter(maps.values())).shape
+    thresholds = {name: row.default for name, row in THRESHOLDS.items()}
+    plan = DecodePlan(decoder, thresholds, DecodeSettings())
+
+    def read_maps(box):
+        return {name: values[box] for name, values in maps.items()}
+
+    grid = Grid(shape, block)
+    boxes = [grid.box(number) for number in range(len(grid))]
+    parts = [decoder.collect(plan, box, shape, read_maps) for box in boxes]
+    objects = decoder.merge(plan, parts[::order], shape)
+    labels = np.zeros(shape, np.int32)
+    for box in boxes:
+        labels[box] = decoder.paint(plan, objects, box, shape, read_maps)
+    count = len(objects["points"])
+    np.testing.assert_array_equal(np.unique(labels[labels > 0]), np.arange(1, count + 1))
+    first = [np.flatnonzero(labels == n)[0] for n in range(1, count + 1)]
+    np.testing.assert_array_equal(np.ravel_multi_index(objects["points"].T, shape), first)
+    return labels
+
+
+BLOCKS = [((128, 144), PLANAR, 40, (50, 64)), ((20, 56, 60), SOLID, 40, (10, 30, 60))]
+
+
+@pytest.mark.parametrize(("shape", "offsets", "n_cells", "block"), BLOCKS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_blocks_give_nearly_the_same_instances(shape, offsets, n_cells, block, masked) -> None:
+    cells, name = tissue(shape, n_cells, seed=3), f"A{format_offsets(offsets)}"
+    if masked:
+        cells[np.isin(cells, np.arange(1, cells.max(), 4))] = 0
+        name = f"F+{name}"
+    exact = singula.encode(cells, name)
+    assert singula.match(cells, in_blocks(exact, name, block), 0.99).f1 == 1
+    soft = {code: softened(values, n) for n, (code, values) in enumerate(exact.items())}
+    whole = singula.decode(soft, name, thresholds={"TH_TYPE": "manual", "REMOVE_SMALL_OBJ": 0})
+    labels = in_blocks(soft, name, block)
+    assert singula.match(whole, labels, 0.5).f1 >= 0.9
+    np.testing.assert_array_equal(labels, in_blocks(soft, name, block, order=-1))
+
+
+def test_one_block_is_the_whole_image() -> None:
+    name = f"A{format_offsets(PLANAR)}"
+    exact = singula.encode(tissue((60, 60), 12, seed=1), name)
+    soft = {code: softened(values, n) for n, (code, values) in enumerate(exact.items())}
+    whole = singula.decode(soft, name, thresholds={"TH_TYPE": "manual", "REMOVE_SMALL_OBJ": 0})
+    np.testing.assert_array_equal(in_blocks(soft, name, (60, 60)), whole)
+
+
+def test_blocks_without_instances() -> None:
+    name = f"F+A{format_offsets(PLANAR)}"
+    maps = singula.encode(np.zeros((30, 40), np.uint8), name)
+    assert not in_blocks(maps, name, (16, 16)).any()

@@ -55,6 +55,10 @@ def test_parts_give_the_instances_of_the_whole_image(channels, shape, spacing, b
 
 
 def test_every_decoder_that_collects_objects_is_a_case() -> None:
-    collecting = {name for name, row in SPECIAL.items() if issubclass(row, ObjectDecoder)}
+    collecting = {
+        name
+        for name, row in SPECIAL.items()
+        if issubclass(row, ObjectDecoder) and row.block_note is None
+    }
     tested = {find_decoder(channels).method_name for channels, *_ in CASES}
     assert collecting <= tested

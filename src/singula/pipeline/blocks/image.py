@@ -242,7 +242,9 @@ class BlockImage:
             stored = ThresholdsNote(values=dict(values), notes=list(notes), area=area)
             self.job.write_note("thresholds", stored)
         # The decoder adds a notice if it floods without a growth mask.
-        return (*stored.notes, *self.context.decode_plan.decoder.notes(stored.values))
+        decoder = self.context.decode_plan.decoder
+        in_blocks = () if decoder.block_note is None else (decoder.block_note,)
+        return (*stored.notes, *decoder.notes(stored.values), *in_blocks)
 
     @property
     def thresholds(self) -> dict[str, float]:
