@@ -3,6 +3,8 @@
     python benchmarks/representations.py out/representations --minutes 1
     python benchmarks/representations.py out/representations --sets rods --channels BC F+H+V
     python benchmarks/representations.py out/representations --show
+    python benchmarks/representations.py out/representations --facts
+    python benchmarks/representations.py out/representations --exact --images 12
 
 Sets: `dsb2018` next to the checkout, and the drawn sets of `singula.synthetic.datasets`. The
 configuration is that of `singula init` for one core; only the channels, their weights and their
@@ -11,7 +13,8 @@ augmenting and encoding patches, and the steps of the training, on one thread. F
 thresholds and the minimum size with the highest panoptic quality on the validation images are
 searched as in `singula tune`, and used for the test images. Results are stored in
 `FOLDER/results.json`, which each call extends; stored combinations are skipped. Prints a Markdown
-table for each set, and the channels that `singula init` chooses.
+table for each set, and the channels that `singula init` chooses. `--exact` trains nothing: it
+decodes the channels of the test labels, which shows the best result that a list can have.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ import torch
 from equal_time import Trial, train
 
 from singula.autoconfig import write_proposal
-from singula.autoconfig.objects import choose_channel_weights
+from singula.autoconfig.objects import choose_channel_weights, choose_channels
+from singula.autoconfig.sizes import Sizes
 from singula.config import Config, load_config
 from singula.data.dataset import PatchDataset
 from singula.data.samples import Sample
@@ -44,8 +48,10 @@ from singula.pipeline import from_config
 from singula.pipeline.augmentation import augment_settings
 from singula.pipeline.load_data import find_pairs
 from singula.prediction import Predictor, PredictSettings, whole_plan
+from singula.representations.channels import encode_with
 from singula.representations.decoders import DecodeSettings, decode
-from singula.representations.table import find_decoder
+from singula.representations.families import FAMILIES
+from singula.representations.table import SEPARATOR, find_decoder
 from singula.synthetic.datasets import DRAWINGS, make_drawn_dataset
 from singula.tuning.tuner import Example, Tuner
 from singula.util.boxes import evenly_spaced
@@ -55,8 +61,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DSB2018 = ROOT.parent / "shared" / "data" / "dsb2018"
 SETS = ("dsb2018", *DRAWINGS)
 LISTS = {
-    2: ("BC", "BCD", "F+C+Db", "F+C+T", "BDv2", "F+P", "F+H+V"),
-    3: ("BC", "BCD", "F+C+Db", "F+C+T", "BDv2", "F+P", "F+H+V+Z"),
+    2: ("BC", "BCD", "F+C+Db", "F+C+T", "BDv2", "F+P", "F+H+V", "F+R", "F+A"),
+    3: ("BC", "BCD", "F+C+Db", "F+C+T", "BDv2", "F+P", "F+H+V+Z", "F+R", "A"),
 }
 MACHINE = Machine(cores=1, memory=8 << 30)
 VOLUMES = 0.4  # number of volumes relative to the number of images
@@ -103,6 +109,19 @@ class Result:
     thresholds: dict[str, Any]
 
 
+def print_facts(names: Sequence[str], folder: Path, count: int) -> None:
+    """Print the shapes of the training objects of sets, and the channels that `init` chooses."""
+    print("| set | objects | length / width | convexity | outline shared | density | `init` |")
+    print("|---|---|---|---|---|---|---|")
+    for name in names:
+        sizes = Sizes.of(survey_of(name, folder, count))
+        shape, chosen = sizes.shape, choose_channels(sizes, MACHINE)
+        shares = (shape.convexity, shape.contact, shape.density)
+        texts = (f"{share:.0%}" for share in shares)
+        row = (f"`{name}`", f"{sizes.count}", f"{shape.elongation:.1f}", *texts)
+        print(f"| {' | '.join(row)} | `{chosen.value}` |", flush=True)
+
+
 def n_axes(name: str) -> int:
     """Return the number of axes of the images of a set."""
     return len(DRAWINGS[name].shape) if name in DRAWINGS else 2
@@ -141,7 +160,10 @@ def configuration(name: str, text: str, folder: Path, options: argparse.Namespac
         survey = survey_of(name, folder, options.images)
         write_proposal(survey, file, minutes=options.minutes)
     channels, _, extra = text.partition(":")
-    weights = choose_channel_weights(find_decoder(channels).channels, 1).value
+    listed = channels.split(SEPARATOR)
+    weights: tuple[float, ...] = (1,) * len(listed)  # a code with several maps has one weight
+    if FAMILIES.keys().isdisjoint(listed):
+        weights = choose_channel_weights(find_decoder(channels).channels, 1).value
     changes = [
         "DATA.TRAIN.REPLICATE=1",
         f"{_SEG}.DATA_CHANNELS={channels}",
@@ -235,6 +257,33 @@ def measure(name: str, text: str, folder: Path, options: argparse.Namespace) -> 
     )
 
 
+def print_exact(name: str, folder: Path, options: argparse.Namespace) -> None:
+    """Decode the exact channels of the test labels, and print a row for each list."""
+    print(f"\n`{name}`, exact channels\n")
+    print("| channels | F1 at 0.5 | F1 at 0.75 | PQ | decoding, ms |\n|---|---|---|---|---|")
+    for text in options.channels or LISTS[n_axes(name)]:
+        matches, seconds = [], []
+        try:
+            config = configuration(name, text, folder, options)
+            settings = from_config.decode_settings(config)
+            encoding = from_config.encode_settings(config, "TEST")
+            for sample in samples(config, "TEST"):
+                truth = np.asarray(sample.labels)[..., 0]
+                maps = encode_with(encoding, truth)
+                maps = {code: values.astype(np.float32) for code, values in maps.items()}
+                started = time.process_time()
+                decoded = decode(maps, config.decoder, settings=settings, spacing=encoding.spacing)
+                seconds.append(time.process_time() - started)
+                matches.append(match(truth, decoded.labels, (0.5, 0.75)))
+        except UserError as error:
+            print(f"{name}, {text}: {error}", flush=True)
+            continue
+        half, strict = match_dataset(matches, by_image=True)
+        scores = f"{half.f1:.3f} | {strict.f1:.3f} | {half.panoptic_quality:.3f}"
+        # The first image includes the compilation of kernels.
+        print(f"| `{text}` | {scores} | {1000 * min(seconds):.1f} |", flush=True)
+
+
 def print_tables(results: Sequence[dict[str, Any]], folder: Path) -> None:
     """Print a Markdown table for each set, the best list first."""
     for name in dict.fromkeys(row["data"] for row in results):
@@ -266,10 +315,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60, help="training images; fewer volumes")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the patches")
     parser.add_argument("--show", action="store_true", help="only print the stored results")
+    parser.add_argument("--exact", action="store_true", help="only decode exact channels")
+    parser.add_argument("--facts", action="store_true", help="only print the shapes of the sets")
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    if options.facts:
+        print_facts(options.sets, folder, options.images)
+        return
+    if options.exact:
+        for name in options.sets:
+            print_exact(name, folder, options)
+        return
     stored = folder / "results.json"
     results: list[dict[str, Any]] = json.loads(stored.read_text()) if stored.exists() else []
     keys = ("data", "channels", "minutes", "images", "seed")
