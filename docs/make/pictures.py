@@ -24,6 +24,7 @@ from singula.representations.decoders.polygons import (
     find_candidates,
     suppress_overlaps,
 )
+from singula.synthetic.datasets import DRAWINGS
 from singula.synthetic.fluorescence import make_image
 from singula.synthetic.packed_cells import make_cells
 
@@ -54,6 +55,7 @@ def main(folder: Path = HERE) -> list[Path]:
         listed_channels(folder / "listed_channels.png", image, labels),
         affinities(folder / "affinities.png"),
         polygons(folder / "polygons.png", labels),
+        drawn_sets(folder / "drawn_sets.png"),
         contours(folder / "contours.png", labels),
         decoding(folder / "decoding.png", labels),
         thresholds(folder / "thresholds.png", image, labels),
@@ -194,6 +196,22 @@ def polygons(path: Path, labels: np.ndarray) -> Path:
         panel.set_xlim(-0.5, CROP[1].stop - CROP[1].start - 0.5)
         panel.set_ylim(CROP[0].stop - CROP[0].start - 0.5, -0.5)
     show(last, painted(draw_polygons(remaining, whole)), "instances")
+    return save(figure, path)
+
+
+def drawn_sets(path: Path) -> Path:
+    """Draw an image of each drawn data set next to its instances; of a volume, a slice."""
+    figure, panels = grid(1, 2 * len(DRAWINGS), side=1.6)
+    for (image_panel, labels_panel), (name, drawing) in zip(
+        panels.reshape(-1, 2), DRAWINGS.items(), strict=True
+    ):
+        drawn = drawing.draw(drawing.shape, np.random.default_rng(SEED))
+        first = drawn.labels.ndim - 2
+        plane = tuple(size // 2 for size in drawing.shape[:first])
+        image_panel.imshow(drawn.image[plane][:128, :128], cmap="gray")
+        image_panel.set_title(name, fontsize=8, pad=3)
+        labels_panel.imshow(painted(drawn.labels[plane][:128, :128]), interpolation="nearest")
+        labels_panel.set_title("labels", fontsize=8, pad=3)
     return save(figure, path)
 
 
