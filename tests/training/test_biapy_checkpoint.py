@@ -20,6 +20,7 @@ import pytest
 import torch
 
 import singula
+from singula.config.biapy.checkpoint import config_for_prediction
 from singula.errors import UserError
 from singula.models import ModelSettings, build_model
 from singula.pipeline.checkpoints import trained_config
@@ -165,6 +166,26 @@ def test_maps_with_another_meaning_are_an_error(
         load_checkpoint(stored(tmp_path, contents))
     assert raised.value.code == "checkpoint.biapy_channels"
     assert next(iter(options)) in raised.value.message
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_rays_of_volumes_have_other_directions(ndim: int) -> None:
+    section = {
+        "DATA_CHANNELS": ["Db", "R"],
+        "DATA_CHANNELS_EXTRA_OPTS": [{"R": {"nrays": 16, "mask_values": True}}],
+    }
+    cfg = {
+        "PROBLEM": {"TYPE": "INSTANCE_SEG", "NDIM": f"{ndim}D", "INSTANCE_SEG": section},
+        "DATA": {"PATCH_SIZE": [32] * ndim + [1]},
+    }
+    network = {"MODEL.FEATURE_MAPS": (8, 16), "MODEL.Z_DOWN": (0,)}
+    if ndim == 2:
+        config, _ = config_for_prediction(cfg, network)
+        assert config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "Db+R16"
+        return
+    with pytest.raises(UserError) as raised:
+        config_for_prediction(cfg, network)
+    assert raised.value.code == "checkpoint.biapy_channels"
 
 
 def test_options_that_version_3_7_writes_for_all_channels_are_read(tmp_path: Path) -> None:

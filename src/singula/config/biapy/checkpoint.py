@@ -11,6 +11,7 @@ from singula.config.load import ConfigError, examine_values
 from singula.config.schema.root import Config
 from singula.config.yaml_source import Problem, from_mapping
 from singula.errors import UserError
+from singula.representations.channel_table import CHANNELS
 from singula.util.format import list_lines
 
 _SOURCE = "cfg"
@@ -65,7 +66,8 @@ def config_for_prediction(
     ------
     UserError
         ``checkpoint.biapy_channels``: an option of a channel, which determines the meaning of its
-        map, has no equivalent; ``config.invalid``: another key that determines the maps has none.
+        map, has no equivalent, or the channels are rays in 3D; ``config.invalid``: another key
+        that determines the maps has none.
     """
     read = {key: value for key, value in _dotted(cfg) if key.startswith(_READ)}
     work = translate(from_mapping(read, _SOURCE))
@@ -76,6 +78,10 @@ def config_for_prediction(
     if needed:
         raise ConfigError(needed, _SOURCE)
     options = [p.text for p in problems if p.text.startswith(_OPTIONS)]
+    if config.ndim == 3 and _has_rays(config):
+        options.append(
+            "PROBLEM.INSTANCE_SEG.DATA_CHANNELS: got rays (R) in 3D, which have other directions"
+        )
     if options:
         raise UserError(
             f"the channels of this network have another meaning in BiaPy:{list_lines(options)}",
@@ -83,6 +89,10 @@ def config_for_prediction(
             "checkpoint.biapy_channels",
         )
     return config, [f"{problem.text}; the value has no effect" for problem in problems]
+
+
+def _has_rays(config: Config) -> bool:
+    return any(CHANNELS[code].family == "R" for code in config.decoder.channels)
 
 
 def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
