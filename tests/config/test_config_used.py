@@ -27,6 +27,7 @@ KEYS = frozenset(key_table())
 # Neither read nor without effect.
 OTHERWISE = {
     "PROBLEM.TYPE": "takes one word only, the workflow there is",
+    "PROBLEM.INSTANCE_SEG.DECODER": "read by a property of the configuration",
     **dict.fromkeys(THRESHOLD_KEYS.values(), "read by the names in a table"),
 }
 

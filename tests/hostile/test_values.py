@@ -119,7 +119,7 @@ def test_duplicate_and_merged_keys() -> None:
         "TRAIN.LR": 1,
     }
     assert not tree.problems
-    (problem,) = parse_yaml("TRAIN:\n  LR: 1\n  LR: 1\n", "cells.yaml").problems
+    (problem,) = parse_yaml("TRAIN:\n  LR: 1\n  LR: 2\n", "cells.yaml").problems
     assert problem.text.startswith("TRAIN.LR")
     assert problem.place.line == 3
 

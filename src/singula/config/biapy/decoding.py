@@ -76,7 +76,8 @@ def _thresholds(work: Translation) -> None:
             if entry is None or key not in key_table() or not isinstance(value, int | float):
                 continue
             work.take(entry.key)
-            work.put(entry, key, _overlap(value) if old.endswith("IOU_THRESH") else value)
+            is_iou = old.endswith("IOU_THRESH") and 0 <= value <= 1
+            work.put(entry, key, _overlap(value) if is_iou else value)
 
 
 def _overlap(iou: float) -> float:
