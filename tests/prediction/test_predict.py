@@ -14,7 +14,7 @@ from singula.models import downsampling
 from singula.models.build import receptive_radius
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.prediction.tta import apply_view, mean_over_views, undo_view
-from singula.representations.channels import EncodeSettings
+from singula.representations.channels import EncodeSettings, encode
 from singula.representations.channels.affinity import affinity
 from singula.representations.channels.rays import encode_rays
 from singula.representations.channels.source import Source
@@ -150,6 +150,21 @@ def test_views_of_rays_are_undone(rays: int, count: int) -> None:
     for view in chosen:
         order = [ray_in_view(ray, rays, view) for ray in range(rays)]
         assert sorted(order) == list(range(rays))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_views_of_embeddings_are_undone(ndim: int) -> None:
+    labels = np.zeros((9, 20, 20)[-ndim:], np.int64)
+    labels[..., 3:17, 4:9], labels[..., 2:6, 11:18] = 1, 2
+
+    def encoded(batch: Tensor) -> Tensor:
+        maps = encode(batch[0, 0].numpy().astype(np.int64), "E")
+        return torch.from_numpy(np.stack(list(maps.values())))[None]
+
+    batch, axes = torch.from_numpy(labels)[None, None].float(), range(ndim)
+    offsets, lengths = ({ndim - axis: first + axis for axis in axes} for first in (0, ndim))
+    mean = mean_over_views(encoded, batch, offsets, lengths=lengths)
+    torch.testing.assert_close(mean, encoded(batch), rtol=0, atol=1e-5)
 
 
 def test_rays_of_volumes_have_no_other_view() -> None:

@@ -14,6 +14,7 @@ RUNS = {
     "F+C+Db": {},
     "F+H+V": {},
     "F+V+H": {f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["H.norm=False", "V.norm=False"]},
+    "E": {f"{SEG}.DATA_MW_TH_SEEDINESS": 0.3, f"{SEG}.DATA_MW_TH_CLUSTER": 0.3},
     "F+T": {},
     "Db+R": {f"{SEG}.DATA_MW_TH_PROBABILITY": 0.3},
     "F+B+D": {f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"D": {"alpha": 5, "beta": 5}}]},
@@ -46,7 +47,8 @@ def test_a_list_of_channels_is_trained_and_decoded(
     name = sorted((run / "per_image_instances").glob("*.tif"))[0].name
     image = read_image(data_2d / "test" / "x" / name, 2).array
     maps = model.predict_maps(image)
-    assert len(maps) == (33 if channels == "Db+R" else len(channels.split("+")))
+    n_maps = {"Db+R": 33, "E": 5}.get(channels, len(channels.split("+")))
+    assert len(maps) == n_maps
     stored = read_labels(run / "per_image_instances" / name, 2).array[..., 0]
     np.testing.assert_array_equal(model.predict(image), stored)
 

@@ -41,6 +41,7 @@ from singula.data.samples import AnySample, Maps, Sample
 from singula.data.vectors import mirror_maps
 from singula.data.window import Sides, margin_of, sides_of, window_in_image
 from singula.io.lazy_array import constant_image_notices
+from singula.representations.channel_table import CHANNELS
 from singula.representations.channels import (
     EncodeSettings,
     Extent,
@@ -381,6 +382,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             "target": torch.from_numpy(stacked),
             "foreground": torch.from_numpy(labels[None, ..., 0] > 0),
         }
+        if any(CHANNELS[code].kind == "embedding" for code in codes):
+            item["instances"] = torch.from_numpy(labels[..., 0].astype(np.int64))
         if labels.shape[-1] > 1:
             item["classes"] = torch.from_numpy(labels[..., 1].astype(np.int64))
         if any(self.sparse) or self.encoding.has_gaps:

@@ -110,8 +110,14 @@ def instance_loss(config: Config) -> InstanceLoss:
         if isinstance(binary_balance, str)
         else (binary_balance[0], binary_balance[1]),
     )
+    size = spacing(config, "TRAIN", config.ndim)
     return InstanceLoss(
-        outputs(config), classes, config.class_weight, binary=binary, class_balance=balance
+        outputs(config),
+        classes,
+        config.class_weight,
+        binary=binary,
+        class_balance=balance,
+        voxel_size=size and tuple(length / min(size) for length in size),
     )
 
 

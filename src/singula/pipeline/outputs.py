@@ -34,6 +34,7 @@ def outputs(config: Config) -> tuple[Output, ...]:
             weight,
             foreground_only=_is_masked(config, CHANNELS[name]),
             component=CHANNELS[name].component,
+            length=CHANNELS[name].length,
             offset=CHANNELS[name].offset,
             group=CHANNELS[name].list_code if CHANNELS[name].family else "",
             is_ray=CHANNELS[name].family == "R",

@@ -17,7 +17,7 @@ from singula.data.normalize import Scaling
 from singula.data.patches import Tile, TilePlan, read_patch
 from singula.prediction.pipeline import run_pipeline
 from singula.prediction.tile_plan import AlignedTiles
-from singula.prediction.tta import mean_over_views
+from singula.prediction.tta import mean_over_views, planes_of_outputs
 from singula.training.device import without_tf32
 from singula.training.losses import Output, activate
 
@@ -105,21 +105,6 @@ class Predictor:
         self.network = network.to(self.device).eval()
         if self.exact:
             self.network = self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-
-    @property
-    def components(self) -> dict[int, int]:
-        """Positions of the components of vectors, by axis from the end: 1 for x."""
-        return {each.component: place for place, each in enumerate(self.outputs) if each.component}
-
-    @property
-    def offsets(self) -> dict[int, tuple[int, ...]]:
-        """Positions of the affinities, with their offsets."""
-        return {place: each.offset for place, each in enumerate(self.outputs) if each.offset}
-
-    @property
-    def rays(self) -> list[int]:
-        """Positions of the distances along rays."""
-        return [place for place, each in enumerate(self.outputs) if each.is_ray]
 
     @property
     def width(self) -> int:
@@ -242,7 +227,7 @@ class Predictor:
             batch = batch.to(self.device, non_blocking=True)
             forward = self.forward
             return _fetch_async(
-                mean_over_views(forward, batch, self.components, self.offsets, self.rays)
+                mean_over_views(forward, batch, **planes_of_outputs(self.outputs))
                 if settings.augment
                 else forward(batch)
             )

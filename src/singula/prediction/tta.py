@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
+from singula.training.losses import Output
 from singula.util.boxes import pair_boxes
 from singula.util.views import View, augmented_views, ray_in_view
 
@@ -52,6 +54,23 @@ def undo_components(maps: Tensor, view: View, planes: Mapping[int, int]) -> None
     for component, is_mirrored in ((1, mirror_x), (3, mirror_z)):
         if is_mirrored and component in planes:
             maps[:, planes[component]] *= -1
+
+
+def undo_lengths(maps: Tensor, view: View, planes: Mapping[int, int]) -> None:
+    """Exchange lengths along y and x, after `undo_view`, in place.
+
+    Parameters
+    ----------
+    maps : Tensor, (N, C, [z,] y, x)
+        Maps with the pixels transformed back.
+    view : tuple
+        View that the network received.
+    planes : mapping of int to int
+        Position of each length in C, by axis from the end: 1 for x, 2 for y, 3 for z.
+    """
+    if view[0] % 2:
+        x, y = maps[:, planes[1]].clone(), maps[:, planes[2]].clone()
+        maps[:, planes[1]], maps[:, planes[2]] = y, x
 
 
 def moved_offset(offset: Offset, view: tuple[int, bool, bool]) -> Offset:
@@ -125,12 +144,39 @@ def undo_rays(maps: Tensor, view: View, rays: Sequence[int]) -> None:
     maps[:, list(rays)] = maps[:, order]
 
 
+class PlanesOfOutputs(TypedDict):
+    """Arguments of `mean_over_views`: positions of the maps that a view changes."""
+
+    planes: dict[int, int]
+    offsets: dict[int, Offset]
+    rays: list[int]
+    lengths: dict[int, int]
+
+
+def planes_of_outputs(outputs: Sequence[Output]) -> PlanesOfOutputs:
+    """Return the positions of the maps that a view changes.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+        Outputs in the order of the network.
+    """
+    places = list(enumerate(outputs))
+    return {
+        "planes": {each.component: place for place, each in places if each.component},
+        "offsets": {place: each.offset for place, each in places if each.offset},
+        "rays": [place for place, each in places if each.is_ray],
+        "lengths": {each.length: place for place, each in places if each.length},
+    }
+
+
 def mean_over_views(
     forward: Forward,
     batch: Tensor,
     planes: Mapping[int, int] | None = None,
     offsets: Mapping[int, Offset] | None = None,
     rays: Sequence[int] = (),
+    lengths: Mapping[int, int] | None = None,
 ) -> Tensor:
     """Return the mean of the maps of all views, each transformed back.
 
@@ -145,16 +191,20 @@ def mean_over_views(
         See `undo_pairs`. The mean of an affinity is that of the views that have it.
     rays : sequence of int
         See `undo_rays`. Only views whose rays are those of the image are used.
+    lengths : mapping of int to int, optional
+        See `undo_lengths`.
     """
     chosen = augmented_views(batch.ndim - 2, len(rays))
     total: Tensor | None = None
     counts: Tensor | None = None
     for view in chosen:
         maps = undo_view(forward(apply_view(batch, view).contiguous()), view)
-        if planes or rays:
+        if planes or rays or lengths:
             maps = maps.clone()
         if planes:
             undo_components(maps, view, planes)
+        if lengths:
+            undo_lengths(maps, view, lengths)
         if offsets:
             maps, valid = undo_pairs(maps, view, offsets)
             counts = valid.int() if counts is None else counts + valid

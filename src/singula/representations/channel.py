@@ -100,6 +100,8 @@ class Channel:
         the kind.
     component : int
         For a component of a vector, the axis from the end: 1 for x, 2 for y, 3 for z; else 0.
+    length : int
+        For a length along an axis, the axis from the end; else 0.
     is_share : bool
         A distance from 0 to 1, unless the option ``norm`` is off, that can be learned as a
         probability.
@@ -138,6 +140,7 @@ class Channel:
     options: tuple[Option, ...] = ()
     final: Activation | None = None
     component: int = 0
+    length: int = 0
     is_share: bool = False
     outside: int = 0
     foreground_only: bool = False

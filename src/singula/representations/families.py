@@ -49,6 +49,8 @@ _EMBEDDING = Citation(
     2022,
     "10.1016/j.media.2022.102523",
 )
+UNIT_RADIUS = 8.0
+"""Radius of an instance in pixels at the bandwidth 0 of an embedding."""
 _MOST_RAYS, _MOST_OFFSETS, _LARGEST_OFFSET = 512, 64, 256
 
 POLYGON_LIBRARY = "stardist"
@@ -178,7 +180,8 @@ def _default_offsets(ndim: int, options: Mapping[str, OptionValue]) -> str:
 def _embedding(name: str, parameters: str) -> Planes:
     if parameters not in ("2", "3"):
         return ()
-    axes = "zyx"[-int(parameters) :]
+    ndim = int(parameters)
+    axes = "zyx"[-ndim:]
     rows = [
         *((f"offset to the center of the instance along {axis}", "offset") for axis in axes),
         *((f"bandwidth of the instance along {axis}", "bandwidth") for axis in axes),
@@ -194,6 +197,9 @@ def _embedding(name: str, parameters: str) -> Planes:
             family="E",
             listed_as=name,
             plane=number,
+            component=max(0, ndim - number),
+            length=2 * ndim - number if role == "bandwidth" else 0,
+            final="sigmoid" if role == "seediness" else "linear",
             known_by="instance",
         )
         for number, (describe, role) in enumerate(rows)

@@ -10,6 +10,7 @@ from singula.representations import combination, watershed
 from singula.representations.base import Decoder, SpecialDecoder
 from singula.representations.channel import OptionValue
 from singula.representations.channel_table import CHANNELS, internal_codes
+from singula.representations.embedding import EmbeddingDecoder
 from singula.representations.families import FAMILIES, planes_of
 from singula.representations.mutex import MutexWatershed
 from singula.representations.offsets import CenterOffsets
@@ -17,7 +18,12 @@ from singula.representations.polygons import PolygonDecoder
 from singula.util.arguments import choice
 
 _ROWS: tuple[Decoder, ...] = (*watershed.CONFIGURATIONS,)
-_SPECIAL: tuple[type[SpecialDecoder], ...] = (PolygonDecoder, MutexWatershed, CenterOffsets)
+_SPECIAL: tuple[type[SpecialDecoder], ...] = (
+    PolygonDecoder,
+    MutexWatershed,
+    CenterOffsets,
+    EmbeddingDecoder,
+)
 
 DECODERS: dict[str, Decoder] = {row.name: row for row in _ROWS}
 """Decoders by configuration of channels: the values of ``DATA_CHANNELS`` without ``+``."""

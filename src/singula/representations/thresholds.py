@@ -316,6 +316,24 @@ _ROWS = (
         example=0.1,
         channels=("H", "V", "Z"),
     ),
+    Threshold(
+        "TH_SEEDINESS",
+        label="Seeds: seediness above",
+        meaning="Embeddings (E): the first pixel of an instance has a seediness of at least this",
+        larger="fewer objects: doubtful objects are missed",
+        default=0.8,
+        example=0.7,
+        channels=(),
+    ),
+    Threshold(
+        "TH_CLUSTER",
+        label="Objects: seediness above",
+        meaning="Embeddings (E): pixels with a seediness above this can belong to an instance",
+        larger="smaller objects",
+        default=0.5,
+        example=0.4,
+        channels=(),
+    ),
 )
 
 THRESHOLDS: dict[str, Threshold] = {row.name: row for row in _ROWS}

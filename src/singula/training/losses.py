@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the usual name)
 from torch import Tensor, nn
 
+from singula.training.embedding_loss import embedding_loss
 from singula.util.citation import Citation, Method
 
 _DICE = Citation(
@@ -60,6 +61,8 @@ class Output:
         Compute the loss only on pixels of instances.
     component : int
         Axis from the end of a component of a vector: 1 for x; else 0.
+    length : int
+        Axis from the end of a length along an axis; else 0.
     offset : tuple of int
         Offset of the other pixel of an affinity.
     group : str
@@ -74,6 +77,7 @@ class Output:
     weight: float = 1.0
     foreground_only: bool = False
     component: int = 0
+    length: int = 0
     offset: tuple[int, ...] = ()
     group: str = ""
     is_ray: bool = False
@@ -262,6 +266,8 @@ class InstanceLoss(nn.Module):
     class_balance : 'none', 'auto' or tuple of float
         Weight of each class in the cross entropy of the class head; ``auto``: all classes in the
         batch have equal total weight.
+    voxel_size : sequence of float, optional
+        Voxel size per axis relative to the smallest one, for embeddings.
     """
 
     def __init__(
@@ -272,8 +278,10 @@ class InstanceLoss(nn.Module):
         *,
         binary: BinaryLoss | None = None,
         class_balance: str | tuple[float, ...] = "none",
+        voxel_size: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        self.voxel_size = voxel_size
         self.outputs = tuple(outputs)
         self.n_classes = n_classes
         self.class_weight = class_weight
@@ -309,6 +317,11 @@ class InstanceLoss(nn.Module):
                 mask = inside if mask is None else inside & mask
             if output.loss == "bce":
                 value = self.binary(logits, truth, mask)
+            elif output.loss == "embedding":
+                has_target = None if mask is None else mask[:, 0]
+                value = embedding_loss(
+                    logits, truth, batch["instances"], has_target, self.voxel_size
+                )
             else:
                 error = _ERRORS[output.loss](
                     activate(logits, output.activation), truth, reduction="none"

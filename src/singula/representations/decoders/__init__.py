@@ -84,6 +84,8 @@ def decode_labels(
     center_radius_threshold, votes_threshold : float, optional
         Radius in pixels and share of votes of a center, instead of ``TH_CENTER_RADIUS`` and
         ``TH_VOTES``.
+    seediness_threshold, cluster_threshold : float, optional
+        Values from 0 to 1 for embeddings, instead of ``TH_SEEDINESS`` and ``TH_CLUSTER``.
     signed_distance_threshold, signed_growth_threshold : float, optional
         Values of the signed distance, instead of ``TH_SIGNED_DISTANCE`` and ``TH_SIGNED_GROWTH``.
     probability_threshold, nms_threshold : float, optional

@@ -1,0 +1,113 @@
+"""Spatial embeddings: greedy clustering by seediness; importable without NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from singula.errors import UserError
+from singula.representations.base import (
+    Decoder,
+    IntermediateImages,
+    Maps,
+    SeedFilter,
+    SpecialDecoder,
+    ThresholdValues,
+)
+from singula.representations.channel import OptionValue
+from singula.representations.channel_table import CHANNELS
+from singula.representations.families import FAMILIES
+from singula.util.citation import Citation, Method
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from singula.representations.decoders.settings import DecodeSettings
+
+
+@dataclass(frozen=True)
+class EmbeddingDecoder(SpecialDecoder):
+    """Clusters of pixels whose embeddings are near the embedding of a pixel of high seediness.
+
+    Parameters
+    ----------
+    planes : tuple of str
+        Offsets and bandwidths in the order of the axes, and the seediness.
+    """
+
+    planes: tuple[str, ...] = ()
+    method_name: ClassVar[str] = "embedding"
+    method: ClassVar[Method | None] = Method(
+        "clustering of spatial embeddings",
+        (
+            Citation(
+                "neven2019",
+                "Neven, D.; others",
+                "Instance segmentation by jointly optimizing spatial embeddings and clustering "
+                "bandwidth",
+                "CVPR",
+                2019,
+                "10.1109/CVPR.2019.00904",
+            ),
+            *FAMILIES["E"].citations,
+        ),
+    )
+
+    @classmethod
+    def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
+        """Return True if the channels include an embedding."""
+        return bool(_planes_of(codes))
+
+    @classmethod
+    def build(cls, name: str, codes: Sequence[str]) -> Decoder:
+        """Return the decoder of a configuration; see `SpecialDecoder.build`."""
+        planes = _planes_of(codes)
+        if len(planes) not in (5, 7):
+            raise UserError(
+                f"channels (DATA_CHANNELS): got {name}, expected an embedding (E)",
+                "add E",
+                "decode.missing_channel",
+            )
+        return cls(name, tuple(codes), planes)
+
+    def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
+        """Return the thresholds of the first pixels and of the other ones."""
+        return (("TH_SEEDINESS", "TH_CLUSTER"),)
+
+    def decode(
+        self,
+        maps: Maps,
+        thresholds: ThresholdValues,
+        settings: DecodeSettings,
+        *,
+        spacing: Sequence[float] | None,
+        seed_filter: SeedFilter | None,
+        keep_parts: bool,
+    ) -> tuple[np.ndarray, IntermediateImages | None]:
+        """Decode an image; see `Decoder.decode`."""
+        from singula.representations.decoders.embedding import cluster_embeddings
+        from singula.representations.decoders.morphology import compact
+
+        *vectors, seediness = (maps[code] for code in self.planes)
+        ndim = len(vectors) // 2
+        if seediness.ndim != ndim:
+            raise UserError(
+                f"maps: got {seediness.ndim} axes, expected {ndim} for {self.name}",
+                "use E, which is E2 in images and E3 in volumes",
+                "arguments.shape",
+            )
+        labels = cluster_embeddings(
+            vectors[:ndim],
+            vectors[ndim:],
+            seediness,
+            foreground_threshold=thresholds["TH_CLUSTER"],
+            seed_threshold=thresholds["TH_SEEDINESS"],
+            spacing=spacing,
+        )
+        count = int(labels.max(initial=0))
+        return compact(labels, count, settings.remove_small, settings.min_border_pixels), None
+
+
+def _planes_of(codes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(code for code in codes if CHANNELS[code].family == "E")
