@@ -6,10 +6,11 @@
 DSB2018 is the folder of the images of the Data Science Bowl 2018 (stage 1, CC0) with the folders
 ``train``, ``val``, ``test`` and ``rgb_train``, each with ``raw`` and ``label``. An interrupted
 command continues when it is repeated. The configurations are in ``scripts/models``. A model with
-a file ``NAME_refine.yaml`` is trained in two stages: the second one starts from the weights of the
-first and changes the keys of that file.
+files ``NAME_refine*.yaml`` is trained in several stages: each one starts from the weights of the
+stage before and changes the keys of its file. ``{train}`` in a value is the folder of this part.
 
-- ``nuclei`` is trained on ``train`` and validated on ``val``; ``test`` is for its scores only.
+- ``nuclei`` is trained on ``train`` and validated on ``val``; its last stage is trained on both.
+  ``test`` is for its scores only.
 - ``nuclei_he`` is trained on the stained images of ``rgb_train``, split as in
   ``nuclei_he_split.yaml``.
 - ``nuclei_3d`` is trained on drawn volumes of different sizes, voxel sizes, crowding, blur and
@@ -97,6 +98,7 @@ def train(name: str, work: Path, parts: Parts, overrides: list[str]) -> Path:
     channels = work / "channels" / name
     keys = [f"DATA.{part.upper()}.{key}={path}"
             for part, folder in parts.items()
+            if part in ("train", "val", "test")
             for key, path in (
                 ("PATH", folder / "raw"),
                 ("GT_PATH", folder / "label"),
@@ -104,13 +106,20 @@ def train(name: str, work: Path, parts: Parts, overrides: list[str]) -> Path:
                 ("INSTANCE_CHANNELS_MASK_DIR", channels / part / "label"),
             )]  # fmt: skip
     run_folder = train_stage(name, name, work, (*keys, *overrides))
-    refine = CONFIGURATIONS / f"{name}_refine.yaml"
-    if refine.is_file():
+    before = name
+    for refine in sorted(CONFIGURATIONS.glob(f"{name}_refine*.yaml")):
         changes = yaml.safe_load(refine.read_text(encoding="utf-8"))
-        start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={best_weights(work / name)}")
-        changed = (f"{key}={value}" for key, value in changes.items())
+        weights = best_weights(work / before)
+        start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={weights}")
+        changed = (f"{key}={fill(value, parts)}" for key, value in changes.items())
         run_folder = train_stage(name, refine.stem, work, (*keys, *start, *changed, *overrides))
+        before = refine.stem
     return run_folder
+
+
+def fill(value: object, parts: Parts) -> object:
+    """Replace the names of parts in braces by their folders."""
+    return value.format(**parts) if isinstance(value, str) else value
 
 
 def train_stage(name: str, job_name: str, work: Path, overrides: tuple[str, ...]) -> Path:
@@ -149,7 +158,20 @@ def write_card(card: Path, checkpoint: Path, scores: dict[str, float]) -> None:
 
 def fluorescence(images: Path, folder: Path) -> Parts:
     """Return the parts of the fluorescence images."""
-    return {part: images / part for part in ("train", "val", "test")}
+    joined = folder / "train_val"
+    for part in ("train", "val"):
+        link_images(images / part, joined)
+    return {part: images / part for part in ("train", "val", "test")} | {"train_val": joined}
+
+
+def link_images(source: Path, target: Path) -> None:
+    """Link all images and label images of a folder in another one."""
+    for kind in ("raw", "label"):
+        (target / kind).mkdir(parents=True, exist_ok=True)
+        for file in (source / kind).glob("*.tif"):
+            link = target / kind / file.name
+            if not link.exists():
+                link.symlink_to(file)
 
 
 def stained(images: Path, folder: Path) -> Parts:

@@ -115,6 +115,8 @@ def side_by_side(target: Path, image: Path, labels: np.ndarray, outlines: Path) 
     with Image.open(outlines) as picture:
         right = np.asarray(picture.convert("RGB"))
     left = to_gray(pixels if pixels.ndim == 3 else pixels[..., None])
+    factor = len(right) // len(left)  # the picture of a small image is enlarged
+    left = left.repeat(factor, axis=0).repeat(factor, axis=1)
     gap = np.full((len(left), GAP, 3), 255, np.uint8)
     whole = Image.fromarray(np.concatenate([left, gap, right], axis=1))
     whole.quantize(192, dither=Image.Dither.NONE).save(target, optimize=True)
