@@ -27,7 +27,8 @@ from singula.representations.decoders import decode
 
 HOME = str(Path(singula.__file__).parent)
 SHAPES = {2: (300, 320), 3: (40, 60, 60)}
-CELLS = {2: {10: (2, 5), 1000: (25, 40)}, 3: {10: (1, 2, 5), 1000: (10, 10, 10)}}
+# So many that a stage that measures some instances, such as convex hulls, measures as many of both.
+CELLS = {2: {216: (12, 18), 1000: (25, 40)}, 3: {216: (6, 6, 6), 1000: (10, 10, 10)}}
 LIBRARY = (
     *((np, name) for name in ("unique", "take", "isin", "where", "bincount", "flatnonzero")),
     *((edt, name) for name in ("edt", "edtsq")),
@@ -147,7 +148,7 @@ def growth(few, many):
 
 
 def compare(monkeypatch, ndim, stage):
-    few, many = (boxes(ndim, count) for count in (10, 1000))
+    few, many = (boxes(ndim, count) for count in (216, 1000))
     counts = Counts(monkeypatch, few.size)
     calls, lines = zip(counts.of(stage, few), counts.of(stage, many), strict=True)
     assert lines[0].total() > 0
