@@ -275,6 +275,32 @@ def test_invalid_configurations(
         ({"DATA.PATCH_SIZE": (8, 64, 1)}, "config.patch_multiple"),
         ({"DATA.FORCE_RGB": True}, "config.combination"),
         ({"TRAIN.ENABLE": False, "TEST.ENABLE": False}, "config.nothing_enabled"),
+        ({f"{SEG}.DATA_CHANNELS": ["R"]}, "decode.missing_channel"),
+        ({f"{SEG}.DATA_CHANNELS": ["C", "R"]}, "decode.missing_channel"),
+        ({f"{SEG}.DATA_CHANNELS": ["E3"]}, "config.combination"),
+        ({f"{SEG}.DATA_CHANNELS": ["A[-1,0,0;0,-1,0;0,0,-1]"]}, "config.combination"),
+        (
+            {f"{SEG}.DATA_CHANNELS": ["E"], f"{SEG}.DATA_CHANNELS_LOSSES": ["l1"]},
+            "config.combination",
+        ),
+        (
+            {
+                f"{SEG}.DATA_CHANNELS": ["Db", "R8"],
+                f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["R.nrays=9"],
+            },
+            "config.combination",
+        ),
+        (
+            {
+                f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
+                f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["H.norm=False"],
+            },
+            "config.combination",
+        ),
+        (
+            {f"{SEG}.DATA_CHANNELS": ["Db", "R"], f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["R.nrays=2"]},
+            "config.value",
+        ),
         ({"MODEL.SOURCE": "bmz"}, "config.unsupported"),
         ({"MODEL.ISOTROPY": False}, "config.unsupported"),
         ({"DATA.TRAIN.MASK_PATH": "a", "DATA.TRAIN.GT_PATH": "b"}, "config.two_spellings"),

@@ -178,3 +178,15 @@ def test_the_report_and_the_command_show_the_same_text(
         assert not end.value.code
         assert text.strip() in capsys.readouterr().out
     assert (run / "report.html").read_bytes() == report
+
+
+def test_a_family_is_described_once(run: Path) -> None:
+    methods = changed(run, **{CHANNELS.replace(".", "__"): "Db+R32"})
+    assert methods.paragraph.count("rays") == 1
+    assert {"schmidt2018", "weigert2020"} <= cited(methods)
+
+
+def test_the_loss_of_an_embedding(run: Path) -> None:
+    methods = changed(run, **{CHANNELS.replace(".", "__"): "E2"}, PROBLEM__NDIM="2D")
+    assert "hinge" in methods.paragraph
+    assert "cross-entropy" not in methods.paragraph

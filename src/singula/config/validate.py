@@ -61,9 +61,12 @@ def _channels(config: Config) -> Iterator[Problem]:
         codes = config.decoder.channels
     except UserError as error:
         hint = f"; {error.hint}" if error.hint else ""
+        if seg.DECODER != "auto":
+            hint += f", or set {_SEG}.DECODER: auto (got {seg.DECODER})"
         yield Problem(f"{_SEG}.{error.message}{hint}", error.code)
         return
-    components = [row.component for code in codes if (row := CHANNELS[code]).component]
+    rows = [CHANNELS[code] for code in codes]
+    components = [row.component for row in rows if row.component and not row.family]
     if components and sorted(components) != list(range(1, config.ndim + 1)):
         expected = "H, V and Z" if config.ndim == 3 else "H and V, without Z"
         yield Problem(
@@ -72,14 +75,15 @@ def _channels(config: Config) -> Iterator[Problem]:
             "decode.missing_channel",
         )
     yield from _normalized_offsets(config)
-    lengths = {len(CHANNELS[code].offset) for code in codes if CHANNELS[code].offset}
-    if lengths - {config.ndim}:
+    if not components and config.decoder.ndim not in (None, config.ndim):
         yield Problem(
-            f"{_SEG}.DATA_CHANNELS: got {seg.DATA_CHANNELS} with PROBLEM.NDIM {config.ndim}D, "
-            f"expected offsets of {config.ndim} integers",
+            f"{_SEG}.DATA_CHANNELS: got {seg.DATA_CHANNELS} for {config.decoder.ndim}D images with "
+            f"PROBLEM.NDIM {config.ndim}D, expected offsets of {config.ndim} axes; A and E without "
+            "parameters fit the images",
             "config.combination",
         )
     groups = config.channel_groups
+    yield from _ray_counts(config)
     if seg.DATA_CHANNELS_LOSSES and len(seg.DATA_CHANNELS_LOSSES) != len(groups):
         given = counted(len(seg.DATA_CHANNELS_LOSSES), "loss", "losses")
         yield Problem(
@@ -88,6 +92,13 @@ def _channels(config: Config) -> Iterator[Problem]:
             "config.length",
         )
     for (code, *_), loss in zip(groups, seg.DATA_CHANNELS_LOSSES, strict=False):
+        if CHANNELS[code].kind == "embedding":
+            yield Problem(
+                f"{_SEG}.DATA_CHANNELS_LOSSES: got {loss} for {CHANNELS[code].list_code}, expected "
+                "no losses, as an embedding has its own; remove the key",
+                "config.combination",
+            )
+            continue
         is_binary = CHANNELS[code].kind == "binary"
         is_normalized = config.channel_options.get(code, {}).get("norm", True)
         is_share = CHANNELS[code].is_share and is_normalized
@@ -100,15 +111,34 @@ def _channels(config: Config) -> Iterator[Problem]:
             )
 
 
+def _ray_counts(config: Config) -> Iterator[Problem]:
+    """Refuse different numbers of rays in the list and in the options."""
+    count = config.channel_options.get("R", {}).get("nrays")
+    listed = [group for group in config.channel_groups if CHANNELS[group[0]].family == "R"]
+    if count and listed and len(listed[0]) != count:
+        yield Problem(
+            f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS: got R.nrays={count} with "
+            f"{CHANNELS[listed[0][0]].list_code} in {_SEG}.DATA_CHANNELS, expected one of them; "
+            "write R without a number",
+            "config.combination",
+        )
+
+
 def _normalized_offsets(config: Config) -> Iterator[Problem]:
-    if config.decoding_method != CenterOffsets.method_name:
-        return
-    normalized = [
+    components = [
         CHANNELS[code].list_code
         for code in config.decoder.channels
-        if CHANNELS[code].component and config.channel_options.get(code, {}).get("norm", True)
+        if CHANNELS[code].component and not CHANNELS[code].family
     ]
-    if normalized:
+    options = config.channel_options
+    normalized = [code for code in components if options.get(code, {}).get("norm", True)]
+    if normalized and len(normalized) < len(components):
+        yield Problem(
+            f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS: got norm True for {', '.join(normalized)} and False "
+            f"for other offsets, expected one value for {', '.join(components)}",
+            "config.combination",
+        )
+    elif normalized and config.decoding_method == CenterOffsets.method_name:
         entries = ", ".join(f"{code}.norm=False" for code in normalized)
         yield Problem(
             f"{_SEG}.DECODER: got {CenterOffsets.method_name} with normalized offsets "

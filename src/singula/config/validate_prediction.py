@@ -125,10 +125,9 @@ def _blocks(config: Config) -> Iterator[Problem]:
         )
     channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
     if keys.WORKFLOW_PROCESS.ENABLE and not config.decoder.supports_blocks:
-        names = ", ".join(name for name, decoder in DECODERS.items() if decoder.supports_blocks)
         yield Problem(
-            f"TEST.BY_CHUNKS.ENABLE: got True with {_SEG}.DATA_CHANNELS {channels}, expected False "
-            f"or one of {names}",
+            f"TEST.BY_CHUNKS.ENABLE: got True with {_SEG}.DATA_CHANNELS {channels}, expected "
+            f"False, as {_SEG}.DECODER {config.decoding_method} needs whole images",
             "config.combination",
         )
     shape = keys.BLOCK_SHAPE

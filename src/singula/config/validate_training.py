@@ -99,7 +99,7 @@ def monitor_names(config: Config) -> tuple[str, ...]:
         channel = CHANNELS[code]
         used = loss or channel.loss
         if used != "embedding":
-            name = channel.list_code if channel.family else code
+            name = channel.family or code
             scores.append(f"{'iou' if used == 'bce' else 'mae'}_{name}")
     if any(score.startswith("iou") for score in scores):
         scores.insert(0, "iou")

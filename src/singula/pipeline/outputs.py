@@ -9,7 +9,6 @@ from singula.representations.channel import Channel
 from singula.representations.channel_options import default_options
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels import parse_channels
-from singula.representations.watershed import Watershed
 
 if TYPE_CHECKING:
     from singula.training.losses import Output
@@ -36,7 +35,7 @@ def outputs(config: Config) -> tuple[Output, ...]:
             component=CHANNELS[name].component,
             length=CHANNELS[name].length,
             offset=CHANNELS[name].offset,
-            group=CHANNELS[name].list_code if CHANNELS[name].family else "",
+            group=CHANNELS[name].family,
             is_ray=CHANNELS[name].family == "R",
         )
         for group, weight, loss in zip(groups, config.channel_weights, losses, strict=True)
@@ -66,8 +65,5 @@ def _is_masked(config: Config, channel: Channel) -> bool:
         return False
     options = config.channel_options.get(channel.options_code, {})
     masked = options.get("mask_values", config.PROBLEM.INSTANCE_SEG.DISTANCE_CHANNEL_MASK)
-    decoder = config.decoder
-    covers_alone = isinstance(decoder, Watershed) and {channel.code} == {
-        term.channel for term in decoder.growth
-    }
+    covers_alone = config.decoder.covering == {channel.code}
     return bool(masked) and not covers_alone

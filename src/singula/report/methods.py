@@ -17,7 +17,7 @@ from singula.io.units import in_microns
 from singula.metrics.summary import F1_METHOD, MEAN, POOLED, PQ_METHOD
 from singula.report.html import Markup, collapsible, section, tag
 from singula.report.libraries import LIBRARIES
-from singula.representations.channel_table import CHANNELS
+from singula.representations.channel_table import CHANNELS, describe_channels
 from singula.representations.thresholds import Otsu
 from singula.runs.run import Run
 from singula.util.citation import Citation, Method
@@ -28,6 +28,10 @@ _NORMALIZATIONS = {
     "scale_range": "scaled to the range from 0 to 1",
     "custom": "normalized by their mean and standard deviation",
 }
+_EMBEDDING_LOSS = (
+    "Lovász hinge loss of the instances with the variance of their bandwidths and the error of the "
+    "seediness"
+)
 _PRECISIONS = {"32": "32-bit floating point", "bf16": "bfloat16", "16": "16-bit floating point"}
 _SOURCES = {
     "user": "set by the user",
@@ -219,8 +223,8 @@ def _network(run: Run, references: _References) -> str:
         sizes.append(f"{training.parameters:,} parameters")
     size = f" ({'; '.join(sizes)})" if sizes else ""
     names = [
-        f"{CHANNELS[code].describe} ({code}){references.cite(CHANNELS[code].citations)}"
-        for code in config.decoder.channels
+        f"{describe} ({code}){references.cite(citations)}"
+        for code, describe, citations in describe_channels(config.decoder.channels)
     ]
     if run.has_classes:
         names.append(f"the class of each pixel ({config.MODEL.N_CLASSES - 1} classes)")
@@ -239,9 +243,13 @@ def _training(run: Run, references: _References) -> Iterator[str]:
     keys = config.TRAIN
     start = "from scratch" if first is None else f"from the weights of {_model_name(first.path)}"
     loss = references.name(LOSSES[config.LOSS.TYPE])
-    channels = config.decoder.channels
-    if any(CHANNELS[code].kind != "binary" for code in channels):
+    kinds = {CHANNELS[code].kind for code in config.decoder.channels}
+    if "distance" in kinds:
         loss += " (distances: mean absolute error)"
+    if kinds == {"embedding"}:
+        loss = _EMBEDDING_LOSS
+    elif "embedding" in kinds:
+        loss += f" (embedding: {_EMBEDDING_LOSS})"
     yield (
         f"It was trained {start} to minimize the {loss} with "
         f"{references.name(OPTIMIZERS[keys.OPTIMIZER][1])} (learning rate {keys.LR:g}, "

@@ -143,6 +143,16 @@ class Decoder(ABC):
         """Return the halo per axis of a block, in pixels, that the masks in the block depend on."""
         return (0,) * ndim
 
+    @property
+    def covering(self) -> frozenset[str]:
+        """Channels that state where instances are, so that they are learned in the background."""
+        return frozenset()
+
+    @property
+    def ndim(self) -> int | None:
+        """Number of axes of the images that the channels are for; None if it does not matter."""
+        return None
+
     def notes(self, thresholds: ThresholdValues) -> tuple[str, ...]:
         """Return notices for the user about the configuration and its thresholds."""
         return ()

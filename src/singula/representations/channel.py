@@ -50,6 +50,8 @@ class Option:
         Allowed values of a text; empty for numbers and switches.
     positive : bool
         0 is not allowed.
+    bounds : tuple of int, optional
+        Smallest and largest number; `default` is always allowed. By default, 0 to 1000.
     is_radius : bool
         The channel depends on the pixels within this number of in-plane pixels.
     """
@@ -60,6 +62,7 @@ class Option:
     allowed: tuple[str, ...] = ()
     positive: bool = False
     is_radius: bool = False
+    bounds: tuple[int, int] | None = None
 
 
 MASKED = Option("mask_values", True, "compute the loss only inside of the instances")

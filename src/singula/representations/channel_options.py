@@ -41,9 +41,10 @@ def checked_options(
         if row is None or (values and not row.options):
             rows: tuple[Channel | Family, ...] = (*CHANNELS.values(), *FAMILIES.values())
             allowed = ", ".join(_listed(each) for each in rows if each.options)
-            raise _wrong_option(
-                name, code, f"one of {allowed}", "remove the options of the channel"
-            )
+            hint = "remove the options of the channel"
+            if isinstance(row, Family):
+                hint += f"; write {row.expected}"
+            raise _wrong_option(name, code, f"one of {allowed}", hint)
         by_name = {option.name: option for option in row.options}
         result[code] = {}
         for key, value in values.items():
@@ -114,14 +115,17 @@ def _checked_value(option: Option, value: object, place: str) -> OptionValue:
     if kind is str and value in option.allowed:
         return str(value)
     if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        is_allowed = 0 <= value <= _MAX_OPTION and not (option.positive and value == 0)
+        low, high = option.bounds or (0, _MAX_OPTION)
+        is_allowed = low <= value <= high and not (option.positive and value == 0)
+        is_allowed = is_allowed or value == option.default
         if is_allowed and (kind is float or value == int(value)):
             return kind(value)
+    low, high = option.bounds or (0, _MAX_OPTION)
     expected = {
         bool: "True or False",
         str: " or ".join(option.allowed),
-        int: f"an integer from 0 to {_MAX_OPTION}",
-        float: f"a number {'above' if option.positive else 'from'} 0 to {_MAX_OPTION}",
+        int: f"an integer from {low} to {high}",
+        float: f"a number {'above' if option.positive else 'from'} {low} to {high}",
     }[kind]
     raise _wrong_option(place, value, expected, "correct the value")
 

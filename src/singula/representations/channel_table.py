@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from singula.representations.channel import MASKED, NORMALIZED, Channel, Option
-from singula.representations.families import planes_of
+from singula.representations.families import FAMILIES, planes_of
 from singula.util.citation import Citation
 
 _CONTOURS = Citation(
@@ -344,3 +345,23 @@ def code_in_list(listed: str) -> str:
         Code in the list, such as ``B`` for the background.
     """
     return internal_codes((listed, "F"))[0]
+
+
+def describe_channels(codes: Iterable[str]) -> list[tuple[str, str, tuple[Citation, ...]]]:
+    """Return the code, the description and the citations of channels, one entry for each family.
+
+    Parameters
+    ----------
+    codes : iterable of str
+        Keys of `CHANNELS`.
+    """
+    rows = [CHANNELS[code] for code in codes]
+    entries: dict[str, tuple[str, str, tuple[Citation, ...]]] = {}
+    for row in rows:
+        if not row.family:
+            entries[row.code] = (row.code, row.describe, row.citations)
+            continue
+        family, count = FAMILIES[row.family], sum(each.family == row.family for each in rows)
+        describe = f"{family.describe} ({count} maps)"
+        entries[row.family] = (row.list_code, describe, family.citations)
+    return list(entries.values())

@@ -65,11 +65,16 @@ class EmbeddingDecoder(SpecialDecoder):
         planes = _planes_of(codes)
         if len(planes) not in (5, 7):
             raise UserError(
-                f"channels (DATA_CHANNELS): got {name}, expected an embedding (E)",
+                f"DATA_CHANNELS: got {name}, expected an embedding (E)",
                 "add E",
                 "decode.missing_channel",
             )
         return cls(name, tuple(codes), planes)
+
+    @property
+    def ndim(self) -> int | None:
+        """Number of axes of the offsets."""
+        return len(self.planes) // 2
 
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
         """Return the thresholds of the first pixels and of the other ones."""
@@ -91,12 +96,6 @@ class EmbeddingDecoder(SpecialDecoder):
 
         *vectors, seediness = (maps[code] for code in self.planes)
         ndim = len(vectors) // 2
-        if seediness.ndim != ndim:
-            raise UserError(
-                f"maps: got {seediness.ndim} axes, expected {ndim} for {self.name}",
-                "use E, which is E2 in images and E3 in volumes",
-                "arguments.shape",
-            )
         labels = cluster_embeddings(
             vectors[:ndim],
             vectors[ndim:],

@@ -51,7 +51,7 @@ _EMBEDDING = Citation(
 )
 UNIT_RADIUS = 8.0
 """Radius of an instance in pixels at the bandwidth 0 of an embedding."""
-_MOST_RAYS, _MOST_OFFSETS, _LARGEST_OFFSET = 512, 64, 256
+_FEWEST_RAYS, _MOST_RAYS, _MOST_OFFSETS, _LARGEST_OFFSET = 3, 512, 64, 256
 
 POLYGON_LIBRARY = "stardist"
 """Package of the extra of the same name, which suppresses and draws polygons."""
@@ -92,7 +92,7 @@ class Family:
 
 
 def _rays(name: str, parameters: str) -> Planes:
-    if not parameters.isdecimal() or not 3 <= int(parameters) <= _MOST_RAYS:
+    if not parameters.isdecimal() or not _FEWEST_RAYS <= int(parameters) <= _MOST_RAYS:
         return ()
     return tuple(
         Channel(
@@ -216,8 +216,16 @@ _ROWS = (
         "distances to the border of the instance along rays",
         _rays,
         _count_rays,
-        f"R, or R with a number of rays from 3 to {_MOST_RAYS}, such as R32",
-        options=(Option("nrays", 0, "number of rays; 0: 32 in 2D, 96 in 3D"), MASKED),
+        f"R, or R with a number of rays from {_FEWEST_RAYS} to {_MOST_RAYS}, such as R32",
+        options=(
+            Option(
+                "nrays",
+                0,
+                "number of rays; 0: 32 in 2D, 96 in 3D",
+                bounds=(_FEWEST_RAYS, _MOST_RAYS),
+            ),
+            MASKED,
+        ),
         citations=(_POLYGONS, _POLYHEDRA),
     ),
     Family(

@@ -67,7 +67,7 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
         axes = {axis for offset in offsets for axis in _axes_of_neighbor(offset)}
         if not planes or len(axes) < len(offsets[0]):
             raise UserError(
-                f"channels (DATA_CHANNELS): got {name}, expected affinities (A) that include an "
+                f"DATA_CHANNELS: got {name}, expected affinities (A) that include an "
                 "offset of one pixel along each axis, for the mutex watershed",
                 "add A, or the offsets -1,0 and 0,-1 to its list",
                 "decode.missing_channel",
@@ -79,6 +79,11 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
     def offsets(self) -> tuple[Offset, ...]:
         """Offset of each of `planes`."""
         return tuple(CHANNELS[code].offset for code in self.planes)
+
+    @property
+    def ndim(self) -> int | None:
+        """Number of axes of the offsets."""
+        return len(self.offsets[0])
 
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
         """Return the threshold of the affinities, and that of the foreground."""

@@ -72,7 +72,7 @@ class CenterOffsets(ObjectDecoder, SpecialDecoder):
         if not _are_complete(offsets) or not covering:
             missing = "H and V, in volumes also Z" if covering else "F, the foreground"
             raise UserError(
-                f"channels (DATA_CHANNELS): got {name}, expected a foreground and offsets (H, V) "
+                f"DATA_CHANNELS: got {name}, expected a foreground and offsets (H, V) "
                 "for the votes of the pixels",
                 f"add {missing}",
                 "decode.missing_channel",
@@ -80,6 +80,16 @@ class CenterOffsets(ObjectDecoder, SpecialDecoder):
         channel = CHANNELS[covering[0]]
         term = Term(channel.code, channel.inside == "high", str(channel.growth_threshold))
         return cls(name, tuple(codes), term, offsets)
+
+    @property
+    def covering(self) -> frozenset[str]:
+        """The channel of the foreground."""
+        return frozenset({self.foreground.channel})
+
+    @property
+    def ndim(self) -> int | None:
+        """Number of axes of the offsets."""
+        return len(self.offsets)
 
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
         """Return the thresholds of the centers, and that of the foreground."""

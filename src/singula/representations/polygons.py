@@ -46,8 +46,8 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
 
     @classmethod
     def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
-        """Return True if the channels include rays and a probability."""
-        return _score_of(codes) is not None and bool(_rays_of(codes))
+        """Return True if the channels include rays."""
+        return bool(_rays_of(codes))
 
     @classmethod
     def build(cls, name: str, codes: Sequence[str]) -> Decoder:
@@ -56,12 +56,17 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
         if score is None or not rays:
             missing = "R" if score else f"one of {', '.join(_SCORES)}"
             raise UserError(
-                f"channels (DATA_CHANNELS): got {name}, expected rays (R) and a probability "
+                f"DATA_CHANNELS: got {name}, expected rays (R) and a probability "
                 f"({', '.join(_SCORES)}) to decode polygons",
                 f"add {missing}",
                 "decode.missing_channel",
             )
         return cls(name, tuple(codes), score, rays)
+
+    @property
+    def covering(self) -> frozenset[str]:
+        """The channel with the probability."""
+        return frozenset({self.score})
 
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
         """Return the thresholds of the probability and of the overlap."""

@@ -180,6 +180,11 @@ class Watershed(Decoder):
         steps = len(settings.seed_morph) + 2 if radius else 0
         return tuple(math.ceil(radius * min(sizes) / size) + steps + _STEPS for size in sizes)
 
+    @property
+    def covering(self) -> frozenset[str]:
+        """Channels of the growth mask."""
+        return frozenset(term.channel for term in self.growth)
+
     def notes(self, thresholds: ThresholdValues) -> tuple[str, ...]:
         """Return the notice of the row, and a warning about a threshold that selects all pixels."""
         notes = [] if self.note is None else [self.note]

@@ -355,3 +355,12 @@ GOOD = np.zeros((4, 4), np.uint8)
 def test_mistakes_are_named(labels, arguments, words):
     with pytest.raises(UserError, match=f"(?s){words}"):
         encode(labels, **arguments)
+
+
+@pytest.mark.parametrize(("shape", "maps"), [((6, 7), 33), ((3, 6, 7), 97)])
+def test_families_in_sequences_and_text_fit_the_axes(shape, maps):
+    labels = np.ones(shape, np.uint8)
+    sequence, text = encode(labels, ("Db", "R")), encode(labels, "Db+R")
+    assert list(sequence) == list(text)
+    assert len(text) == maps
+    assert all(np.array_equal(sequence[code], text[code]) for code in text)

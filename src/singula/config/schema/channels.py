@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 from singula.config.values import AnyCase, plain, refusal, to_text, to_tuple
 from singula.errors import UserError
 from singula.representations.channel_options import parse_options
+from singula.representations.families import FAMILIES
 from singula.representations.table import (
     DECODERS,
     METHODS,
@@ -53,8 +54,9 @@ class OrCombination:
                     split_channels(value)
                     return value
             except UserError as error:
-                if SEPARATOR in str(value):
-                    raise refusal(error.message) from error
+                if SEPARATOR in str(value) or str(value)[:1] in FAMILIES:
+                    hint = f"; {error.hint}" if error.hint else ""
+                    raise refusal(f"{error.message}{hint}") from error
                 codes = _codes_of(str(value))
                 if codes:
                     raise refusal(
@@ -80,7 +82,7 @@ def _option(text: str) -> str:
     try:
         parse_options((text,), "options")
     except UserError as error:
-        raise refusal(error.message) from error
+        raise refusal(f"{error.message}; {error.hint}") from error
     return text
 
 

@@ -8,7 +8,7 @@ from singula import __version__
 from singula.inference.package.description import Details, Network, citations
 from singula.io.units import format_spacing
 from singula.pipeline.thresholds import threshold_line
-from singula.representations.channel_table import CHANNELS
+from singula.representations.channel_table import describe_channels
 from singula.util.format import counted, shape_text
 
 
@@ -26,7 +26,8 @@ def readme(details: Details, network: Network, scores: Sequence[str]) -> str:
     """
     problem = network.config.PROBLEM.INSTANCE_SEG
     channels = [
-        f"- `{name}`: {CHANNELS[name].describe}" for name in network.config.decoder.channels
+        f"- `{code}`: {describe}"
+        for code, describe, _ in describe_channels(network.config.decoder.channels)
     ]
     lines = [
         f"# {details.name}",

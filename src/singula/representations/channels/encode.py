@@ -15,7 +15,7 @@ from singula.representations.channels.source import ChannelArray, EncodeSettings
 from singula.representations.channels.sparse import encode_sparse
 from singula.representations.channels.table import parse_channels
 from singula.representations.table import complete_channels
-from singula.util.arguments import as_array, flag, instance, number
+from singula.util.arguments import as_array, flag, instance, items, number, text
 from singula.util.sparse_labels import is_sparse, sparse_label_image
 
 
@@ -75,6 +75,9 @@ def encode(
     chosen = checked_options({} if options is None else options, "options")
     if isinstance(channels, str):
         channels = complete_channels(channels, labels.ndim, chosen)
+    else:
+        listed = items(channels, "channels", text)
+        channels = [complete_channels(code, labels.ndim, chosen) for code in listed]
     codes = parse_channels(channels)
     settings = EncodeSettings(codes, contour_mode, sizes, point_radius, chosen)
     return encode_with(settings, labels)

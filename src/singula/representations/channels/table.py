@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from singula.errors import UserError
 from singula.representations.channel_table import CHANNELS
+from singula.representations.families import FAMILIES, planes_of
 from singula.representations.table import split_channels
 from singula.util.arguments import items, text
 
@@ -17,7 +18,8 @@ def parse_channels(channels: str | Sequence[str]) -> tuple[str, ...]:
     ----------
     channels : str or sequence of str
         A key of `DECODERS`, such as 'BCDv2'; codes joined by ``+`` as in a configuration, such as
-        'F+C+Db'; or keys of `CHANNELS`, such as ('B', 'C', 'Dv2').
+        'F+C+Db'; or keys of `CHANNELS` and codes
+        of families, such as ('B', 'C', 'Dv2') or ('Db', 'R32').
 
     Returns
     -------
@@ -33,10 +35,15 @@ def parse_channels(channels: str | Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(channels, str):
         return split_channels(channels)
-    codes = items(channels, "channels", text)
+    codes = tuple(
+        each
+        for code in items(channels, "channels", text)
+        for each in ((code,) if code in CHANNELS else [p.code for p in planes_of(code)] or (code,))
+    )
     if not codes or any(code not in CHANNELS for code in codes) or len(set(codes)) < len(codes):
         raise UserError(
-            f"channels: got {codes}, expected channels of {', '.join(CHANNELS)}, each once",
+            f"channels: got {codes}, expected channels of "
+            f"{', '.join([*CHANNELS, *FAMILIES])}, each once",
             "correct the channel codes",
             "channels.unknown",
         )

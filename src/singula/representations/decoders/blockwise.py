@@ -24,7 +24,6 @@ from singula.representations.base import DecodePlan, Decoder, Maps
 from singula.representations.decoders.components import inside, label_seeds
 from singula.representations.decoders.flood import flood_in_place
 from singula.representations.decoders.morphology import labels_at_border, look_up
-from singula.representations.table import DECODERS
 from singula.representations.watershed import Term, Watershed, masks
 from singula.util.arguments import instance
 from singula.util.boxes import Box, grown, local, pixels_in, shape_of
@@ -47,9 +46,9 @@ def block_decoder(decoder: Decoder) -> Decoder:
     """
     if decoder.supports_blocks:
         return decoder
-    names = ", ".join(name for name, row in DECODERS.items() if row.supports_blocks)
     raise UserError(
-        f"DATA_CHANNELS: got {decoder.name}, expected one of {names} to decode in blocks",
+        f"DATA_CHANNELS: got {decoder.name}, whose decoder needs whole images, expected other "
+        "channels, such as BC, to decode in blocks",
         "set TEST.BY_CHUNKS.ENABLE: False, or divide images that are larger than the memory",
         "decode.not_in_blocks",
     )

@@ -19,6 +19,7 @@ from singula.representations.decoders.thresholds import (
 )
 from singula.representations.table import METHODS, complete_channels, find_decoder
 from singula.util.arguments import as_array, choice, flag, function, instance, text
+from singula.util.format import counted
 
 _CHUNK = 1 << 17  # pixels that are tested for NaN at once, without copying the whole map
 
@@ -165,6 +166,14 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
         raise UserError(
             f"maps: got the shapes {shapes}, expected one shape",
             "pass the maps of one image",
+            "arguments.shape",
+        )
+    axes = next(iter(channel_maps.values())).ndim
+    if decoder.ndim not in (None, axes):
+        raise UserError(
+            f"maps: got {counted(axes, 'axis', 'axes')}, expected {decoder.ndim} for "
+            f"{decoder.name}",
+            "use channels for images with these axes: H and V or E2 in 2D, H, V and Z or E3 in 3D",
             "arguments.shape",
         )
     for name, values in channel_maps.items():
