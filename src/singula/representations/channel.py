@@ -131,6 +131,9 @@ class Channel:
         Number of the plane in its family.
     offset : tuple of int
         Offset in pixels of the other pixel of an affinity, in the order of the axes.
+    needs_volume : bool
+        The channel of a volume depends on the axis z, so that single annotated slices have no
+        target.
     """
 
     code: str
@@ -155,6 +158,7 @@ class Channel:
     family: str = ""
     plane: int = 0
     offset: tuple[int, ...] = ()
+    needs_volume: bool = False
 
     @property
     def loss(self) -> LossName:

@@ -266,6 +266,7 @@ _ROWS = (
         component=3,
         foreground_only=True,
         known_by="instance",
+        needs_volume=True,
     ),
     Channel(
         "Dn",

@@ -106,6 +106,7 @@ def _rays(name: str, parameters: str) -> Planes:
             plane=ray,
             foreground_only=True,
             known_by="instance",
+            needs_volume=True,
         )
         for ray in range(int(parameters))
     )
@@ -128,6 +129,7 @@ def _affinities(name: str, parameters: str) -> Planes:
             plane=number,
             offset=offset,
             known_by="offset",
+            needs_volume=len(offset) == 3,
         )
         for number, offset in enumerate(offsets)
     )
@@ -201,6 +203,7 @@ def _embedding(name: str, parameters: str) -> Planes:
             length=2 * ndim - number if role == "bandwidth" else 0,
             final="sigmoid" if role == "seediness" else "linear",
             known_by="instance",
+            needs_volume=ndim == 3,
         )
         for number, (describe, role) in enumerate(rows)
     )

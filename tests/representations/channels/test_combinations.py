@@ -23,6 +23,7 @@ from singula.representations.channels import (
     encode_with,
     measure_extent,
 )
+from singula.representations.table import complete_channels, split_channels
 
 NEW = ("F", "Bg", "T", "Db", "Dc", "Ds", "H", "V", "Dn")
 
@@ -290,14 +291,22 @@ def test_wrong_options_are_refused(options: object, code: str) -> None:
     assert error.value.code == code
 
 
-def test_annotated_slices_have_no_offset_along_z() -> None:
+@pytest.mark.parametrize("channels", ["F+H+V+Z", "F+A", "F+R", "E"])
+def test_annotated_slices_have_no_channels_that_depend_on_z(channels: str) -> None:
     labels = np.full((5, 16, 16), -1)
     labels[2] = 0
     labels[2, 3:9, 3:9] = 1
-    with pytest.raises(UserError) as error:
-        measure_extent(labels, EncodeSettings(("F", "H", "V", "Z")))
-    assert error.value.code == "channels.no_z"
+    codes = split_channels(complete_channels(channels, 3, {}))
+    for refused in (
+        lambda: measure_extent(labels, EncodeSettings(codes)),
+        lambda: encode(labels, channels),
+    ):
+        with pytest.raises(UserError) as error:
+            refused()
+        assert error.value.code == "channels.no_z"
     measure_extent(labels, EncodeSettings(("F", "C", "Db")))
+    assert (encode(labels, "F+A[-1,0;0,-1]")["F"][2] == labels[2]).all()
+    assert encode(labels[2], channels.removesuffix("+Z"))  # a single slice as an image
 
 
 def test_codes_and_axes_that_do_not_exist_are_refused() -> None:

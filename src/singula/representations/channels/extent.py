@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.errors import UserError
 from singula.representations.channel import Reach
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.distance import furthest_background
 from singula.representations.channels.neighbor import furthest_neighbor
 from singula.representations.channels.source import EncodeSettings, Furthest, Source
-from singula.representations.channels.sparse import furthest_annotated, is_planar
+from singula.representations.channels.sparse import (
+    furthest_annotated,
+    is_planar,
+    refuse_single_slices,
+)
 from singula.representations.channels.table import parse_channels
 from singula.util.arguments import as_array, instance, label_image
 from singula.util.sparse_labels import is_sparse, without_unannotated
@@ -99,25 +102,15 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
     Raises
     ------
     TypeError, UserError
-        `labels` is not a label image, or `settings` has another type; ``channels.no_z``: the
-        offset `Z` or an affinity has no target, because only single slices are annotated.
+        `labels` is not a label image, or `settings` has another type; ``channels.no_z``: a channel
+        has no target, because only single slices are annotated.
     """
     settings = instance(settings, "settings", EncodeSettings)
     array = as_array(labels, "labels")
     sparse = is_sparse(array)
     planar = sparse and is_planar(array)
-    along_z = [
-        CHANNELS[code].list_code
-        for code in settings.channels
-        if code == "Z" or len(CHANNELS[code].offset) == 3
-    ]
-    if planar and along_z:
-        raise UserError(
-            f"channels: got {along_z[0]} for a volume of which single slices are annotated, "
-            "expected complete volumes",
-            "use channels without offsets, such as F+C+Db",
-            "channels.no_z",
-        )
+    if planar:
+        refuse_single_slices(settings)
     labels = label_image(without_unannotated(array), empty=False)
     reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
     local = _local_reach(settings)

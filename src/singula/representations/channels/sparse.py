@@ -15,7 +15,8 @@ equals that of the completely annotated image:
 - `Dn` without the option `norm` is scaled by the largest distance of the pixels with a target.
 
 In a volume of which single slices are annotated, no pixel would have a target, because the slices
-above and below are unknown. Its channels are those of its slices as images (`is_planar`).
+above and below are unknown. Its channels are those of its slices as images (`is_planar`), and
+channels that depend on the axis z (`Channel.needs_volume`) are refused.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.errors import UserError
 from singula.representations.channel import KnownBy, Reach
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.contour import find_known_contour
@@ -67,6 +69,11 @@ def encode_sparse(
     dict of str to ndarray
         Channels by code: int8 if binary, float32 if distance. Pixels without a target are -1 or
         NaN.
+
+    Raises
+    ------
+    UserError
+        ``channels.no_z``; see `refuse_single_slices`.
     """
     if is_planar(labels) if planar is None else planar:
         return _by_slice(settings, labels, furthest)
@@ -79,6 +86,29 @@ def encode_sparse(
         missing = no_target(code)
         maps[code] = np.where(source.has_target(code), target, missing).astype(missing.dtype)
     return maps
+
+
+def refuse_single_slices(settings: EncodeSettings) -> None:
+    """Raise an error if a channel has no target in single annotated slices of a volume.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+        Channels and their settings.
+
+    Raises
+    ------
+    UserError
+        ``channels.no_z``: a channel depends on the axis z.
+    """
+    for code in parse_channels(settings.channels):
+        if CHANNELS[code].needs_volume:
+            raise UserError(
+                f"channels: got {CHANNELS[code].list_code} for a volume of which single slices "
+                "are annotated, expected complete volumes",
+                "annotate whole volumes, or use channels such as F+C+Db",
+                "channels.no_z",
+            )
 
 
 def no_target(code: str) -> np.int8 | np.float32:
@@ -149,6 +179,7 @@ def _by_slice(
     settings: EncodeSettings, labels: NDArray[Any], furthest: Furthest | None
 ) -> dict[str, NDArray[Any]]:
     """Convert each annotated slice of a volume as an image."""
+    refuse_single_slices(settings)
     flat = _flat(settings)
     maps: dict[str, NDArray[Any]] = {}
     for code in parse_channels(settings.channels):
