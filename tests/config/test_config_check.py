@@ -389,6 +389,35 @@ def test_polygons_without_their_package_are_refused(monkeypatch: pytest.MonkeyPa
     assert problem.code == "decode.library_missing"
 
 
+OFFSETS: dict[str, object] = {
+    f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
+    f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["H.norm=False", "V.norm=False"],
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "needs_both"),
+    [
+        (OFFSETS, True),
+        ({f"{SEG}.DATA_CHANNELS": ["E"]}, True),
+        ({**IN_3D, f"{SEG}.DATA_CHANNELS": ["E"]}, True),
+        ({**IN_3D, **RAYS}, True),
+        (RAYS, False),
+        ({f"{SEG}.DATA_CHANNELS": ["F", "H", "V"]}, False),
+        ({f"{SEG}.DATA_CHANNELS": "BCD"}, False),
+    ],
+)
+def test_the_voxel_size_of_encoding_is_that_of_decoding(
+    keys: dict[str, object], needs_both: bool, problems: Problems
+) -> None:
+    size = (0.5, 0.2, 0.2)[1 if "PROBLEM.NDIM" not in keys else 0 :]
+    train, test = "DATA.TRAIN.RESOLUTION", "DATA.TEST.RESOLUTION"
+    assert problems(keys) == problems({**keys, train: size, test: size}) == []
+    for given, missing in ((train, test), (test, train)):
+        lines = problems({**keys, given: size})
+        assert [given in line and missing in line for line in lines] == [True] * needs_both
+
+
 def test_polyhedra_need_four_rays() -> None:
     keys = {"TEST.ENABLE": True, **IN_3D}
     assert not check_config(config_from_dict({**keys, **RAYS}), train=False, test=True)

@@ -1,4 +1,4 @@
-"""Rules about the keys of preprocessing."""
+"""Rules about the keys of preprocessing and of voxel sizes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def _common_spacing(config: Config) -> Iterator[Problem]:
     }
     for name in (name for name, enabled in others.items() if enabled):
         yield Problem(f"{name}: got True, expected False with {key}", "config.combination")
+
+
+def _decoding_spacing(config: Config) -> Iterator[Problem]:
+    """Refuse a voxel size for only one of encoding and decoding, if both need the same."""
+    sizes = {f"DATA.{part}.RESOLUTION": getattr(config.DATA, part) for part in ("TRAIN", "TEST")}
+    unset = [key for key, keys in sizes.items() if keys.spacing is None]
+    if len(unset) != 1 or not config.decoder.uses_spacing(config.ndim):
+        return
+    ((key, keys),) = ((key, keys) for key, keys in sizes.items() if key not in unset)
+    yield Problem(
+        f"{unset[0]}: got (-1,) with {key} {keys.RESOLUTION}, expected both voxel sizes or none, "
+        f"as {config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS} is decoded with the voxel size of the "
+        "training",
+        "config.combination",
+    )
 
 
 def _preprocess(config: Config) -> Iterator[Problem]:
@@ -77,4 +92,4 @@ def _preprocess(config: Config) -> Iterator[Problem]:
         )
 
 
-PREPROCESS_RULES = (_common_spacing, _preprocess)
+PREPROCESS_RULES = (_common_spacing, _decoding_spacing, _preprocess)

@@ -153,6 +153,16 @@ class Decoder(ABC):
         """Number of axes of the images that the channels are for; None if it does not matter."""
         return None
 
+    def uses_spacing(self, ndim: int) -> bool:
+        """Return True if the meaning of the maps depends on the voxel size of the training.
+
+        Parameters
+        ----------
+        ndim : int
+            Number of axes of the images, 2 or 3.
+        """
+        return False
+
     def notes(self, thresholds: ThresholdValues) -> tuple[str, ...]:
         """Return notices for the user about the configuration and its thresholds."""
         return ()

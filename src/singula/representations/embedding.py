@@ -76,6 +76,10 @@ class EmbeddingDecoder(SpecialDecoder):
         """Number of axes of the offsets."""
         return len(self.planes) // 2
 
+    def uses_spacing(self, ndim: int) -> bool:
+        """Return True: offsets are in pixels of the finest axis."""
+        return True
+
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
         """Return the thresholds of the first pixels and of the other ones."""
         return (("TH_SEEDINESS", "TH_CLUSTER"),)

@@ -91,6 +91,10 @@ class CenterOffsets(ObjectDecoder, SpecialDecoder):
         """Number of axes of the offsets."""
         return len(self.offsets)
 
+    def uses_spacing(self, ndim: int) -> bool:
+        """Return True: offsets are in the unit of the voxel size."""
+        return True
+
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
         """Return the thresholds of the centers, and that of the foreground."""
         return (("TH_CENTER_RADIUS", "TH_VOTES"), (self.foreground.key,))

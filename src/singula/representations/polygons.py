@@ -68,6 +68,10 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
         """The channel with the probability."""
         return frozenset({self.score})
 
+    def uses_spacing(self, ndim: int) -> bool:
+        """Return True in 3D, where the directions of the rays depend on the voxel size."""
+        return ndim == 3
+
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
         """Return the thresholds of the probability and of the overlap."""
         return (("TH_PROBABILITY", "TH_NMS"),)
