@@ -36,6 +36,10 @@ COSINE: dict[str, object] = {
 }
 RAYS = {f"{SEG}.DATA_CHANNELS": ["Db", "R"]}
 NINE = {f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"R": {"nrays": 9}}]}
+OFFSETS: dict[str, object] = {
+    f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
+    f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["H.norm=False", "V.norm=False"],
+}
 CLOSE: dict[str, object] = {f"{SEG}.DATA_CHANNELS": "BP", f"{POST}.REMOVE_CLOSE_POINTS": True}
 PLATEAU: dict[str, object] = {
     f"{RATE}.NAME": "reduceonplateau",
@@ -389,12 +393,6 @@ def test_polygons_without_their_package_are_refused(monkeypatch: pytest.MonkeyPa
     assert problem.code == "decode.library_missing"
 
 
-OFFSETS: dict[str, object] = {
-    f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
-    f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["H.norm=False", "V.norm=False"],
-}
-
-
 @pytest.mark.parametrize(
     ("keys", "needs_both"),
     [
@@ -443,6 +441,10 @@ def test_polyhedra_need_four_rays() -> None:
         ({f"{POST}.YZ_FILTERING": True}, f"{POST}.YZ_FILTERING: has no effect in 2D without"),
         ({**RAYS, "TEST.AUGMENTATION": True, **NINE}, "TEST.AUGMENTATION: averages 2 flips"),
         ({**RAYS, "TEST.AUGMENTATION": True, **IN_3D}, "TEST.AUGMENTATION: has no effect with R"),
+        ({f"{SEG}.DATA_CHANNELS": ["F", "E"]}, "does not use F, which has no effect"),
+        ({f"{SEG}.DATA_CHANNELS": ["M", "C", "A"]}, "does not use C, which has no effect"),
+        ({f"{SEG}.DATA_CHANNELS": ["F", "C", "Db", "R"]}, "does not use F, C, which have no"),
+        ({**OFFSETS, f"{SEG}.DATA_CHANNELS": ["F", "H", "V", "T"]}, "does not use T"),
         (
             {**CLOSE, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
             f"{POST}.REMOVE_CLOSE_POINTS_RADIUS: only the first of (3.0, 5.0) has an effect",

@@ -67,9 +67,23 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
     notices += [*keys_without_switch(config), *unused_thresholds(config)]
     if test:
         notices += [*_idle_post_processing(config), *_thresholds_of_normalized(config)]
+        notices += _unused_channels(config)
     if test and isinstance(config.decoder, Watershed) and config.decoder.note:
         notices.append(f"{_SEG}.DATA_CHANNELS: {config.decoder.note}")
     return notices + (list(_idle_augmentation(config)) if train else [])
+
+
+def _unused_channels(config: Config) -> Iterator[str]:
+    """Report channels that are learned, but do not determine the instances."""
+    decoder = config.decoder
+    unused = dict.fromkeys(
+        CHANNELS[code].list_code for code in decoder.channels if code not in decoder.used_channels
+    )
+    if unused:
+        yield (
+            f"{_SEG}.DATA_CHANNELS: decoding does not use {', '.join(unused)}, which "
+            f"{'has' if len(unused) == 1 else 'have'} no effect on the instances"
+        )
 
 
 def _thresholds_of_normalized(config: Config) -> Iterator[str]:

@@ -153,6 +153,11 @@ class Decoder(ABC):
         """Number of axes of the images that the channels are for; None if it does not matter."""
         return None
 
+    @property
+    def used_channels(self) -> tuple[str, ...]:
+        """Channels that determine the instances; the other ones are learned only."""
+        return self.channels
+
     def uses_spacing(self, ndim: int) -> bool:
         """Return True if the meaning of the maps depends on the voxel size of the training.
 

@@ -5,7 +5,7 @@ The configuration reads the declarations of channels, so this module imports no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -195,3 +195,16 @@ class Channel:
     def defaults(self) -> dict[str, OptionValue]:
         """Values of the options by name, as in the format."""
         return {option.name: option.default for option in self.options}
+
+
+def axis_of_neighbor(offset: Sequence[int]) -> int | None:
+    """Return the axis of an offset to a direct neighbor; None for other offsets.
+
+    Parameters
+    ----------
+    offset : sequence of int
+        Steps in pixels, in the order of the axes.
+    """
+    if sum(abs(step) for step in offset) != 1:
+        return None
+    return next(axis for axis, step in enumerate(offset) if step)

@@ -76,6 +76,11 @@ class EmbeddingDecoder(SpecialDecoder):
         """Number of axes of the offsets."""
         return len(self.planes) // 2
 
+    @property
+    def used_channels(self) -> tuple[str, ...]:
+        """Planes of the embedding."""
+        return self.planes
+
     def uses_spacing(self, ndim: int) -> bool:
         """Return True: offsets are in pixels of the finest axis."""
         return True

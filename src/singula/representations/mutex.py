@@ -16,10 +16,12 @@ from singula.representations.base import (
     SpecialDecoder,
     ThresholdValues,
 )
-from singula.representations.channel import OptionValue
+from singula.representations.channel import OptionValue, axis_of_neighbor
 from singula.representations.channel_table import CHANNELS
+from singula.representations.combination import covering_channels
 from singula.representations.families import FAMILIES, Offset
 from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
+from singula.representations.watershed import Term
 from singula.util.citation import Method
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 
     from singula.representations.decoders.settings import DecodeSettings
     from singula.util.boxes import Box
-
-_MASKS = ("F", "M")
-"""Channels that can be the foreground, the preferred one first."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,12 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
     ----------
     planes : tuple of str
         Affinities.
-    foreground : str, optional
-        Channel of the foreground.
+    foreground : Term, optional
+        Pixels that belong to instances.
     """
 
     planes: tuple[str, ...] = ()
-    foreground: str | None = None
+    foreground: Term | None = None
     method_name: ClassVar[str] = "mutex"
     columns: ClassVar[tuple[str, ...]] = ("points", "segments", "instances")
     block_note: ClassVar[str | None] = (
@@ -64,7 +63,7 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
         """Return the decoder of a configuration; see `SpecialDecoder.build`."""
         planes = _planes_of(codes)
         offsets = [CHANNELS[code].offset for code in planes]
-        axes = {axis for offset in offsets for axis in _axes_of_neighbor(offset)}
+        axes = {axis_of_neighbor(offset) for offset in offsets} - {None}
         if not planes or len(axes) < len(offsets[0]):
             raise UserError(
                 f"DATA_CHANNELS: got {name}, expected affinities (A) that include an "
@@ -72,8 +71,7 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
                 "add A, or the offsets -1,0 and 0,-1 to its list",
                 "decode.missing_channel",
             )
-        foreground = next((code for code in _MASKS if code in codes), None)
-        return cls(name, tuple(codes), planes, foreground)
+        return cls(name, tuple(codes), planes, _foreground_of(codes))
 
     @property
     def offsets(self) -> tuple[Offset, ...]:
@@ -87,7 +85,14 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
 
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
         """Return the threshold of the affinities, and that of the foreground."""
-        return (("TH_AFFINITY",), ("TH_FOREGROUND",)) if self.foreground else (("TH_AFFINITY",),)
+        if self.foreground is None:
+            return (("TH_AFFINITY",),)
+        return (("TH_AFFINITY",), (self.foreground.key,))
+
+    @property
+    def used_channels(self) -> tuple[str, ...]:
+        """Affinities and the foreground."""
+        return (*self.planes, self.foreground.channel) if self.foreground else self.planes
 
     def reach(
         self, settings: DecodeSettings, spacing: Sequence[float] | None, ndim: int
@@ -121,9 +126,7 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
         """Return the instances of an image or a box as int32, before small ones are removed."""
         from singula.representations.decoders.mutex import mutex_watershed
 
-        mask = None
-        if self.foreground:
-            mask = maps[self.foreground] > thresholds["TH_FOREGROUND"]
+        mask = self.foreground(maps, thresholds) if self.foreground else None
         affinities = [maps[code] for code in self.planes]
         return mutex_watershed(affinities, self.offsets, thresholds["TH_AFFINITY"], mask)
 
@@ -167,7 +170,10 @@ def _planes_of(codes: Sequence[str]) -> tuple[str, ...]:
     return tuple(code for code in codes if CHANNELS[code].offset)
 
 
-def _axes_of_neighbor(offset: Offset) -> tuple[int, ...]:
-    """Return the axis of an offset to a direct neighbor, and nothing for other offsets."""
-    axes = tuple(axis for axis, step in enumerate(offset) if step)
-    return axes if sum(map(abs, offset)) == 1 else ()
+def _foreground_of(codes: Sequence[str]) -> Term | None:
+    """Return the comparison of the channel that covers the instances best, if there is one."""
+    covering = covering_channels(codes)
+    if not covering:
+        return None
+    channel = CHANNELS[covering[0]]
+    return Term(channel.code, channel.inside == "high", str(channel.growth_threshold))

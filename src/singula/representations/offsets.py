@@ -91,6 +91,11 @@ class CenterOffsets(ObjectDecoder, SpecialDecoder):
         """Number of axes of the offsets."""
         return len(self.offsets)
 
+    @property
+    def used_channels(self) -> tuple[str, ...]:
+        """Foreground and offsets."""
+        return (self.foreground.channel, *self.offsets)
+
     def uses_spacing(self, ndim: int) -> bool:
         """Return True: offsets are in the unit of the voxel size."""
         return True

@@ -68,6 +68,11 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
         """The channel with the probability."""
         return frozenset({self.score})
 
+    @property
+    def used_channels(self) -> tuple[str, ...]:
+        """Probability and rays."""
+        return (self.score, *self.rays)
+
     def uses_spacing(self, ndim: int) -> bool:
         """Return True in 3D, where the directions of the rays depend on the voxel size."""
         return ndim == 3

@@ -124,6 +124,21 @@ def test_background_needs_no_mask() -> None:
     np.testing.assert_array_equal(labels > 0, cells > 0)
 
 
+@pytest.mark.parametrize("code", ["F", "M", "B", "Db"])
+def test_every_channel_that_covers_the_instances_is_a_mask(code: str) -> None:
+    cells = tissue((96, 96), 20, seed=5)
+    cells[np.isin(cells, np.arange(1, cells.max(), 3))] = 0
+    channels = f"{code}+A{format_offsets(PLANAR)}"
+    maps = singula.encode(cells, channels)
+    for number, (dy, dx) in enumerate(PLANAR):  # the background seems to be an instance, too
+        pairs = (cells == 0) & (np.roll(cells, (-dy, -dx), (0, 1)) == 0)
+        name = f"{channels.partition('+')[2]}.{number}"
+        maps[name] = np.where(pairs, 1, maps[name]).astype(np.float32)
+    labels = singula.decode(maps, channels, thresholds={"REMOVE_SMALL_OBJ": 0})
+    assert not labels[cells == 0].any()
+    assert singula.match(cells, labels, 0.7).f1 > 0.9
+
+
 @pytest.mark.parametrize("offsets", [PLANAR, PLANAR[:2]])
 def test_the_threshold_joins_all_or_nothing_at_its_ends(offsets) -> None:
     rng = np.random.default_rng(1)

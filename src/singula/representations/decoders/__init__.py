@@ -53,8 +53,9 @@ def decode_labels(
     Parameters
     ----------
     maps : mapping of str to ndarray
-        Maps by channel code, all (y, x) or all (z, y, x): probabilities for ``B``, ``C``, ``M`` and
-        ``P``, distances for ``D`` and ``Dv2``.
+        Maps by channel code, all (y, x) or all (z, y, x), as `singula.encode` returns them or a
+        network predicts them: probabilities for binary channels, distances in the unit of the
+        encoding, and one map for each plane of ``R``, ``A`` and ``E``, such as ``R32.0``.
     channels : str
         ``BC``, ``BP``, ``BD``, ``BCM``, ``BCD``, ``BCDv2``, ``BDv2`` or ``Dv2``, or codes joined by
         ``+``, such as ``F+C+Db`` or ``Db+R``.
@@ -64,7 +65,8 @@ def decode_labels(
         all thresholds manual, with the format's defaults for the others. ``"auto"`` makes all of
         them automatic, with a warning for each given threshold, which is not used.
     spacing : float or sequence of float, optional
-        Voxel size along each axis, z first.
+        Voxel size along each axis, z first. For offsets in pixels, ``R`` in 3D and ``E``, it must
+        be the voxel size with which the maps were encoded.
     method : str
         ``watershed``, ``offsets`` or another method of decoding of these channels; ``auto``: the
         channels determine it.

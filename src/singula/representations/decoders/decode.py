@@ -61,15 +61,16 @@ def decode(
     Parameters
     ----------
     maps : mapping of str to ndarray
-        Maps by channel name, all (y, x) or all (z, y, x): probabilities in [0, 1] for ``B C M P``,
-        distances for ``D`` and ``Dv2``. Maps that the configuration does not need are ignored.
+        Maps by channel name, all (y, x) or all (z, y, x): probabilities in [0, 1] for binary
+        channels, distances, and one map for each plane of ``R``, ``A`` and ``E``, such as
+        ``R32.0``. Maps that the configuration does not need are ignored.
     channels : str or Decoder
         Configuration, such as 'BC' or 'F+C+Db'; see `singula.representations.table.find_decoder`.
     settings : DecodeSettings, optional
         Thresholds, sizes and morphology; `DecodeSettings()` by default.
     spacing : float or sequence of float, optional
-        Voxel size, one value or one per axis in the order of the axes; used only by the morphology
-        of seeds and foreground.
+        Voxel size, one value or one per axis in the order of the axes. It is used by the morphology
+        of seeds and foreground, and by decoders with `Decoder.uses_spacing`.
     seed_filter : callable, optional
         Function of the labeled seeds that returns the seeds to grow, with the same ids.
     keep_parts : bool

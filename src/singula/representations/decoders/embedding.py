@@ -68,11 +68,11 @@ def cluster_embeddings(
     radii = np.full((len(pixels), 3), 1.0)
     at = np.unravel_index(pixels, shape)
     for axis, (offset, bandwidth) in enumerate(zip(offsets, bandwidths, strict=True)):
-        place = 3 - len(shape) + axis
+        column = 3 - len(shape) + axis
         moved = at[axis] * sizes[axis] + offset.ravel()[pixels]
-        points[:, place] = moved.clip(0, (shape[axis] - 1) * sizes[axis])
+        points[:, column] = moved.clip(0, (shape[axis] - 1) * sizes[axis])
         logarithm = bandwidth.ravel()[pixels].astype(np.float64)
-        radii[:, place] = UNIT_RADIUS * np.exp(logarithm.clip(-_MAX_BANDWIDTH, _MAX_BANDWIDTH))
+        radii[:, column] = UNIT_RADIUS * np.exp(logarithm.clip(-_MAX_BANDWIDTH, _MAX_BANDWIDTH))
     cells = (points // _SIDE).astype(np.int64)
     cubes = cells.max(axis=0) + 1
     flat = np.ravel_multi_index(tuple(cells.T), tuple(cubes))

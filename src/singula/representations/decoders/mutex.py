@@ -1,9 +1,10 @@
 """Mutex watershed of affinities.
 
 Each pair of pixels with an affinity votes: above the threshold for one instance, below for two. The
-votes are counted from the most certain to the least certain one, which is nearest to the threshold.
-A vote for one instance joins two parts unless an earlier vote keeps them apart; a vote for two
-keeps them apart unless they are already joined. Only direct neighbors join.
+votes are counted by descending certainty, the difference from the threshold. A vote for one
+instance joins the clusters of the two pixels unless an earlier vote separates these clusters. A
+vote for two instances separates the clusters unless they are already joined. Only votes of direct
+neighbors join clusters.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.representations.channel import axis_of_neighbor
 from singula.util.boxes import pair_boxes
 
 Offset = Sequence[int]
@@ -36,13 +38,6 @@ class Votes:
     certainty: NDArray[np.float32]
 
 
-def axis_of_neighbor(offset: Offset) -> int | None:
-    """Return the axis of an offset to a direct neighbor; None for other offsets."""
-    if sum(abs(step) for step in offset) != 1:
-        return None
-    return next(axis for axis, step in enumerate(offset) if step)
-
-
 def mutex_watershed(
     affinities: Sequence[NDArray[np.floating[Any]]],
     offsets: Sequence[Offset],
@@ -57,7 +52,8 @@ def mutex_watershed(
         Probability that a pixel and the one at the offset belong to the same instance. Pixels
         whose partner is outside of the image are ignored.
     offsets : sequence of sequence of int
-        Offset of each affinity. Those to the direct neighbors join pixels; all keep them apart.
+        Offset of each affinity. Affinities of direct neighbors join or separate clusters; other
+        affinities only separate clusters.
     threshold : float
         Affinity of a pair of pixels that is undecided.
     mask : ndarray of bool, optional
@@ -66,8 +62,8 @@ def mutex_watershed(
     Returns
     -------
     ndarray of int32
-        Labels in the order of their first pixels; 0 is background. Pixels that are joined with no
-        neighbor are background, too.
+        Labels in the order of their first pixels; 0 is background. Clusters of one pixel become
+        background.
 
     References
     ----------
@@ -143,9 +139,9 @@ def count_votes(
             before = first if offset[axis] > 0 else second
             pairs_along = nearest[before][..., -1 - axis]
             np.maximum(pairs_along, certainty, out=pairs_along)
-    one, axis_from_end = np.nonzero(nearest.reshape(-1, len(shape)) > 0)
+    pixels, axis_from_end = np.nonzero(nearest.reshape(-1, len(shape)) > 0)
     steps = np.cumprod([1, *shape[:0:-1]])
-    pairs = np.stack([one, one + steps[axis_from_end]], axis=1).astype(np.uint64)
+    pairs = np.stack([pixels, pixels + steps[axis_from_end]], axis=1).astype(np.uint64)
     joining = Votes(pairs, nearest[nearest > 0])
     return joining, Votes(
         np.concatenate([each.pairs for each in separating]),
@@ -154,8 +150,8 @@ def count_votes(
 
 
 def _votes(
-    one: NDArray[np.uint64], other: NDArray[np.uint64], certainty: NDArray[np.float32]
+    first: NDArray[np.uint64], second: NDArray[np.uint64], certainty: NDArray[np.float32]
 ) -> Votes:
     counts = certainty > 0
-    low, high = np.minimum(one, other)[counts], np.maximum(one, other)[counts]
+    low, high = np.minimum(first, second)[counts], np.maximum(first, second)[counts]
     return Votes(np.stack([low, high], axis=1), certainty[counts])

@@ -3,7 +3,7 @@
 Each block is divided with a halo of the longest offset. The segments of blocks that touch across a
 face are joined if the mean affinity of the pairs of pixels across the face exceeds the threshold,
 the most certain pairs of segments first. Pairs with a mean below the threshold, across a face or
-within a block, keep the segments apart: this is a mutex watershed of the segments.
+within a block, separate the segments: this is a mutex watershed of the segments.
 
 The result can differ from that of the whole image where an instance is decided by affinities
 beyond the halo.
@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.representations.decoders.mutex import Votes, axis_of_neighbor, cluster
+from singula.representations.channel import axis_of_neighbor
+from singula.representations.decoders.mutex import Votes, cluster
 from singula.util.boxes import Box, local
 
 Array: TypeAlias = NDArray[Any]
@@ -104,7 +105,7 @@ def join_segments(
         and ``instances``: the segments in ascending order, and the instance of each, from 1.
     """
     segments, across, within = [], _Contacts(), _Contacts()
-    waiting: dict[tuple[int, ...], tuple[Array, ...]] = {}
+    unpaired_faces: dict[tuple[int, ...], tuple[Array, ...]] = {}
     for part in parts:
         segments.append(part["first"])
         within.add(part["within"], part["mean"])
@@ -113,13 +114,14 @@ def join_segments(
             for side, at in (("low", start), ("high", stop)):
                 if f"{side}{axis}" not in part:
                     continue
-                place = (axis, *start[:axis], at[axis], *start[axis + 1 :])
+                position = (axis, *start[:axis], at[axis], *start[axis + 1 :])
                 names = ("high", "affinity") if side == "high" else ("low",)
                 face = tuple(np.array(part[f"{name}{axis}"]) for name in names)
-                if place not in waiting:
-                    waiting[place] = face
+                if position not in unpaired_faces:
+                    unpaired_faces[position] = face
                     continue
-                high, low = (face, waiting.pop(place))[:: 1 if side == "high" else -1]
+                faces = (face, unpaired_faces.pop(position))
+                high, low = faces if side == "high" else faces[::-1]
                 across.add_pixels(high[0], low[0], high[1])
     first = np.sort(np.concatenate([np.zeros(0, np.int64), *segments]))
     clusters = _cluster(first, across, within, threshold)
@@ -168,10 +170,10 @@ class _Contacts:
         self.pairs.append(np.array(pairs, np.int64).reshape(-1, 2))
         self.means.append(np.array(means, np.float64))
 
-    def add_pixels(self, one: Array, other: Array, affinity: Array) -> None:
+    def add_pixels(self, first: Array, second: Array, affinity: Array) -> None:
         """Add the segments and affinities of pairs of pixels."""
-        is_pair = ((one >= 0) & (other >= 0)).ravel()
-        pairs = np.stack([one.ravel()[is_pair], other.ravel()[is_pair]], axis=1)
+        is_pair = ((first >= 0) & (second >= 0)).ravel()
+        pairs = np.stack([first.ravel()[is_pair], second.ravel()[is_pair]], axis=1)
         unique, row = np.unique(pairs, axis=0, return_inverse=True)
         weights = affinity.ravel()[is_pair].astype(np.float64)
         row = row.reshape(-1)
@@ -192,12 +194,12 @@ class _Contacts:
 def _cluster(first: Array, across: _Contacts, within: _Contacts, threshold: float) -> Array:
     """Return the cluster of each segment by a mutex watershed."""
     joining = across.votes(first, threshold, join=True)
-    separating = [each.votes(first, threshold, join=False) for each in (across, within)]
-    apart = Votes(
-        np.concatenate([each.pairs for each in separating]),
-        np.concatenate([each.certainty for each in separating]),
+    votes = [contacts.votes(first, threshold, join=False) for contacts in (across, within)]
+    separating = Votes(
+        np.concatenate([each.pairs for each in votes]),
+        np.concatenate([each.certainty for each in votes]),
     )
-    return cluster(len(first), joining, apart)
+    return cluster(len(first), joining, separating)
 
 
 def _first_pixels(labels: Array, core: Box, shape: Sequence[int]) -> tuple[Array, Array]:
@@ -209,8 +211,8 @@ def _first_pixels(labels: Array, core: Box, shape: Sequence[int]) -> tuple[Array
     else:
         numbers = numbers + 1
     at = np.unravel_index(index, labels.shape)
-    place = [a + part.start for a, part in zip(at, core, strict=True)]
-    return numbers, np.ravel_multi_index(place, tuple(shape)).astype(np.int64)
+    pixels = [a + part.start for a, part in zip(at, core, strict=True)]
+    return numbers, np.ravel_multi_index(pixels, tuple(shape)).astype(np.int64)
 
 
 def _contacts(
@@ -244,7 +246,7 @@ def _across_faces(
         at = inner[axis].stop - (1 if offset[axis] > 0 else 0)
         if at >= values.shape[axis]:
             continue
-        place = (*inner[:axis], at, *inner[axis + 1 :])
-        face = values[place].astype(np.float32)
+        plane = (*inner[:axis], at, *inner[axis + 1 :])
+        face = values[plane].astype(np.float32)
         result[axis] = np.maximum(result[axis], face) if axis in result else face
     return result

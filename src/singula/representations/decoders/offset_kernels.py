@@ -41,7 +41,7 @@ def point(
                 if not foreground[z, y, x]:
                     continue
                 at[0], at[1], at[2] = z, y, x
-                squared, place = 0.0, 0
+                squared, index = 0.0, 0
                 for axis in range(3):
                     at[axis] += start[axis]
                     if axis >= first:
@@ -50,8 +50,8 @@ def point(
                         # Clip before the conversion: large numbers have no whole counterpart.
                         aim = np.floor(at[axis] - offset + 0.5)
                         at[axis] = int(min(max(aim, 0.0), float(shape[axis] - 1)))
-                    place = place * shape[axis] + at[axis]
-                targets[0, pixel] = place
+                    index = index * shape[axis] + at[axis]
+                targets[0, pixel] = index
                 targets[1, pixel] = int(min(np.sqrt(squared), 1e9) * fractions + 0.5)
                 pixel += 1
 
@@ -112,8 +112,8 @@ def measure_peaks(
                 continue
             if counts[z, y, x] == 0:
                 continue
-            other = scores[z, y, x]
-            if other > score or (other == score and step < middle):
+            neighbor = scores[z, y, x]
+            if neighbor > score or (neighbor == score and step < middle):
                 break
             votes += counts[z, y, x]
             total += lengths[z, y, x]
@@ -158,18 +158,18 @@ def join_nearest(
     """
     depth, height, width = foreground.shape
     first = 3 - len(offsets)
-    place, cube = np.zeros(3), np.zeros(3, np.int64)
+    target, cube = np.zeros(3), np.zeros(3, np.int64)
     for z in range(depth):
         for y in range(height):
             for x in range(width):
                 if not foreground[z, y, x]:
                     continue
-                place[0], place[1], place[2] = z + start[0], y + start[1], x + start[2]
+                target[0], target[1], target[2] = z + start[0], y + start[1], x + start[2]
                 for axis in range(len(offsets)):
-                    place[first + axis] -= offsets[axis, z, y, x]
+                    target[first + axis] -= offsets[axis, z, y, x]
                 for axis in range(3):
-                    place[axis] = np.floor(place[axis] + 0.5) * sizes[axis]
-                    nearest = (place[axis] - low[axis]) / side
+                    target[axis] = np.floor(target[axis] + 0.5) * sizes[axis]
+                    nearest = (target[axis] - low[axis]) / side
                     cube[axis] = int(min(max(nearest, 0.0), float(shape[axis] - 1)))
                 best, closest = -1, np.inf
                 for ring in range(shape.max() + 1):
@@ -187,7 +187,7 @@ def join_nearest(
                                     center = order[entry]
                                     squared = 0.0
                                     for axis in range(3):
-                                        away = place[axis] - positions[center, axis] * sizes[axis]
+                                        away = target[axis] - positions[center, axis] * sizes[axis]
                                         squared += away * away
                                     if squared < closest or (squared == closest and center < best):
                                         best, closest = center, squared
