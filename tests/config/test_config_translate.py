@@ -192,18 +192,18 @@ def test_usual_activations_of_a_list_are_read() -> None:
         {
             f"{SEG}.DATA_CHANNELS": ["F", "H", "V", "Db"],
             f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [
-                {"H": {"act": "linear", "norm": False}, "Db": {"act": ""}}
+                {"H": {"act": "linear", "norm": False}, "V": {"norm": False}, "Db": {"act": ""}}
             ],
         }
     )
-    assert config[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("H.norm=False",)
+    assert config[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("H.norm=False", "V.norm=False")
 
 
 def test_unsupported_options_of_a_list_are_named(problems: Problems) -> None:
     (line,) = problems(
         {
             f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
-            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"H": {"act": "tanh", "norm": False}}],
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"H": {"act": "tanh"}}],
             "TRAIN.ENABLE": True,
         }
     )

@@ -91,7 +91,7 @@ def _groups(pixels: np.ndarray, threads: int) -> list[slice]:
     total = int(pixels.sum())
     count = min(_GROUPS_PER_THREAD * threads, total // _MIN_PIXELS) if threads > 1 else 1
     limits = np.arange(1, count) * total // max(1, count)
-    bounds = np.unique([0, *np.searchsorted(ends, limits), len(pixels)])
+    bounds = np.unique([0, *np.searchsorted(ends, limits, side="right"), len(pixels)])
     return [slice(a, b) for a, b in pairwise(bounds)] or [slice(0, 0)]
 
 
