@@ -217,7 +217,7 @@ class Retune:
             self.maps,
             self.config.decoder,
             settings=settings,
-            spacing=spacing,
+            spacing=from_config.decoding_spacing(self.config, spacing, len(self._shape)),
             seed_filter=seed_filter(post, voxel_size),
         )
         labels = decoded.labels

@@ -337,7 +337,7 @@ class Model:
             maps,
             self.config.decoder,
             settings=self._decoding(thresholds),
-            spacing=sizes,
+            spacing=from_config.decoding_spacing(self.config, sizes),
             seed_filter=seed_filter(self.post, measured),
         )
         processed = process_instances(decoded.labels, maps, self.post, measured)

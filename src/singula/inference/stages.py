@@ -39,6 +39,7 @@ from singula.io.pairing import Pair
 from singula.io.write import write_tiff
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import overlap, winning_classes
+from singula.pipeline import from_config
 from singula.pipeline.ensemble import Member
 from singula.pipeline.normalization import with_statistics
 from singula.pipeline.score import AXES
@@ -330,7 +331,13 @@ def _predict_blocks(
 
 def _as_stored(config: Config) -> Config:
     """Return a configuration for images that are not resampled, or were when they were read."""
-    return config.replaced({"DATA.PREPROCESS.SPACING": Config().DATA.PREPROCESS.SPACING})
+    defaults, of_training = Config().DATA, from_config.spacing(config, "TRAIN")
+    return config.replaced(
+        {
+            "DATA.PREPROCESS.SPACING": defaults.PREPROCESS.SPACING,
+            "DATA.TRAIN.RESOLUTION": of_training or defaults.TRAIN.RESOLUTION,
+        }
+    )
 
 
 def _no_file(name: object) -> UserError:

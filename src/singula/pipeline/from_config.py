@@ -18,6 +18,7 @@ from singula.models import ModelSettings, TransformerSettings, downsampling, rec
 from singula.models.settings import LayoutSettings
 from singula.pipeline.outputs import channel_names as channel_names
 from singula.pipeline.outputs import outputs as outputs
+from singula.pipeline.readers import decoding_spacing as decoding_spacing
 from singula.pipeline.readers import n_classes as n_classes
 from singula.pipeline.readers import read_reference
 from singula.pipeline.readers import spacing as spacing

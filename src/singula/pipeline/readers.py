@@ -247,6 +247,24 @@ def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, 
     return sizes and (config.DATA.PREPROCESS.SPACING or sizes)
 
 
+def decoding_spacing(
+    config: Config, sizes: tuple[float, ...] | None, ndim: int | None = None
+) -> tuple[float, ...] | None:
+    """Return the voxel size for decoding: that of the training, if the maps depend on it.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    sizes : tuple of float, optional
+        Voxel size of the image.
+    ndim : int, optional
+        As for `spacing`.
+    """
+    # A network learns sizes in pixels: its maps do not follow the voxel size of another image.
+    return spacing(config, "TRAIN", ndim) if config.decoder.uses_spacing(config.ndim) else sizes
+
+
 def _resolution(config: Config, part: str, ndim: int | None) -> tuple[float, ...] | None:
     """Return the configured voxel size of the stored images; None if it is not configured."""
     sizes: tuple[float, ...] | None = getattr(config.DATA, part).spacing

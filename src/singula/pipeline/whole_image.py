@@ -253,7 +253,7 @@ class WholeImage:
             config.decoder,
             settings=from_config.decode_settings(config),
             # Morphological radii are in pixels unless the voxel size is configured.
-            spacing=self._configured_spacing,
+            spacing=from_config.decoding_spacing(config, self._configured_spacing, image.ndim),
             seed_filter=seed_filter(self.results.post, self._spacing),
             keep_parts=problem.DATA_CHECK_MW and self.view != "full_image",
         )

@@ -213,7 +213,7 @@ def _examples(
             image.name,
             empty.spatial_shape,
             read,
-            spacing=sizes,
+            spacing=from_config.decoding_spacing(config, sizes),
             sizes=sizes or empty.spacing,
             weight=weights[image.training],
             training=image.training,

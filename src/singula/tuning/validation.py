@@ -261,7 +261,7 @@ def stored_examples(run: Run, device: torch.device) -> tuple[list[Example], Post
             labeled.name,
             image.spatial_shape,
             read,
-            spacing=sizes,
+            spacing=from_config.decoding_spacing(config, sizes),
             sizes=sizes or image.spacing,
             weight=weights[labeled.training],
             training=labeled.training,

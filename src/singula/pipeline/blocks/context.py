@@ -264,12 +264,13 @@ class BlockContext:
     def decode_plan(self) -> DecodePlan:
         """Decoder with its settings and the stored thresholds."""
         note = self.job.read_note("thresholds", ThresholdsNote)
-        spacing = from_config.spacing(self.config, "TEST", len(self.shape))
+        ndim = len(self.shape)
+        sizes = from_config.spacing(self.config, "TEST", ndim)
         return DecodePlan(
             block_decoder(self.config.decoder),
             dict(note.values),
             from_config.decode_settings(self.config),
-            spacing,
+            from_config.decoding_spacing(self.config, sizes, ndim),
         )
 
     @property
