@@ -10,7 +10,7 @@ import pytest
 import torch
 from example_run import ExampleRun, cells, without
 
-from singula.config import load_config
+from singula.config import config_from_dict, load_config
 from singula.config.thresholds import resolve_sources
 from singula.errors import UserError
 from singula.gui.guard import Guard
@@ -27,6 +27,9 @@ from singula.gui.retune import (
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.measure import measure
+from singula.representations.thresholds import THRESHOLDS
+
+TH_RADIUS = "DATA_MW_TH_CENTER_RADIUS"
 
 
 def opened(demo: Path, ndim: int) -> tuple[Results, Guard]:
@@ -181,6 +184,22 @@ def test_sliders_are_keys_with_an_effect(demo_folder: Path) -> None:
     for slider in Retune(results, "image_000", results.run.stages[-1]).sliders:
         assert slider.low <= slider.value <= slider.high
         assert slider.source == "proposed"
+
+
+@pytest.mark.parametrize("radius", [3.0, 20.0])
+def test_the_slider_of_a_radius_has_the_range_of_the_search(radius: float) -> None:
+    options = ["H.norm=False", "V.norm=False"]
+    keys = {"DATA_CHANNELS": ["F", "H", "V"], "DATA_CHANNELS_EXTRA_OPTS": options}
+    problem = {"NDIM": "2D", "INSTANCE_SEG": {**keys, TH_RADIUS: radius}}
+    retune = object.__new__(Retune)
+    retune.name = "image"
+    retune.config = config_from_dict({"PROBLEM": problem, "TEST": {"ENABLE": True}})
+    retune.maps = {name: np.full((8, 8), 30, np.float32) for name in "FHV"}
+    test = SimpleNamespace(thresholds={}, threshold_sources={})
+    retune.results = SimpleNamespace(run=SimpleNamespace(test=test))
+    slider = next(slider for slider in retune.sliders if slider.key == TH_RADIUS)
+    assert slider.value == radius
+    assert slider.high == max(radius, THRESHOLDS["TH_CENTER_RADIUS"].search_range[1])
 
 
 def test_missing_maps_are_reported(demo: Path) -> None:

@@ -12,6 +12,8 @@ from singula.errors import UserError
 from singula.metrics import match
 from singula.representations.channels import encode
 from singula.representations.decoders import DECODERS, DecodeSettings, decode
+from singula.representations.table import find_decoder
+from singula.representations.thresholds import THRESHOLDS
 from singula.synthetic.fluorescence import make_image
 from singula.tuning import Example, Steps, Tuner
 from singula.tuning.search import Search
@@ -254,3 +256,24 @@ def test_probability_and_overlap_of_polygons_are_searched() -> None:
     assert best.value == max(trial.value for trial in trials) > 0.5 + trials[0].value
     assert best.thresholds["TH_PROBABILITY"] < 0.3
     assert len({trial.thresholds.get("TH_NMS") for trial in trials}) > 3
+
+
+def test_a_radius_in_pixels_is_searched() -> None:
+    """Votes that miss the center by two pixels need a radius above 1 to count together."""
+    at = np.indices((60, 60))
+    truth = np.where((at % 20 > 3).all(axis=0), 4 * (at[0] // 20) + at[1] // 20 + 1, 0)
+    maps = encode(truth, "F+H+V", options={"H": {"norm": False}, "V": {"norm": False}})
+    rng = np.random.default_rng(0)
+    for name in ("H", "V"):
+        maps[name] = maps[name] + rng.normal(0, 2, truth.shape).astype(np.float32)
+    decoder = find_decoder("F+H+V", method="offsets")
+    configured = DecodeSettings().changed({"TH_CENTER_RADIUS": 1.0})
+    tuned = Tuner([Example("a", truth.shape, lambda: (maps, truth))], decoder, configured)
+    radius = tuned.parameters()[0]
+    assert radius.key == "TH_CENTER_RADIUS"
+    assert (radius.values[0], radius.values[-1]) == THRESHOLDS[radius.key].search_range
+    trials, best = tuned.search()
+    tried = {trial.thresholds.get(radius.key, 0) for trial in trials}
+    assert len([value for value in tried if value > 1]) > 5
+    assert best.thresholds[radius.key] > 1
+    assert best.value > trials[0].value + 0.1

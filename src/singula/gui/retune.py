@@ -174,7 +174,9 @@ class Retune:
                 continue
             threshold = THRESHOLDS[key.removeprefix("DATA_MW_")]
             high = threshold.high
-            if high is None:
+            if threshold.search_range is not None:
+                high = max(threshold.search_range[1], used[key])
+            elif high is None:
                 high = self._largest_distance(threshold.channels)
             step = 0.01 if high <= 2 else 0.1
             # Rounded like saved thresholds

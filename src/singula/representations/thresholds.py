@@ -67,6 +67,9 @@ class Threshold:
         Automatic value with GROW_INTO_CONTOUR, if the configuration has this channel.
     search_share : float
         Largest initial value of the search, as a fraction of `high` or of the largest distance.
+    search_range : tuple of float, optional
+        Smallest and largest value of the search and of the slider, in pixels, if neither `high` nor
+        the predicted distances determine them.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Threshold:
     otsu: Otsu | None = None
     otsu_into_contour: Otsu | None = None
     search_share: float = 0.9
+    search_range: tuple[float, float] | None = None
 
     @property
     def keyword(self) -> str:
@@ -304,7 +308,7 @@ _ROWS = (
         example=5.0,
         channels=("H", "V", "Z"),
         high=None,
-        search_share=0.5,
+        search_range=(1.0, 10.0),
     ),
     Threshold(
         "TH_VOTES",

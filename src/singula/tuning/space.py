@@ -53,7 +53,7 @@ def threshold_parameter(key: str, points: int, distances: npt.NDArray[Any] | Non
         Number of initial values.
     distances : ndarray, optional
         Predicted values of a distance inside objects; None for values of at most 1, such as
-        probabilities and ``Dv2``.
+        probabilities and ``Dv2``, and for a threshold with a `search_range`.
     """
     threshold = THRESHOLDS[key]
     high = 1.0 if threshold.high is None else threshold.high
@@ -64,6 +64,8 @@ def threshold_parameter(key: str, points: int, distances: npt.NDArray[Any] | Non
         max_distance = max(max_distance, 1e-3)
         low, high = 0.0, max_distance
         start, stop = 0.0, threshold.search_share * max_distance
+    if threshold.search_range is not None:
+        low, high = start, stop = threshold.search_range
     values = np.linspace(start, stop, points)
     parameter = Parameter(key, low, high, ())
     return Parameter(key, low, high, tuple(parameter.rounded(float(v)) for v in values))

@@ -292,9 +292,12 @@ class Tuner:
             return list(pool.map(function, range(count)))
 
     def _distances(self, key: str) -> Array | None:
-        """Return predicted distances inside objects; None if the channel also covers outside."""
-        used = [code for code in THRESHOLDS[key].channels if code in self.decoder.channels]
-        if THRESHOLDS[key].high is not None or not used or CHANNELS[used[0]].inside is None:
+        """Return predicted distances inside objects; None if they do not determine the search."""
+        threshold = THRESHOLDS[key]
+        if threshold.high is not None or threshold.search_range is not None:
+            return None
+        used = [code for code in threshold.channels if code in self.decoder.channels]
+        if not used or CHANNELS[used[0]].inside is None:
             return None
 
         def sample(image: int) -> Array:
