@@ -92,3 +92,28 @@ def test_blocks_stay_within_the_available_memory(tmp_path, shape, channels, dtyp
         # A box of a block needs more than the same pixels of a whole image, never less.
         whole = memory.whole_image_bytes(config, shape, 1)
         assert prod(shape) * memory.box_bytes(config, shape) >= whole
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "whole", "box"),
+    [
+        # Measured bytes per pixel in addition to the maps, of images with touching or round objects
+        (["A"], (900, 900), 596, 596),
+        (["A"], (40, 128, 128), 741, 741),
+        (["F", "R"], (900, 900), 573, 87),
+        (["F", "H", "V"], (1500, 1500), 43, None),
+        (["E"], (1500, 1500), 85, None),
+    ],
+)
+def test_the_rules_contain_the_memory_of_the_decoder(tmp_path, channels, shape, whole, box) -> None:
+    config = make_config(shape, channels, tmp_path / "image.npy", 4_000_000_000)
+    if "H" in channels:
+        config = config.replaced({"PROBLEM.INSTANCE_SEG.DECODER": "offsets"})
+    maps = memory.map_bytes(config, shape)
+    decoding = memory.whole_image_bytes(config, shape, 1) / prod(shape) - 1 - maps
+    assert whole <= decoding < 1.2 * whole
+    if box is not None:
+        assert box <= memory.box_bytes(config, shape) - maps < 1.2 * box
+        watershed = make_config(shape, "BC", tmp_path / "image.npy", 4_000_000_000)
+        pixels = [block_budget(c, shape, "image").max_pixels for c in (config, watershed)]
+        assert pixels[0] < pixels[1]

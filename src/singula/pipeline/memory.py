@@ -20,12 +20,6 @@ from singula.util.memory import free_memory
 
 MEMORY_SHARE = 0.6
 """Share of the free memory that a test uses if SYSTEM.MAX_MEMORY is not set."""
-# Bytes per pixel of a whole image in addition to image and maps: labels, masks and queue of the
-# decoder (10, see docs/benchmarks/memory.md), and labels after post-processing (4)
-_WHOLE_IMAGE = 14
-# Bytes per pixel of a decoded box of a block in addition to its maps: surface, seeds, labels,
-# masks, queues, and the distances within which the labels are exact
-_BOX = 34
 # Bytes per pixel of a block while its maps are written
 _WRITTEN_BLOCK = 3
 
@@ -52,8 +46,8 @@ def whole_image_bytes(config: Config, shape: Sequence[int], itemsize: int) -> in
     itemsize : int
         Bytes per value of the image.
     """
-    pixel = config.in_channels * itemsize + map_bytes(config, shape) + _WHOLE_IMAGE
-    return prod(shape) * pixel
+    decoding = config.decoder.bytes_per_pixel(in_blocks=False)
+    return prod(shape) * (config.in_channels * itemsize + map_bytes(config, shape) + decoding)
 
 
 def ensemble_bytes(config: Config, shape: Sequence[int]) -> int:
@@ -73,7 +67,7 @@ def ensemble_bytes(config: Config, shape: Sequence[int]) -> int:
 
 def box_bytes(config: Config, shape: Sequence[int]) -> int:
     """Return the bytes per pixel to decode a box of an image of this spatial shape."""
-    return map_bytes(config, shape) + _BOX
+    return map_bytes(config, shape) + config.decoder.bytes_per_pixel(in_blocks=True)
 
 
 def predicted_block_bytes(

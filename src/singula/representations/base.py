@@ -168,6 +168,20 @@ class Decoder(ABC):
         """
         return False
 
+    def bytes_per_pixel(self, *, in_blocks: bool) -> int:
+        """Return the bytes of memory per pixel of decoding, in addition to the maps.
+
+        The default is that of the watershed. In a whole image, labels, masks and queue take 10
+        bytes, see docs/benchmarks/memory.md, and labels after post-processing 4. A box of a block
+        also has surface, seeds, and the distances within which the labels are exact.
+
+        Parameters
+        ----------
+        in_blocks : bool
+            Return the bytes of a box of a block instead of those of a whole image.
+        """
+        return 34 if in_blocks else 14
+
     def notes(self, thresholds: ThresholdValues) -> tuple[str, ...]:
         """Return notices for the user about the configuration and its thresholds."""
         return ()

@@ -89,6 +89,10 @@ class EmbeddingDecoder(SpecialDecoder):
         """Return the thresholds of the first pixels and of the other ones."""
         return (("TH_SEEDINESS", "TH_CLUSTER"),)
 
+    def bytes_per_pixel(self, *, in_blocks: bool) -> int:
+        """Return the measured bytes of embeddings and clusters; see `Decoder.bytes_per_pixel`."""
+        return 90
+
     def decode(
         self,
         maps: Maps,

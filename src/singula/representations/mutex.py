@@ -100,6 +100,10 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
         """Return the longest offset along each axis."""
         return tuple(max(abs(offset[axis]) for offset in self.offsets) for axis in range(ndim))
 
+    def bytes_per_pixel(self, *, in_blocks: bool) -> int:
+        """Return the measured bytes of the votes and their order; see `Decoder.bytes_per_pixel`."""
+        return 340 + 37 * len(self.planes)
+
     def decode(
         self,
         maps: Maps,

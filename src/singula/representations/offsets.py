@@ -104,6 +104,10 @@ class CenterOffsets(ObjectDecoder, SpecialDecoder):
         """Return the thresholds of the centers, and that of the foreground."""
         return (("TH_CENTER_RADIUS", "TH_VOTES"), (self.foreground.key,))
 
+    def bytes_per_pixel(self, *, in_blocks: bool) -> int:
+        """Return the measured bytes of votes and centers; see `Decoder.bytes_per_pixel`."""
+        return 45
+
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
     ) -> Objects:

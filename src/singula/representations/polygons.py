@@ -81,6 +81,14 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
         """Return the thresholds of the probability and of the overlap."""
         return (("TH_PROBABILITY", "TH_NMS"),)
 
+    def bytes_per_pixel(self, *, in_blocks: bool) -> int:
+        """Return the measured bytes if half of the pixels are candidates; see `Decoder`.
+
+        The candidates of all blocks are compared afterward, which is not part of a box.
+        """
+        per_ray = 3 if in_blocks else 18
+        return max(super().bytes_per_pixel(in_blocks=in_blocks), per_ray * len(self.rays))
+
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
     ) -> Objects:

@@ -93,8 +93,8 @@ def decode(
     -----
     `Dv2` configurations have no growth mask: a background seed grows with the other seeds.
 
-    In addition to the maps, decoding needs about 7 bytes per pixel, including the labels; for maps
-    of noise 8 bytes.
+    In addition to the maps, the watershed needs about 7 bytes per pixel, including the labels; for
+    maps of noise 8 bytes. `Decoder.bytes_per_pixel` has the estimates of the other decoders.
     """
     settings = (
         DecodeSettings() if settings is None else instance(settings, "settings", DecodeSettings)
