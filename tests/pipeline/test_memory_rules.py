@@ -101,6 +101,7 @@ def test_blocks_stay_within_the_available_memory(tmp_path, shape, channels, dtyp
         (["A"], (900, 900), 596, 596),
         (["A"], (40, 128, 128), 741, 741),
         (["F", "R"], (900, 900), 573, 87),
+        (["F", "R8"], (900, 900), 214, 37),
         (["F", "H", "V"], (1500, 1500), 43, None),
         (["E"], (1500, 1500), 85, None),
     ],

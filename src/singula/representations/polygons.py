@@ -86,8 +86,7 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
 
         The candidates of all blocks are compared afterward, which is not part of a box.
         """
-        per_ray = 3 if in_blocks else 18
-        return max(super().bytes_per_pixel(in_blocks=in_blocks), per_ray * len(self.rays))
+        return 25 + 2 * len(self.rays) if in_blocks else 100 + 15 * len(self.rays)
 
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
