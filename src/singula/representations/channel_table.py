@@ -348,6 +348,19 @@ def code_in_list(listed: str) -> str:
     return internal_codes((listed, "F"))[0]
 
 
+def planes_in(codes: Iterable[str], family: str) -> tuple[str, ...]:
+    """Return the codes of the planes of a family, in the given order.
+
+    Parameters
+    ----------
+    codes : iterable of str
+        Keys of `CHANNELS`.
+    family : str
+        Key of `singula.representations.families.FAMILIES`, such as ``R``.
+    """
+    return tuple(code for code in codes if CHANNELS[code].family == family)
+
+
 def describe_channels(codes: Iterable[str]) -> list[tuple[str, str, tuple[Citation, ...]]]:
     """Return the code, the description and the citations of channels, one entry for each family.
 

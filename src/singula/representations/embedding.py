@@ -16,7 +16,7 @@ from singula.representations.base import (
     ThresholdValues,
 )
 from singula.representations.channel import OptionValue
-from singula.representations.channel_table import CHANNELS
+from singula.representations.channel_table import planes_in
 from singula.representations.families import FAMILIES
 from singula.util.citation import Citation, Method
 
@@ -57,12 +57,12 @@ class EmbeddingDecoder(SpecialDecoder):
     @classmethod
     def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
         """Return True if the channels include an embedding."""
-        return bool(_planes_of(codes))
+        return bool(planes_in(codes, "E"))
 
     @classmethod
     def build(cls, name: str, codes: Sequence[str]) -> Decoder:
         """Return the decoder of a configuration; see `SpecialDecoder.build`."""
-        planes = _planes_of(codes)
+        planes = planes_in(codes, "E")
         if len(planes) not in (5, 7):
             raise UserError(
                 f"DATA_CHANNELS: got {name}, expected an embedding (E)",
@@ -119,7 +119,3 @@ class EmbeddingDecoder(SpecialDecoder):
         )
         count = int(labels.max(initial=0))
         return compact(labels, count, settings.remove_small, settings.min_border_pixels), None
-
-
-def _planes_of(codes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(code for code in codes if CHANNELS[code].family == "E")

@@ -17,7 +17,7 @@ from singula.representations.base import (
     ThresholdValues,
 )
 from singula.representations.channel import OptionValue, axis_of_neighbor
-from singula.representations.channel_table import CHANNELS
+from singula.representations.channel_table import CHANNELS, planes_in
 from singula.representations.combination import covering_channels
 from singula.representations.families import FAMILIES, Offset
 from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
@@ -56,12 +56,12 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
     @classmethod
     def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
         """Return True if the channels include affinities."""
-        return bool(_planes_of(codes))
+        return bool(planes_in(codes, "A"))
 
     @classmethod
     def build(cls, name: str, codes: Sequence[str]) -> Decoder:
         """Return the decoder of a configuration; see `SpecialDecoder.build`."""
-        planes = _planes_of(codes)
+        planes = planes_in(codes, "A")
         offsets = [CHANNELS[code].offset for code in planes]
         axes = {axis_of_neighbor(offset) for offset in offsets} - {None}
         if not planes or len(axes) < len(offsets[0]):
@@ -168,10 +168,6 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
         outer = grown(box, plan.reach(len(shape)), shape)
         labels = self.divide(read_maps(outer), plan.thresholds)
         return paint_segments(labels, objects, box, outer, shape)
-
-
-def _planes_of(codes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(code for code in codes if CHANNELS[code].offset)
 
 
 def _foreground_of(codes: Sequence[str]) -> Term | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from singula.errors import UserError
 from singula.representations.base import DecodePlan, Decoder, SpecialDecoder
 from singula.representations.channel import OptionValue
-from singula.representations.channel_table import CHANNELS
+from singula.representations.channel_table import planes_in
 from singula.representations.families import FAMILIES
 from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
 from singula.util.citation import Method
@@ -47,12 +47,12 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
     @classmethod
     def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
         """Return True if the channels include rays."""
-        return bool(_rays_of(codes))
+        return bool(planes_in(codes, "R"))
 
     @classmethod
     def build(cls, name: str, codes: Sequence[str]) -> Decoder:
         """Return the decoder of a configuration; see `SpecialDecoder.build`."""
-        score, rays = _score_of(codes), _rays_of(codes)
+        score, rays = _score_of(codes), planes_in(codes, "R")
         if score is None or not rays:
             missing = "R" if score else f"one of {', '.join(_SCORES)}"
             raise UserError(
@@ -128,7 +128,3 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
 
 def _score_of(codes: Sequence[str]) -> str | None:
     return next((code for code in _SCORES if code in codes), None)
-
-
-def _rays_of(codes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(code for code in codes if CHANNELS[code].family == "R")

@@ -11,7 +11,7 @@ from singula.config.load import ConfigError, examine_values
 from singula.config.schema.root import Config
 from singula.config.yaml_source import Problem, from_mapping
 from singula.errors import UserError
-from singula.representations.channel_table import CHANNELS
+from singula.representations.channel_table import planes_in
 from singula.util.format import list_lines
 
 _SOURCE = "cfg"
@@ -92,7 +92,7 @@ def config_for_prediction(
 
 
 def _has_rays(config: Config) -> bool:
-    return any(CHANNELS[code].family == "R" for code in config.decoder.channels)
+    return bool(planes_in(config.decoder.channels, "R"))
 
 
 def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
