@@ -168,6 +168,21 @@ def covering_channels(codes: Sequence[str]) -> list[str]:
     return sorted(covering, key=lambda code: CHANNELS[code].kind != "binary")
 
 
+def foreground_term(codes: Sequence[str]) -> Term | None:
+    """Return the comparison of the channel that covers the instances best; None without any.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Keys of `CHANNELS`.
+    """
+    covering = covering_channels(codes)
+    if not covering:
+        return None
+    channel = CHANNELS[covering[0]]
+    return Term(channel.code, channel.inside == "high", str(channel.growth_threshold))
+
+
 def _code_of(listed_code: str, codes: dict[str, str], name: str, key: str) -> str:
     if listed_code not in codes:
         raise _missing(

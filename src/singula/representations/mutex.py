@@ -18,7 +18,7 @@ from singula.representations.base import (
 )
 from singula.representations.channel import OptionValue, axis_of_neighbor
 from singula.representations.channel_table import CHANNELS, planes_in
-from singula.representations.combination import covering_channels
+from singula.representations.combination import foreground_term
 from singula.representations.families import FAMILIES, Offset
 from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
 from singula.representations.watershed import Term
@@ -71,7 +71,7 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
                 "add A, or the offsets -1,0 and 0,-1 to its list",
                 "decode.missing_channel",
             )
-        return cls(name, tuple(codes), planes, _foreground_of(codes))
+        return cls(name, tuple(codes), planes, foreground_term(codes))
 
     @property
     def offsets(self) -> tuple[Offset, ...]:
@@ -168,12 +168,3 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
         outer = grown(box, plan.reach(len(shape)), shape)
         labels = self.divide(read_maps(outer), plan.thresholds)
         return paint_segments(labels, objects, box, outer, shape)
-
-
-def _foreground_of(codes: Sequence[str]) -> Term | None:
-    """Return the comparison of the channel that covers the instances best, if there is one."""
-    covering = covering_channels(codes)
-    if not covering:
-        return None
-    channel = CHANNELS[covering[0]]
-    return Term(channel.code, channel.inside == "high", str(channel.growth_threshold))

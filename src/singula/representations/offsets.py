@@ -10,7 +10,7 @@ from singula.errors import UserError
 from singula.representations.base import Decoder, SpecialDecoder
 from singula.representations.channel import OptionValue
 from singula.representations.channel_table import CHANNELS
-from singula.representations.combination import covering_channels
+from singula.representations.combination import covering_channels, foreground_term
 from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
 from singula.representations.watershed import Term
 from singula.util.citation import Citation, Method
@@ -68,17 +68,15 @@ class CenterOffsets(ObjectDecoder, SpecialDecoder):
     @classmethod
     def build(cls, name: str, codes: Sequence[str]) -> Decoder:
         """Return the decoder of a configuration; see `SpecialDecoder.build`."""
-        offsets, covering = _offsets_of(codes), covering_channels(codes)
-        if not _are_complete(offsets) or not covering:
-            missing = "H and V, in volumes also Z" if covering else "F, the foreground"
+        offsets, term = _offsets_of(codes), foreground_term(codes)
+        if not _are_complete(offsets) or term is None:
+            missing = "H and V, in volumes also Z" if term else "F, the foreground"
             raise UserError(
                 f"DATA_CHANNELS: got {name}, expected a foreground and offsets (H, V) "
                 "for the votes of the pixels",
                 f"add {missing}",
                 "decode.missing_channel",
             )
-        channel = CHANNELS[covering[0]]
-        term = Term(channel.code, channel.inside == "high", str(channel.growth_threshold))
         return cls(name, tuple(codes), term, offsets)
 
     @property
