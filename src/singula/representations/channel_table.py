@@ -8,6 +8,7 @@ from typing import Any
 from singula.representations.channel import MASKED, NORMALIZED, Channel, Option
 from singula.representations.families import FAMILIES, planes_of
 from singula.util.citation import Citation
+from singula.util.format import counted
 
 _CONTOURS = Citation(
     "chen2016",
@@ -376,6 +377,6 @@ def describe_channels(codes: Iterable[str]) -> list[tuple[str, str, tuple[Citati
             entries[row.code] = (row.code, row.describe, row.citations)
             continue
         family, count = FAMILIES[row.family], sum(each.family == row.family for each in rows)
-        describe = f"{family.describe} ({count} maps)"
+        describe = f"{family.describe} ({counted(count, 'map')})"
         entries[row.family] = (row.list_code, describe, family.citations)
     return list(entries.values())
