@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from singula.gui.access import AccessMiddleware, new_token
+from singula.gui.access import AccessMiddleware
+from singula.gui.session import Session
 
+SESSION = Session(8000, "right-token", "right-cookie")
 HOST = (b"host", b"127.0.0.1:8000")
 
 
@@ -20,7 +22,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 class Visitor:
     def __init__(self) -> None:
-        self.gate = AccessMiddleware(application, token="right-token", port=8000)
+        self.gate = AccessMiddleware(application, session=SESSION)
 
     def __call__(self, path: str = "/", query: str = "", *headers: Any, kind: str = "http",
                  method: str = "GET") -> list[dict[str, Any]]:  # fmt: skip
@@ -123,8 +125,3 @@ def test_responses_forbid_external_assets(visit: Visitor) -> None:
     assert "default-src 'self'" in policy
     assert "http" not in policy
     assert headers[b"referrer-policy"] == b"no-referrer"
-
-
-def test_tokens_are_long_and_unique() -> None:
-    assert len(new_token()) >= 32
-    assert new_token() != new_token()

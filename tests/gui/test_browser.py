@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from example_run import ExampleRun, cells, without
+from gui_browser import MINUTE, Interface, Watcher, click, drawn, enter, open_page
 
 from singula.config import load_config
 from singula.gui.browser import write_redirect
@@ -29,7 +24,6 @@ from singula.training.checkpoint import load_checkpoint
 
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
 pytestmark = pytest.mark.xdist_group("gui browser")  # one server for all
-MINUTE = 60_000
 # Small images and two epochs: the workflow is tested, not the quality.
 TINY = {
     "TRAIN.EPOCHS": "2", "TRAIN.BATCH_SIZE": "4", "DATA.PATCH_SIZE": "[64, 64, 1]",
@@ -42,94 +36,6 @@ TINY = {
 _RINGED = """(e => e === document.body || e.closest('.q-field')
  || getComputedStyle(e).boxShadow.includes('4px') || getComputedStyle(e).outlineStyle == 'solid')
 (document.activeElement)"""
-
-
-class Interface:
-    """Server `singula gui` in a separate process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "singula.cli", "gui", "--no-browser"]
-        command += ["--root", str(self.folder)]
-        self.log = self.folder.parent / f"{self.folder.name}.log"
-        with self.log.open("wb") as file:
-            self.process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                # NiceGUI serves its own tests elsewhere.
-                env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-                | {"OMP_NUM_THREADS": "1"},
-            )
-        for _ in range(600):
-            found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", self.log.read_text())
-            if found:
-                break
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.1)
-        self.address = found[0]
-        self.base = self.address.partition("/?")[0]
-        port = int(self.base.rpartition(":")[2])
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-class Watcher:
-    """Tab that records all requests, errors and warnings."""
-
-    def __init__(self, context: Any) -> None:
-        self.tab = context.new_page()
-        self.tab.set_default_timeout(MINUTE)
-        self.urls: list[str] = []
-        self.troubles: list[str] = []
-        self.tab.on("request", lambda request: self.urls.append(request.url))
-        self.tab.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.tab.on("console", self._said)
-
-    def _said(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.troubles.append(message.text)
-
-    def check(self) -> None:
-        outside = ("http://127.0.0.1:", "data:", "blob:")
-        assert [url for url in self.urls if not url.startswith(outside)] == []
-        assert self.troubles == []
-
-
-def enter(interface: Interface, watcher: Watcher) -> Any:
-    watcher.tab.goto(interface.address)
-    watcher.tab.wait_for_url(lambda url: "token" not in url)
-    return watcher.tab
-
-
-def click(tab: Any, name: str, role: str = "button") -> None:
-    tab.get_by_role(role, name=name, exact=True).click()
-
-
-def open_page(interface: Interface, tab: Any, path: str) -> None:
-    tab.goto(interface.base + path)
-    tab.locator("main h1").first.wait_for()
-
-
-def drawn(tab: Any) -> str:
-    """Return version and slice after the picture is complete."""
-    tab.wait_for_function("document.querySelector('canvas')?.dataset.drawn")
-    return str(tab.evaluate("document.querySelector('canvas').dataset.drawn"))
 
 
 @pytest.fixture(scope="module")
@@ -560,6 +466,16 @@ def test_each_page_shows_errors(browser: Any, made: Interface, path: str, words:
     alert.wait_for()
     assert words in alert.inner_text()
     watcher.check()
+    context.close()
+
+
+def test_an_unknown_address_leads_back(browser: Any, made: Interface) -> None:
+    context = browser.new_context()
+    tab = enter(made, Watcher(context))
+    assert tab.goto(made.base + "/nowhere").status == 404
+    tab.get_by_role("heading", name="This page does not exist").wait_for()
+    click(tab, "Start page", "link")
+    tab.wait_for_url("**/new")
     context.close()
 
 

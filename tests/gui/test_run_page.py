@@ -22,6 +22,8 @@ from singula.gui.pages import run as page
 from singula.gui.processes import alive
 from singula.gui.runs import OUTPUT, RECORD, read_record
 from singula.gui.state import AppContext
+from singula.io.record_files import write_record
+from singula.io.records.results import StartedRun
 
 _MOST = 600  # tenths of a second, on a busy machine
 CONFIG = """
@@ -47,9 +49,9 @@ def test_start_does_not_restart_a_stopped_training(stopped: Path) -> None:
             page.add(AppContext(Guard.of([stopped.parents[3]])))
             await user.open("/run?config=cells.yaml")
             number = _field(user, "Run number")
-            assert number.value == 2
+            assert number.value == "2"
             with user:
-                number.set_value(1)
+                number.set_value("1")
             user.find("Start").click()
             await user.should_see(
                 "cells_1: already exists, and this run would replace its training", retries=_MOST
@@ -81,7 +83,75 @@ def test_the_run_number_follows_the_selection(stopped: Path) -> None:
                 with user:
                     _field(user, label).set_value(text)
                 user.find(label).trigger("change")
-                assert number.value == free, (label, text)
+                assert number.value == str(free), (label, text)
+
+    asyncio.run(story())
+
+
+def test_a_typed_number_is_not_replaced(stopped: Path) -> None:
+    async def story() -> None:
+        async with simulated_user() as user:
+            page.add(AppContext(Guard.of([stopped.parents[3]])))
+            await user.open("/run?config=cells.yaml")
+            number = _field(user, "Run number")
+            with user:
+                number.set_value("7")
+                _field(user, "Name").set_value("mine")
+            user.find("Name").trigger("change")
+            assert number.value == "7"
+            with user:
+                number.set_value("-2")
+            user.find("Start").click()
+            await user.should_see("expected a whole number of at least 1", retries=_MOST)
+
+    asyncio.run(story())
+    assert not (stopped.with_name("cells_0")).exists()
+
+
+def test_a_run_that_never_began_is_edited_before_it_is_started_again(stopped: Path) -> None:
+    root = stopped.parents[3]
+    folder = stopped.with_name("cells_2")
+    folder.mkdir()
+    record = StartedRun(
+        pid=2**30, created=1.0, began=1.0, command=["singula", "run"],
+        config=str(root / "cells.yaml"), result_dir=str(root / "results"), name="cells", run_id=2,
+    )  # fmt: skip
+    write_record(folder / RECORD, record)
+    (folder / OUTPUT).write_text("error: DATA.TRAIN.PATH: got x, expected a folder\n")
+
+    async def story() -> None:
+        async with simulated_user() as user:
+            page.add(AppContext(Guard.of([root])))
+            await user.open(f"/run?run={quote(str(folder))}")
+            await user.should_see(kind=ui.button, content="Start again", retries=_MOST)
+            with user:
+                (again,) = (b for b in ElementFilter(kind=ui.button) if b.text == "Start again")
+            assert "secondary" in again.classes
+            link = _link(user, "Edit the configuration")
+            assert "secondary" not in link.classes
+            assert link.props["href"] == "/new?config=cells.yaml"
+
+    asyncio.run(story())
+
+
+def test_a_prediction_announces_no_curves(tmp_path: Path) -> None:
+    (tmp_path / "cells.yaml").write_text("TRAIN: {ENABLE: False}\nTEST: {ENABLE: True}\n")
+    folder = tmp_path / "results" / "cells" / "results" / "cells_1"
+    folder.mkdir(parents=True)
+    record = StartedRun(
+        pid=2**30, created=1.0, began=1.0, command=["singula", "run"],
+        config=str(tmp_path / "cells.yaml"), result_dir=str(tmp_path), name="cells", run_id=1,
+    )  # fmt: skip
+    write_record(folder / RECORD, record)
+
+    async def story() -> None:
+        async with simulated_user() as user:
+            page.add(AppContext(Guard.of([tmp_path])))
+            await user.open(f"/run?run={quote(str(folder))}")
+            with user:
+                texts = "".join(html.content for html in ElementFilter(kind=ui.html))
+            assert "does not train" in texts
+            assert "Curves appear" not in texts
 
     asyncio.run(story())
 
@@ -99,7 +169,7 @@ def test_without_a_gpu_option_the_configuration_decides(
             await user.open("/run?config=cells.yaml")
             with user:
                 field = _field(user, "GPU")
-                assert field.props["hint"] == "empty: the key SYSTEM.DEVICE"
+                assert field.props["hint"] == "empty: as in the configuration"
                 field.set_value(gpu)
             user.find("Start").click()
             for _ in range(600):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from singula.gui import browser
 from singula.gui.access import AccessMiddleware
 from singula.gui.browser import BrowserStart
+from singula.gui.session import Session
 
 HOST = (b"host", b"127.0.0.1:8000")
 POLLING = "/_nicegui_ws/socket.io/"
@@ -24,6 +25,9 @@ CORS = [
     (b"Access-Control-Allow-Credentials", b"true"),
     (b"content-type", b"text/plain"),
 ]
+
+
+SESSION = Session(8000, "right-token", "right-cookie")
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -57,7 +61,7 @@ def is_inside(sent: list[Any]) -> bool:
 
 @pytest.fixture(scope="module")
 def gate() -> AccessMiddleware:
-    return AccessMiddleware(application, token="right-token", port=8000)
+    return AccessMiddleware(application, session=SESSION)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +93,7 @@ def test_foreign_and_malformed_origins_are_refused(
 
 @given(st.binary(max_size=40), st.sampled_from([b"host", b"origin", b"cookie", b"sec-fetch-site"]))
 def test_no_header_ends_in_an_error(name_value: bytes, name: bytes) -> None:
-    gate = AccessMiddleware(application, token="right-token", port=8000)
+    gate = AccessMiddleware(application, session=SESSION)
     for kind in ("http", "websocket"):
         assert not is_inside(request(gate, "/", HOST, (name, name_value), type=kind))
 
@@ -151,7 +155,7 @@ def test_the_first_page_leads_to_this_server_only(gate: AccessMiddleware, path: 
 
 @given(st.text(max_size=30))
 def test_no_path_leads_elsewhere(path: str) -> None:
-    gate = AccessMiddleware(application, token="right-token", port=8000)
+    gate = AccessMiddleware(application, session=SESSION)
     assert re.fullmatch(r"/(?:[\w.~%-][\w.~/%-]*)?", target_of(gate, "/" + path), re.ASCII)
 
 
@@ -182,7 +186,7 @@ def test_the_browser_gets_a_private_file_not_the_token(
         assert opened.wait(60)
     finally:
         os.umask(old)
-    gate = AccessMiddleware(application, token="right-token", port=8000, on_entry=start.close)
+    gate = AccessMiddleware(application, session=SESSION, on_entry=start.close)
     request(gate, "/", HOST, query_string=b"token=wrong")
     assert pages[0].exists()
     request(gate, "/", HOST, query_string=b"token=right-token")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
+
+from singula.gui.session import Session
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -50,23 +51,20 @@ class AccessMiddleware:
     ----------
     app : ASGI application
         The protected application.
-    token : str
-        Secret that the first address contains.
-    port : int
-        Port of the application.
+    session : Session
+        Port and secrets of the application.
     on_entry : callable, optional
         Called after a request with the token.
     """
 
     def __init__(
-        self, app: App, *, token: str, port: int, on_entry: Callable[[], None] | None = None
+        self, app: App, *, session: Session, on_entry: Callable[[], None] | None = None
     ) -> None:
         self.app = app
-        self.token = token
+        self.token, self.session = session.token, session.cookie
         self.on_entry = on_entry
-        self.cookie = f"singula_{port}"
-        self.session = secrets.token_urlsafe(32)
-        self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        self.cookie = f"singula_{session.port}"
+        self.hosts = {f"127.0.0.1:{session.port}", f"localhost:{session.port}"}
         self.origins = {f"http://{host}" for host in self.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,11 +135,6 @@ class AccessMiddleware:
             await send({"type": "websocket.close", "code": 1008})
             return
         await _respond(send, 403, _PAGE.format(head="", body=_DENIED), [])
-
-
-def new_token() -> str:
-    """Return a random token of 192 bits."""
-    return secrets.token_urlsafe(24)
 
 
 def _is_secret(value: str, secret: str) -> bool:

@@ -206,6 +206,34 @@ def last_lines(text: str, count: int) -> str:
     return "\n".join(text.rstrip("\n").split("\n")[-count:])
 
 
+def run_number(value: object) -> int:
+    """Return the number of a run from the text of a field.
+
+    Parameters
+    ----------
+    value : object
+        Text or number that the user entered.
+
+    Raises
+    ------
+    UserError
+        ``gui.run_number``: not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> run_number("12")
+    12
+    """
+    text = "" if value is None else str(value).strip().removesuffix(".0")
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
+        raise UserError(
+            f"Run number: got {text or 'nothing'}, expected a whole number of at least 1",
+            "enter 1, 2, 3 …",
+            "gui.run_number",
+        )
+    return int(text)
+
+
 def next_run_id(guard: Guard, result_dir: Path, name: str) -> int:
     """Return the first run number without a results folder or checkpoint.
 

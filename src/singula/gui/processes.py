@@ -31,6 +31,8 @@ _PROGRAM = (
 
 _MARK = "# singula gui\n"  # first line of the program, by which a process is recognized
 
+_UNEXPECTED = "It stopped unexpectedly (the computer may have run out of memory)."
+
 
 def alive(record: Started | None, output: Path) -> psutil.Process | None:
     """Return the process of a record if it is running, else None.
@@ -160,8 +162,8 @@ def error_message(output: str) -> str:
             "end of the log below."
         )
     if lines:
-        return f"The command ended without an error message. Its last line: {lines[-1]}"
-    return "The command ended without an error message; the system may have run out of memory."
+        return f"{_UNEXPECTED} Its last message: {lines[-1]}"
+    return _UNEXPECTED
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 import psutil
 
+from singula.config import load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import alive, error_message
@@ -25,10 +26,13 @@ from singula.util.paths import open_regular
 
 RECORD, OUTPUT = "gui_run.json", "gui_output.log"
 S = TypeVar("S", bound=Started)
-State = Literal["running", "finished", "incomplete", "stopped", "failed", "unfinished", "damaged"]
+State = Literal[
+    "running", "finished", "empty", "incomplete", "stopped", "failed", "unfinished", "damaged"
+]
 STATE_LABELS: dict[State, str] = {
     "running": "running",
     "finished": "finished",
+    "empty": "finished, no objects",
     "incomplete": "finished, some images failed",
     "stopped": "stopped",
     "failed": "ended with an error",
@@ -90,6 +94,8 @@ class RunView:
         Record of the start by the interface.
     elsewhere : bool
         True if the run was started in a terminal and can only be stopped there.
+    has_progress : bool
+        True if the run has finished an epoch or an image, with which *Resume* continues.
     """
 
     folder: Path
@@ -101,6 +107,7 @@ class RunView:
     memory: float | None
     record: StartedRun | None
     elsewhere: bool = False
+    has_progress: bool = False
 
 
 def find_runs(guard: Guard) -> list[Path]:
@@ -118,17 +125,29 @@ def _walk(root: Path) -> Iterator[Path]:
     for count, (name, folders, files) in enumerate(os.walk(root)):
         folder = Path(name)
         depth = len(folder.relative_to(root).parts)
-        # An unfinished run of the command line has neither a summary nor a record, but other files.
-        others = {"train_logs", "per_image"} & {*folders} or [
-            f for f in files if f.endswith(".log")
-        ]
-        is_begun = folder.parent.name == "results" and bool(others)
-        if SUMMARY in files or RECORD in files or is_begun:
+        if _has_run(folder, folders, files):
             yield folder
             folders.clear()
         if depth >= _MAX_DEPTH or count > _MAX_FOLDERS:
             folders.clear()
         folders[:] = sorted(name for name in folders if name[0] != ".")
+
+
+def _has_run(folder: Path, folders: Iterable[str], files: Iterable[str]) -> bool:
+    """Return True if the entries of a folder are those of a run."""
+    if {SUMMARY, RECORD} & {*files}:
+        return True
+    # An unfinished run of the command line has neither a summary nor a record, but other files.
+    others = {"train_logs", "per_image"} & {*folders} or any(f.endswith(".log") for f in files)
+    return folder.parent.name == "results" and bool(others)
+
+
+def is_run(folder: Path, guard: Guard) -> bool:
+    """Return True if a folder inside of the roots contains a run, finished or not."""
+    if not guard.allows(folder) or not folder.is_dir():
+        return False
+    entries = [path.name for path in folder.iterdir()]
+    return _has_run(folder, entries, entries)
 
 
 def _changed(folder: Path) -> float:
@@ -193,7 +212,25 @@ def view_run(folder: Path) -> RunView:
         memory=_memory(process),
         record=record,
         elsewhere=elsewhere,
+        has_progress=bool(history) or (folder / "predictions.jsonl").is_file(),
     )
+
+
+def trains(folder: Path, record: StartedRun | None) -> bool:
+    """Return False if the configuration of a run only predicts; True if it cannot be read.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    record : StartedRun, optional
+        Record of its start by an interface.
+    """
+    copy = ResultsTree.of_run(folder).only_config_file()
+    path = copy if copy is not None else Path(record.config) if record is not None else None
+    with captured_messages(), suppress(UserError):
+        return path is None or load_config(path).TRAIN.ENABLE
+    return True
 
 
 def _error(folder: Path, state: State, log: str) -> str | None:
@@ -223,8 +260,7 @@ def _state(folder: Path, record: StartedRun | None, process: psutil.Process | No
     # The summary of an earlier run in the same folder remains until this run ends.
     written = _modified(folder / SUMMARY)
     if written is not None and (record is None or written >= record.began):
-        failed = _failed_images(folder)
-        return "damaged" if failed is None else "incomplete" if failed else "finished"
+        return _finished_state(folder)
     if record is None:
         return "unfinished"
     return "stopped" if record.stopped else "failed"
@@ -253,13 +289,17 @@ def _undamaged_summary(folder: Path) -> RunSummary:
     return summary
 
 
-def _failed_images(folder: Path) -> dict[str, str] | None:
-    """Return the reasons of failed images by name; None if the summary is missing or damaged."""
+def _finished_state(folder: Path) -> State:
+    """Return the state of a run that has written its summary."""
     try:
         test = _undamaged_summary(folder).test
     except UserError:
-        return None
-    return test.failed if test is not None else {}
+        return "damaged"
+    if test is None:
+        return "finished"
+    if test.failed:
+        return "incomplete"
+    return "empty" if test.instances and not any(test.instances.values()) else "finished"
 
 
 def _damage(folder: Path) -> str:
@@ -330,7 +370,7 @@ def _log_ends_in_error(folder: Path) -> bool:
 
 
 def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progress:
-    if state in ("finished", "incomplete"):
+    if state in ("finished", "empty", "incomplete"):
         return Progress("Finished", 1.0)
     # The log may also contain an earlier run of the same folder: use the last line.
     lines = [m for kind in (_EPOCH, _STEP, IMAGE) for m in list(kind.finditer(log))[-1:]]

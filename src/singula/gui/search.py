@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
+from singula.config import Config
 from singula.config.thresholds import KEYS
 from singula.errors import UserError
 from singula.gui.guard import Guard
@@ -164,6 +165,21 @@ def view_search(tree: ResultsTree) -> SearchView:
     if record.stopped:
         return SearchView("stopped")
     return SearchView("failed", error=error_message(output))
+
+
+def tests_on_validation(config: Config) -> bool:
+    """Return True if the test images of a configuration are its validation images.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of a run.
+    """
+    test, val = config.DATA.TEST, config.DATA.VAL
+    if test.USE_VAL_AS_TEST:
+        return True
+    same = bool(test.PATH) and Path(test.PATH).resolve() == Path(val.PATH).resolve()
+    return same and not val.FROM_TRAIN
 
 
 def _check_paths(run: Run, guard: Guard) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fastapi import Response
@@ -11,12 +12,19 @@ from fastapi.responses import FileResponse, RedirectResponse
 from nicegui import app, ui
 
 from singula.errors import UserError
-from singula.gui.access import AccessMiddleware, new_token
+from singula.gui.access import AccessMiddleware
 from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
-from singula.gui.pages import new, results, run, segment, tune
+from singula.gui.pages import missing, new, results, run, segment, tune
 from singula.gui.pages.frame import STYLE
 from singula.gui.runs import finished_runs
+from singula.gui.session import (
+    Session,
+    new_session,
+    read_session,
+    session_file,
+    write_session,
+)
 from singula.gui.state import AppContext
 from singula.util.streams import print_line
 
@@ -43,12 +51,12 @@ def serve(roots: Iterable[Path], port: int | None, *, browser: bool) -> None:
         ``gui.port``: the port is in use or invalid.
     """
     guard = Guard.of(roots)
-    port = _free_port(port)
-    token = new_token()
-    address = f"http://127.0.0.1:{port}/?token={token}"
+    session = open_session(guard.roots, port)
+    port = session.port
+    address = f"http://127.0.0.1:{port}/?token={session.token}"
     browser_start = BrowserStart(address, port)
     build(AppContext(guard))
-    app.add_middleware(AccessMiddleware, token=token, port=port, on_entry=browser_start.close)
+    app.add_middleware(AccessMiddleware, session=session, on_entry=browser_start.close)
 
     def announce() -> None:
         print_line(f"Singula runs at {address}")
@@ -128,6 +136,42 @@ def build(context: AppContext) -> None:
 
     for page in (new, segment, run, results, tune):
         page.add(context)
+    missing.add()
+
+
+def open_session(roots: Iterable[Path], port: int | None) -> Session:
+    """Return the session of the last server for the same folders, or a new one.
+
+    With the same port and secrets, pages that are still open continue after a restart.
+
+    Parameters
+    ----------
+    roots : iterable of Path
+        Resolved folders that the interface may open.
+    port : int, optional
+        Port; by default, the last one, or any free port.
+
+    Raises
+    ------
+    UserError
+        ``gui.port``: the port is in use or invalid.
+    """
+    try:
+        file = session_file(roots)
+    except RuntimeError:  # no home folder
+        return new_session(_free_port(port))
+    last = read_session(file)
+    if last is not None and port in (None, last.port):
+        try:
+            return replace(last, port=_free_port(last.port))
+        except UserError:
+            if port is not None:
+                raise
+            # Another server has these folders open, or another program has the port.
+            return new_session(_free_port(None))
+    session = new_session(_free_port(port))
+    write_session(file, session)
+    return session
 
 
 def _free_port(requested: int | None) -> int:

@@ -79,6 +79,13 @@ def _cards(
     pooled: Mapping[str, float | None], mean: Mapping[str, float | None], facts: Objects
 ) -> Markup:
     split, merging = facts.total("split"), facts.total("merging")
+    # Without objects, a fraction is not 0 but undefined.
+    recall, precision, shape = (
+        pooled[score] if pooled[n_objects] else None
+        for score, n_objects in (
+            ("recall", "n_true"), ("precision", "n_pred"), ("mean_matched_score", "tp")
+        )
+    )  # fmt: skip
     cards = [
         _card(
             number(pooled["f1"]),
@@ -88,7 +95,7 @@ def _cards(
             number(mean.get("f1")),
         ),
         _card(
-            percent(pooled["recall"]),
+            percent(recall),
             "of the true objects found",
             "Recall: ",
             count(pooled["tp"]),
@@ -99,7 +106,7 @@ def _cards(
             " missed",
         ),
         _card(
-            percent(pooled["precision"]),
+            percent(precision),
             "of the predicted objects correct",
             "Precision: ",
             count(pooled["tp"]),
@@ -110,7 +117,7 @@ def _cards(
             " false",
         ),
         _card(
-            number(pooled["mean_matched_score"]),
+            number(shape),
             "mean IoU of matched pairs",
             "accuracy of the shapes of found objects; multiplied by F1, the panoptic quality: ",
             number(pooled["panoptic_quality"]),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from nicegui import ui
 
 from singula.errors import UserError
+from singula.gui.pages.empty_view import show_empty
 from singula.gui.pages.frame import (
     dropdown,
     empty_state,
@@ -24,7 +25,7 @@ from singula.gui.pages.frame import (
     show_address,
 )
 from singula.gui.results import Results, open_results
-from singula.gui.runs import finished_runs
+from singula.gui.runs import finished_runs, is_run
 from singula.gui.state import AppContext
 from singula.runs.run import Stage
 
@@ -74,9 +75,14 @@ def add_finished_page(
                         "run it with TEST.ENABLE: True and a folder of test images",
                         "gui.no_instances",
                     )
+                if name == "Results":
+                    await show_empty(context, folder, results)
                 view(context, folder, results, image)
             except UserError as error:
                 error_state(error, "This run cannot be shown")
+                if await run_in_thread(is_run, folder, context.guard):
+                    link = ui.link("Open the page of this run", run_address("run", folder))
+                    link.classes("as-button secondary")
 
 
 class ImageView(ABC, Generic[T]):
@@ -105,6 +111,7 @@ class ImageView(ABC, Generic[T]):
         self.names = results.run.image_names(self.stage)
         self.name = image if image in self.names else self.names[0]
         self.loads = 0
+        self.presented = False
 
     def image_choice(self, label: str) -> None:
         """Add the list of images."""
@@ -124,6 +131,12 @@ class ImageView(ABC, Generic[T]):
         number, name, stage = self.loads, self.name, self.stage
         show_address(run_address(self.page, self.folder, name))
         link_to(self.other_link, run_address(self.other_page, self.folder, name))
+        if not self.presented:
+            self.content.set_visibility(False)  # it is empty
+        self.problem.clear()
+        with self.problem, ui.element("div").classes("waiting").props('role="status"'):
+            ui.spinner(size="1.6em")
+            ui.label(f"Reading {name} …")
         try:
             data = await run_in_thread(self.read, name, stage)
         except UserError as error:
@@ -136,6 +149,7 @@ class ImageView(ABC, Generic[T]):
         if number == self.loads:
             self.problem.clear()
             self.content.set_visibility(True)
+            self.presented = True
             await self.present(name, stage, data)
 
     @abstractmethod

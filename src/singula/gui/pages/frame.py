@@ -15,6 +15,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
+from singula.gui.wording import page_text
 from singula.report.html import Markup, escape, join, tag
 
 Look = Literal["main", "secondary", "bad", "plain"]
@@ -109,9 +110,9 @@ def error_state(error: UserError | str, title: str = "The action failed") -> Non
     message = error.message if isinstance(error, UserError) else error
     with ui.element("section").classes("error").props('role="alert"'):
         ui.label(title).classes("error-title")
-        ui.label(message).classes("error-text")
+        ui.label(page_text(message)).classes("error-text")
         if isinstance(error, UserError) and error.hint:
-            ui.label(f"→ {error.hint}").classes("error-hint")
+            ui.label(f"→ {page_text(error.hint)}").classes("error-hint")
 
 
 def button(text: str, action: Callable[[], object], *, look: Look = "main") -> ui.button:
@@ -149,7 +150,26 @@ def with_error_notice(action: Callable[[], object]) -> Callable[[], Awaitable[No
 
 def show_error(error: UserError) -> None:
     """Display an error message for some seconds."""
-    ui.notify(str(error), type="negative", multi_line=True, timeout=12000, close_button="OK")
+    text = page_text(str(error))
+    notify(text, type="negative", multi_line=True, timeout=12000, close_button="OK")
+
+
+def notify(text: str, **options: Any) -> None:
+    """Display a message for some seconds in the corner without buttons.
+
+    Parameters
+    ----------
+    text : str
+        The message.
+    **options : object
+        Other arguments of `nicegui.ui.notify`.
+    """
+    ui.notify(text, position="bottom-left", **options)
+
+
+def notify_saved(text: str) -> None:
+    """Display that something was saved."""
+    notify(text, type="positive")
 
 
 def run_address(page: str, folder: Path, image: str = "") -> str:

@@ -11,9 +11,11 @@ from urllib.parse import quote
 from nicegui import ui
 
 from singula.errors import UserError
-from singula.gui.control import last_lines, next_run_id
+from singula.gui.control import last_lines, next_run_id, run_number
 from singula.gui.guard import Guard
+from singula.gui.pages.empty_view import show_empty
 from singula.gui.pages.frame import (
+    Look,
     button,
     empty_state,
     error_state,
@@ -28,7 +30,17 @@ from singula.gui.pages.frame import (
     with_error_notice,
 )
 from singula.gui.pages.paths import path_input
-from singula.gui.runs import RESUMABLE, STATE_LABELS, RunView, State, find_runs, state_of, view_run
+from singula.gui.runs import (
+    RESUMABLE,
+    STATE_LABELS,
+    RunView,
+    State,
+    find_runs,
+    read_record,
+    state_of,
+    trains,
+    view_run,
+)
 from singula.gui.state import AppContext
 from singula.pipeline.run import Job
 from singula.report.html import Markup, join, tag
@@ -91,10 +103,21 @@ def _start_form(context: AppContext, config: str, result_dir: str) -> None:
         def job_name() -> str:
             return (name.value or "").strip() or Path(path.value or "").stem
 
+        numbers = {"proposed": "1"}
+
         def propose(_: object = None) -> None:
-            if job_name():
+            # A number that the user typed is not replaced.
+            if job_name() and number.value == numbers["proposed"]:
                 folder = Path(results.value or ".")
-                number.set_value(next_run_id(context.guard, folder, job_name()))
+                numbers["proposed"] = str(next_run_id(context.guard, folder, job_name()))
+                number.set_value(numbers["proposed"])
+
+        def fault(text: str) -> str | None:
+            try:
+                run_number(text)
+            except UserError as error:
+                return error.message
+            return None
 
         path = path_input(
             context.guard, "Configuration (YAML file)", config, suffixes=(".yaml", ".yml"),
@@ -109,13 +132,14 @@ def _start_form(context: AppContext, config: str, result_dir: str) -> None:
                 "outlined dense"
             )
             name.on("change", propose)
-            number = ui.number("Run number", value=1, min=0, step=1, format="%d")
-            number.props("outlined dense")
+            number = ui.input("Run number", value="1", validation=fault)
+            number.props("outlined dense inputmode=numeric")
+            # Typing replaces the proposed number: otherwise, 1 typed behind 1 would be 11.
+            number.on("focus", js_handler="event => event.target.select()")
             gpu = ui.input("GPU", placeholder="0").props(
-                'outlined dense hint="empty: the key SYSTEM.DEVICE"'
+                'outlined dense hint="empty: as in the configuration"'
             )
         propose()
-        messages = ui.element("div")
 
         async def start() -> None:
             messages.clear()
@@ -129,7 +153,7 @@ def _start_form(context: AppContext, config: str, result_dir: str) -> None:
                     Path(path.value),
                     Path(results.value or "."),
                     job_name(),
-                    int(number.value or 0),
+                    run_number(number.value),
                     (gpu.value or "").strip() or None,
                 )
                 folder = await run_in_thread(context.control.start, job)
@@ -145,10 +169,12 @@ def _start_form(context: AppContext, config: str, result_dir: str) -> None:
             ui.navigate.to(run_address("run", folder))
 
         button("Start", start)
+        messages = ui.element("div").classes("below").props('aria-live="assertive"')
 
 
-def _change_link(config: str) -> None:
-    ui.link("Edit the configuration", f"/new?config={quote(config)}").classes("as-button secondary")
+def _change_link(config: str, *, main: bool = False) -> None:
+    link = ui.link("Edit the configuration", f"/new?config={quote(config)}")
+    link.classes("as-button" if main else "as-button secondary")
 
 
 async def _earlier_link(context: AppContext, job: Job) -> None:
@@ -191,8 +217,11 @@ class _Watch:
         self.previous: dict[str, object] = {}
         self.buttons = ui.element("div").classes("row-of buttons")
         self.error = ui.element("div").props('aria-live="assertive"')
+        self.empty = ui.element("div")
         self.facts = ui.html("", sanitize=False).props('aria-live="polite"')
-        subheading("Training")
+        self.trains = trains(folder, read_record(folder))
+        if self.trains:
+            subheading("Training")
         self.curves = ui.html("", sanitize=False)
         subheading("Log")
         self.log = ui.html("", sanitize=False).classes("log").props('tabindex="0" role="log"')
@@ -203,11 +232,17 @@ class _Watch:
         self.context.control.processes.reap()
         view = await run_in_thread(view_run, self.folder)
         self._changed("facts", _facts(view), self.facts.set_content)
-        self._changed("curves", _curves(view), self.curves.set_content)
+        self._changed("curves", _curves(view, trains=self.trains), self.curves.set_content)
         log = tag("pre", last_lines(view.log, _MAX_LINES) or "The log is empty.")
         self._changed("log", log, self.log.set_content)
         self._changed("error", (view.state, view.error), lambda _: self._set_error(view))
         self._changed("state", (view.state, self.killing), lambda _: self._set_buttons(view))
+        if self.previous.get("ended") != view.state:
+            self.previous["ended"] = view.state
+            self.empty.clear()
+            with self.empty:
+                if view.state == "empty":
+                    await show_empty(self.context, self.folder)
 
     def _changed(self, name: str, value: object, show: Callable[[Any], object]) -> None:
         if self.previous.get(name, self) != value:
@@ -235,14 +270,21 @@ class _Watch:
                     ui.label("Stopping: the run completes the files that it is writing.").classes(
                         "note"
                     )
-            elif view.state in ("finished", "incomplete"):
+            elif view.state in ("finished", "empty", "incomplete"):
                 ui.link("Show results", run_address("results", self.folder)).classes("as-button")
                 ui.link("Tune thresholds", run_address("tune", self.folder)).classes(
                     "as-button secondary"
                 )
+            editable = view.state == "failed" and view.record is not None
+            # Without progress, the configuration must be corrected first.
+            edit_first = editable and not view.has_progress
+            if edit_first and view.record is not None:
+                _change_link(self.context.guard.short(view.record.config), main=True)
             if view.state in RESUMABLE:
-                button("Resume", with_error_notice(self._resume))
-            if view.state == "failed" and view.record is not None:
+                verb = "Start again" if edit_first else "Resume"
+                look: Look = "secondary" if edit_first else "main"
+                button(verb, with_error_notice(self._resume), look=look)
+            if editable and not edit_first and view.record is not None:
                 _change_link(self.context.guard.short(view.record.config))
 
     async def _stop(self) -> None:
@@ -273,7 +315,10 @@ def _facts(view: RunView) -> Markup:
     return join((fact_cards(facts), progress_bar(view.progress.phase, view.progress.share)))
 
 
-def _curves(view: RunView) -> Markup:
+def _curves(view: RunView, *, trains: bool) -> Markup:
+    if not trains and not view.history:
+        text = "This run does not train: it segments images with a trained model."
+        return tag("p", text, class_="note")
     if not view.history:
         return tag("p", "Curves appear after the first epoch.", class_="note")
     return tag("div", *training_charts(view.history), class_="charts")

@@ -12,6 +12,7 @@ from singula.gui.pages.frame import (
     dropdown,
     error_state,
     note,
+    notify_saved,
     progress_bar,
     run_in_thread,
     score_row,
@@ -19,10 +20,22 @@ from singula.gui.pages.frame import (
     with_error_notice,
 )
 from singula.gui.results import Results
-from singula.gui.search import SearchResult, SearchView, start_search, stop_search, view_search
+from singula.gui.search import (
+    SearchResult,
+    SearchView,
+    start_search,
+    stop_search,
+    tests_on_validation,
+    view_search,
+)
 from singula.gui.state import AppContext
 
 _REFRESH_SECONDS = 1.0
+_UNSEEN = "The test images are not used, so their scores remain unbiased."
+_SAME = (
+    "The test images of this run are its validation images: after the search, their scores are "
+    "slightly too good. Test on other images to measure the quality."
+)
 _GOALS = {"pq": "Panoptic quality", "f1": "F1"}
 _ROWS = {**_GOALS, "precision": "Precision", "recall": "Recall"}
 
@@ -48,8 +61,8 @@ class SearchPanel:
         self.context, self.results, self.use = context, results, use
         self.shown: SearchView | None = None
         note(
-            "Like `singula tune`, tries several hundred settings on the validation images of the "
-            "training. The test images are not used, so their scores remain unbiased."
+            "Tries several hundred settings on the validation images of the training. "
+            + (_SAME if tests_on_validation(results.run.config) else _UNSEEN)
         )
         with ui.element("div").classes("row-of search-goal"):
             self.metric = dropdown("Mean score to maximize", _GOALS, "pq")
@@ -87,7 +100,7 @@ class SearchPanel:
     async def _use(self, result: SearchResult) -> None:
         if result.values:
             await self.use(result)
-            ui.notify("the sliders show the best thresholds", type="positive")
+            notify_saved("the sliders show the best thresholds")
 
     def _show(self, view: SearchView) -> None:
         if view == self.shown:

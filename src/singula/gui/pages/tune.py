@@ -15,6 +15,7 @@ from singula.gui.pages.frame import (
     Slider,
     button,
     note,
+    notify_saved,
     run_in_thread,
     score_row,
     score_table,
@@ -181,7 +182,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
                 return
             path = self.context.guard.check(field.value or "")
             save_configuration(source, self.retune.config, self.values, path)
-            ui.notify(f"saved: {self.context.guard.short(path)}", type="positive")
+            notify_saved(f"saved: {self.context.guard.short(path)}")
 
         with ui.element("div").classes("row-of"):
             button("Save configuration", with_error_notice(save))
@@ -199,7 +200,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         path = await run_in_thread(
             save_in_checkpoint, self.results, dict(self.values), self.context.guard, provenance
         )
-        ui.notify(f"saved in {self.context.guard.short(path)}", type="positive")
+        notify_saved(f"saved in {self.context.guard.short(path)}")
 
 
 def _free_name(folder: Path, stem: str) -> Path:

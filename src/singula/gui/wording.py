@@ -1,0 +1,49 @@
+"""Replace options of the command line in messages by the names of the fields of the pages."""
+
+from __future__ import annotations
+
+import re
+
+_FIELDS = {
+    "--config": "Configuration",
+    "--result_dir": "Folder for the results",
+    "--name": "Name",
+    "--run_id": "Run number",
+    "--gpu": "GPU",
+    "--iou": "IoU",
+    "--metric": "Score to improve",
+    "--output": "Folder for the results",
+    "--model": "Model",
+    "--channel": "Channel",
+}
+_PHRASES = (
+    (re.compile(r"repeat the command with --resume"), "press Resume"),
+    (re.compile(r"`singula run … --resume`"), "Resume on its page"),
+    (re.compile(r"(?<![\w`-])--set ([A-Z_.]+)=(\S+)"), r"\1: \2 in the configuration"),
+)
+_OPTION = re.compile(r"(?<![\w-])--[a-z_]+\b")
+_COMMAND = re.compile(r"(`[^`]*`)")  # a quoted command, which is unchanged
+
+
+def page_text(message: str) -> str:
+    """Return a message with the names of fields instead of options.
+
+    Options that have no field, and options in a quoted command, are unchanged.
+
+    Parameters
+    ----------
+    message : str
+        Message or hint of an error.
+
+    Examples
+    --------
+    >>> page_text("--iou: got 0, expected a number above 0")
+    'IoU: got 0, expected a number above 0'
+    >>> page_text("restart `singula gui` with --root FOLDER")
+    'restart `singula gui` with --root FOLDER'
+    """
+    for pattern, text in _PHRASES:
+        message = pattern.sub(text, message)
+    parts = _COMMAND.split(message)
+    parts[::2] = [_OPTION.sub(lambda m: _FIELDS.get(m[0], m[0]), part) for part in parts[::2]]
+    return "".join(parts)
