@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SCORES = ("Db", "F", "P")
 """Channels whose value is the probability of a polygon, the preferred one first."""
+_HIGHEST_IN_CENTER = ("Db",)
+"""Channels of `_SCORES` whose value decreases from the center of an instance to its border."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,23 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
     ) -> Objects:
-        """Return the polygons of the pixels above TH_PROBABILITY."""
-        from singula.representations.decoders.polygons import as_columns, find_candidates
+        """Return the best polygons of the pixels above TH_PROBABILITY."""
+        from singula.representations.decoders.polygons import (
+            as_columns,
+            find_candidates,
+            thin_candidates,
+        )
 
         maps = read_maps(core)
-        rays = [maps[code] for code in self.rays]
-        limit = plan.thresholds["TH_PROBABILITY"]
-        return as_columns(find_candidates(maps[self.score], rays, limit, core, max(shape)))
+        candidates = find_candidates(
+            maps[self.score],
+            [maps[code] for code in self.rays],
+            plan.thresholds["TH_PROBABILITY"],
+            core,
+            max(shape),
+            prefer_central=self.score not in _HIGHEST_IN_CENTER,
+        )
+        return as_columns(thin_candidates(candidates, shape, plan.spacing))
 
     def merge(self, plan: DecodePlan, parts: Iterable[Objects], shape: Sequence[int]) -> Objects:
         """Return the polygons that remain after one non-maximum suppression."""
@@ -106,9 +118,11 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
             from_columns,
             join_polygons,
             suppress_overlaps,
+            thin_candidates,
         )
 
-        candidates = join_polygons(map(from_columns, parts), len(shape), len(self.rays))
+        joined = join_polygons(map(from_columns, parts), len(shape), len(self.rays))
+        candidates = thin_candidates(joined, shape, plan.spacing)
         limit = plan.thresholds["TH_NMS"]
         return as_columns(suppress_overlaps(candidates, shape, limit, plan.spacing))
 

@@ -20,6 +20,7 @@ from singula.representations.decoders.polygons import (
     find_candidates,
     join_polygons,
     suppress_overlaps,
+    thin_candidates,
 )
 from singula.representations.polygons import PolygonDecoder
 from singula.representations.table import find_decoder
@@ -127,6 +128,48 @@ def test_equals_stardist(soft_scene) -> None:
     np.testing.assert_array_equal(polygons.scores, scores)
     # Coordinates relative to the center are rounded differently.
     assert np.mean(decoded != expected) < 1e-3
+
+
+def test_thinned_candidates_describe_the_same_objects(soft_scene) -> None:
+    labels, spacing, probability, rays = soft_scene
+    candidates = find_candidates(probability, list(rays), 0.5)
+    thinned = thin_candidates(candidates, labels.shape, spacing)
+    assert len(thinned) < len(candidates) / 4
+    decoded = [
+        draw_polygons(
+            suppress_overlaps(each, labels.shape, 0.4, spacing), whole(labels.shape), spacing
+        )
+        for each in (candidates, thinned)
+    ]
+    assert match(*decoded, 0.75).f1 >= 0.98
+
+
+def test_the_best_of_similar_candidates_in_a_cell_remains() -> None:
+    rng = np.random.default_rng(0)
+    labels = touching_cells((9, 20, 22), (2.0, 1.0, 1.0), 5.0)
+    rays = rng.uniform(0, 12, (16, *labels.shape)).astype(np.float32)
+    candidates = find_candidates(rng.random(labels.shape, np.float32), list(rays), 0.3)
+    levels = np.floor(np.log2(np.maximum(candidates.distances.mean(axis=1), 1))).astype(int)
+    best: dict[tuple[int, ...], int] = {}
+    for row, (point, level) in enumerate(zip(candidates.points, levels, strict=True)):
+        sides = (max(1, 2**level // 2), 2**level, 2**level)
+        cell = (level, *(point // sides).tolist())
+        if cell not in best or candidates.scores[row] > candidates.scores[best[cell]]:
+            best[cell] = row
+    thinned = thin_candidates(candidates, labels.shape, (2.0, 1.0, 1.0))
+    np.testing.assert_array_equal(thinned.points, candidates.points[sorted(best.values())])
+    assert 0 < len(thinned) < len(candidates)
+
+
+def test_central_pixels_are_preferred_where_the_probability_is_even() -> None:
+    pytest.importorskip("stardist")
+    labels = np.zeros((40, 60), np.uint8)
+    labels[4:33, 8:52] = 1
+    rays = list(encode_rays(Source(labels, EncodeSettings()), 32))
+    candidates = find_candidates((labels > 0).astype(float), rays, 0.5, prefer_central=True)
+    best = suppress_overlaps(candidates, labels.shape, 0.4).points[0]
+    assert best[0] == 18
+    assert 20 < best[1] < 40
 
 
 def test_a_higher_score_wins_and_ties_are_in_raster_order() -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.representations.channels.rays import anisotropy
+from singula.representations.decoders.offsets import relative_spacing
 from singula.representations.families import MIN_RAYS_3D, POLYGON_LIBRARY
 from singula.util.boxes import Box, local, shape_of
 from singula.util.format import counted, install_command
@@ -75,6 +76,8 @@ def find_candidates(
     min_probability: float,
     box: Box | None = None,
     max_length: float = np.inf,
+    *,
+    prefer_central: bool = False,
 ) -> Polygons:
     """Return the polygons of all pixels with a probability above a threshold.
 
@@ -90,6 +93,9 @@ def find_candidates(
         Position of the maps in the image; at the origin by default.
     max_length : float
         Longer rays are shortened to this length, in pixels.
+    prefer_central : bool
+        Multiply the scores by the shortest ray, for a probability that is as high at the border of
+        an instance as in its center.
     """
     position = np.flatnonzero(probability > min_probability)
     points = np.stack(np.unravel_index(position, probability.shape), axis=1).astype(np.int64)
@@ -100,7 +106,50 @@ def find_candidates(
     for ray, values in enumerate(rays):
         distances[:, ray] = values.ravel()[position]
     np.clip(distances, _SHORTEST, max(_SHORTEST, max_length), out=distances)
+    if prefer_central:
+        scores *= distances.min(axis=1)
     return Polygons(points, scores, distances)
+
+
+def thin_candidates(
+    candidates: Polygons, shape: Sequence[int], spacing: Sequence[float] | None = None
+) -> Polygons:
+    """Return the best one of similar candidates that start near each other.
+
+    Candidates are similar if the mean lengths of their rays have the same power of 2, which is also
+    the side of the cells of pixels in which the best one remains. The number of candidates of
+    an object therefore does not depend on its size in pixels. Cells do not depend on the division
+    of an image: candidates that are thinned in parts, joined and thinned again are the same.
+
+    Parameters
+    ----------
+    candidates : Polygons
+        Polygons in any order, each with another point.
+    shape : sequence of int
+        Shape of the image, in pixels.
+    spacing : sequence of float, optional
+        Voxel size per axis. Cells have fewer pixels along axes with larger voxels.
+    """
+    if not len(candidates):
+        return candidates
+    levels = np.frexp(np.maximum(_mean_length(candidates.distances), 1))[1] - 1
+    coarser = np.frexp(relative_spacing(spacing, len(shape)))[1] - 1
+    shifts = np.maximum(levels[:, None] - coarser, 0)
+    firsts = candidates.points >> shifts << shifts
+    cells = np.ravel_multi_index(tuple(firsts.T), tuple(shape))
+    position = np.ravel_multi_index(tuple(candidates.points.T), tuple(shape))
+    order = np.lexsort((position, -candidates.scores, cells, levels))
+    is_first = np.diff(cells[order], prepend=-1) != 0
+    is_first |= np.diff(levels[order], prepend=-1) != 0
+    return candidates.select(np.sort(order[is_first]))
+
+
+def _mean_length(distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean length of the rays of each polygon, the same in any set of polygons."""
+    total = np.zeros(len(distances), np.float32)
+    for column in distances.T:
+        total += column
+    return total / np.float32(max(1, distances.shape[1]))
 
 
 def suppress_overlaps(
