@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from singula.errors import UserError
-from singula.representations.base import (
-    Decoder,
-    IntermediateImages,
-    Maps,
-    SeedFilter,
-    SpecialDecoder,
-    ThresholdValues,
-)
+from singula.representations.base import DecodePlan, Decoder, SpecialDecoder
 from singula.representations.channel import OptionValue
 from singula.representations.channel_table import planes_in
 from singula.representations.families import FAMILIES
+from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
 from singula.util.citation import Citation, Method
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from singula.representations.decoders.settings import DecodeSettings
+    from singula.representations.decoders.embedding import EmbeddedPixels
+    from singula.util.boxes import Box
 
 
 @dataclass(frozen=True)
-class EmbeddingDecoder(SpecialDecoder):
+class EmbeddingDecoder(ObjectDecoder, SpecialDecoder):
     """Clusters of pixels whose embeddings are near the embedding of a pixel of high seediness.
 
     Parameters
@@ -38,6 +33,7 @@ class EmbeddingDecoder(SpecialDecoder):
 
     planes: tuple[str, ...] = ()
     method_name: ClassVar[str] = "embedding"
+    columns: ClassVar[tuple[str, ...]] = ("centers", "radii")
     method: ClassVar[Method | None] = Method(
         "clustering of spatial embeddings",
         (
@@ -90,32 +86,45 @@ class EmbeddingDecoder(SpecialDecoder):
         return (("TH_SEEDINESS", "TH_CLUSTER"),)
 
     def bytes_per_pixel(self, *, in_blocks: bool) -> int:
-        """Return the measured bytes of embeddings and clusters; see `Decoder.bytes_per_pixel`."""
+        """Return the measured bytes of embeddings and clusters; see `Decoder.bytes_per_pixel`.
+
+        The pixels of all blocks are clustered afterward, which is not part of a box.
+        """
         return 90
 
-    def decode(
-        self,
-        maps: Maps,
-        thresholds: ThresholdValues,
-        settings: DecodeSettings,
-        *,
-        spacing: Sequence[float] | None,
-        seed_filter: SeedFilter | None,
-        keep_parts: bool,
-    ) -> tuple[np.ndarray, IntermediateImages | None]:
-        """Decode an image; see `Decoder.decode`."""
-        from singula.representations.decoders.embedding import cluster_embeddings
-        from singula.representations.decoders.morphology import compact
+    def collect(
+        self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
+    ) -> Objects:
+        """Return the pixels above TH_CLUSTER with their embeddings."""
+        return vars(self._embed_pixels(plan, core, shape, read_maps))
 
+    def merge(self, plan: DecodePlan, parts: Iterable[Objects], shape: Sequence[int]) -> Objects:
+        """Return the centers and radii of the clusters of all pixels."""
+        from singula.representations.decoders.embedding import find_clusters, join_pixels
+
+        limit = plan.thresholds["TH_SEEDINESS"]
+        return vars(find_clusters(join_pixels(parts), shape, limit, plan.spacing))
+
+    def paint(
+        self,
+        plan: DecodePlan,
+        objects: Objects,
+        box: Box,
+        shape: Sequence[int],
+        read_maps: ReadMaps,
+    ) -> np.ndarray:
+        """Return the number of the last cluster that contains each pixel of a box."""
+        from singula.representations.decoders.embedding import Clusters, label_clusters
+
+        pixels = self._embed_pixels(plan, box, shape, read_maps)
+        return label_clusters(pixels, Clusters(**objects), box, shape, plan.spacing)
+
+    def _embed_pixels(
+        self, plan: DecodePlan, box: Box, shape: Sequence[int], read_maps: ReadMaps
+    ) -> EmbeddedPixels:
+        from singula.representations.decoders.embedding import embed_pixels
+
+        maps, ndim = read_maps(box), len(shape)
         *vectors, seediness = (maps[code] for code in self.planes)
-        ndim = len(vectors) // 2
-        labels = cluster_embeddings(
-            vectors[:ndim],
-            vectors[ndim:],
-            seediness,
-            foreground_threshold=thresholds["TH_CLUSTER"],
-            seed_threshold=thresholds["TH_SEEDINESS"],
-            spacing=spacing,
-        )
-        count = int(labels.max(initial=0))
-        return compact(labels, count, settings.remove_small, settings.min_border_pixels), None
+        limit = plan.thresholds["TH_CLUSTER"]
+        return embed_pixels(vectors[:ndim], vectors[ndim:], seediness, limit, box, shape)

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 import singula
 from singula.errors import UserError
-from singula.representations.decoders.embedding import cluster_embeddings
+from singula.representations.decoders.embedding import embed_pixels, find_clusters, label_clusters
 from singula.representations.embedding import EmbeddingDecoder
 from singula.representations.families import UNIT_RADIUS
 from singula.representations.table import find_decoder
@@ -84,14 +84,15 @@ def slowly_clustered(points, radii, seediness, foreground, seed) -> np.ndarray:
 def test_clusters_equal_those_of_all_comparisons(shape, seed: int) -> None:
     rng, ndim = np.random.default_rng(seed), len(shape)
     offsets = gaussian_filter(rng.normal(0, 6, (ndim, *shape)), (0, *(2,) * ndim)) * 5
-    bandwidths = rng.normal(-0.5, 0.4, (ndim, *shape))
+    offsets = offsets.astype(np.float32)
+    bandwidths = rng.normal(-0.5, 0.4, (ndim, *shape)).astype(np.float32)
     seediness = gaussian_filter(rng.random(shape), 1)
-    labels = cluster_embeddings(
-        list(offsets), list(bandwidths), seediness, foreground_threshold=0.4, seed_threshold=0.5
-    )
+    whole = tuple(slice(0, side) for side in shape)
+    pixels = embed_pixels(list(offsets), list(bandwidths), seediness, 0.4, whole, shape)
+    labels = label_clusters(pixels, find_clusters(pixels, shape, 0.5), whole, shape)
     sides = np.array(shape).reshape(-1, *(1,) * ndim) - 1
     points = (np.indices(shape) + offsets).clip(0, sides).reshape(ndim, -1).T
-    radii = UNIT_RADIUS * np.exp(bandwidths.reshape(ndim, -1).T)
+    radii = UNIT_RADIUS * np.exp(bandwidths.reshape(ndim, -1).T.astype(float))
     strength = seediness.astype(np.float32).ravel()
     expected = slowly_clustered(points, radii, strength, 0.4, 0.5)
     np.testing.assert_array_equal(labels.ravel(), expected)
