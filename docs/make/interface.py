@@ -111,9 +111,9 @@ def _volume(tab: Any) -> None:
 def _search(tab: Any) -> None:
     """Set the sliders to the thresholds of a search; start the search if there is none."""
     _open(tab, "tune", "2d")
-    found = tab.get_by_role("button", name="Set the sliders to these thresholds")
+    found = tab.get_by_role("button", name="Set the sliders to the best settings")
     if not found.count():
-        tab.get_by_role("button", name="Search", exact=True).click()
+        tab.get_by_role("button", name="Find best settings", exact=True).click()
         found.wait_for()
     found.click()
     tab.wait_for_function(f"{DRAWN} != '0/0'")

@@ -186,32 +186,34 @@ def _tune(tab: Any, empty: Interface) -> None:
     for value in (first.DATA_MW_TH_CONTOUR + 0.4, first.DATA_MW_TH_BINARY_MASK - 0.4):
         text = re.compile(rf"{re.escape(f'{value:g}')}$")
         tab.locator(".threshold-line", has_text=text).wait_for()
-    click(tab, "Save configuration")
+    click(tab, "Save these settings")
     tab.get_by_text("saved: ").wait_for()
     (tuned,) = empty.folder.rglob("*_tuned.yaml")
     second = load_config(tuned).PROBLEM.INSTANCE_SEG
     assert pytest.approx(first.DATA_MW_TH_CONTOUR + 0.4) == second.DATA_MW_TH_CONTOUR
     assert pytest.approx(first.DATA_MW_TH_BINARY_MASK - 0.4) == second.DATA_MW_TH_BINARY_MASK
     assert second.DATA_CHANNELS == first.DATA_CHANNELS
-    click(tab, "Save in the checkpoint")
+    click(tab, "Use from now on with this model")
     tab.get_by_text("saved in ").wait_for()
     _search(tab, empty)
 
 
 def _search(tab: Any, empty: Interface) -> None:
-    click(tab, "Search")
+    click(tab, "Find best settings")
     click(tab, "Cancel")
     tab.get_by_text("Canceled.").wait_for(timeout=2 * MINUTE)
-    click(tab, "Search")
+    click(tab, "Find best settings")
     tab.get_by_text(re.compile("settings tried, best|Set the sliders")).first.wait_for(
         timeout=3 * MINUTE
     )
     tab.reload()  # the search continues without the page
-    tab.get_by_role("columnheader", name="Mean over validation images").wait_for(timeout=5 * MINUTE)
+    header = tab.get_by_role("columnheader", name="Mean of the validation images")
+    header.wait_for(timeout=5 * MINUTE)
     (tried,) = empty.folder.rglob("tuning/trials.csv")
     trials = list(csv.DictReader(tried.open()))
     (best,) = (row for row in trials if row["chosen"] == "1")
-    cells = tab.locator(".score-table").last.locator("td").all_inner_texts()
+    table = tab.locator(".score-table", has=header)
+    cells = table.locator("td").all_inner_texts()
     assert cells[:2] == [f"{float(row['pq']):.3f}" for row in (trials[0], best)]
     # The search saves nothing: the checkpoint has the thresholds chosen by eye.
     (weights,) = empty.folder.rglob("*-checkpoint-best.pth")
@@ -219,13 +221,13 @@ def _search(tab: Any, empty: Interface) -> None:
     if best is trials[0]:
         tab.get_by_text("No setting is better").wait_for()
         return
-    use = tab.get_by_role("button", name="Set the sliders to these thresholds")
+    use = tab.get_by_role("button", name="Set the sliders to the best settings")
     if use.is_visible():
         use.click()
     shown = f"C) below{float(best['TH_CONTOUR']):g}"
     contour = tab.locator(".threshold-line", has_text="C) below")
     contour.filter(has_text=re.compile(f"{re.escape(shown)}$")).wait_for()
-    click(tab, "Save in the checkpoint")
+    click(tab, "Use from now on with this model")
     tab.get_by_text("saved in ").wait_for()
     tuned = load_checkpoint(weights).description["tuned"]
     assert tuned["after"] == pytest.approx(float(best["pq"]))

@@ -20,13 +20,16 @@ from singula.gui.results import Results, measurements, open_results
 from singula.gui.retune import (
     Retune,
     keys_that_matter,
+    model_file,
     original_config,
     save_configuration,
     save_in_checkpoint,
 )
 from singula.io.read import read_image, read_labels
+from singula.io.run_folder import ResultsTree
 from singula.io.write import write_tiff
 from singula.measure import measure
+from singula.pipeline.checkpoints import find_checkpoint
 from singula.representations.thresholds import THRESHOLDS
 
 TH_RADIUS = "DATA_MW_TH_CENTER_RADIUS"
@@ -215,19 +218,24 @@ def test_the_command_line_accepts_saved_thresholds(demo: Path, tmp_path: Path) -
     chosen = {"DATA_MW_TH_CONTOUR": 0.45, "DATA_REMOVE_SMALL_OBJ_BEFORE": 12.0}
     source = original_config(results, guard)
     config = results.run.valid_config()
+    model = model_file(results, guard)
     for origin in (source, None):
-        target = save_configuration(origin, config, chosen, tmp_path / f"{origin is None}.yaml")
+        target = tmp_path / f"{origin is None}.yaml"
+        save_configuration(origin, config, chosen, target, model)
         saved = load_config(target)
         problem = saved.PROBLEM.INSTANCE_SEG
         assert problem.DATA_MW_TH_TYPE == "manual"
         assert problem.DATA_MW_TH_CONTOUR == 0.45
         assert problem.DATA_REMOVE_SMALL_OBJ_BEFORE == 12
-        assert saved.TRAIN == config.TRAIN
+        # The file segments with this model: a new training would need other thresholds.
+        assert not saved.TRAIN.ENABLE
+        assert saved.TRAIN.EPOCHS == config.TRAIN.EPOCHS
+        assert find_checkpoint(saved, ResultsTree(tmp_path / "other", "other", 1)) == model
         sources = resolve_sources(saved)
         assert sources["TH_CONTOUR"].source == sources["REMOVE_SMALL_OBJ"].source == "tuned"
         assert sources["TH_BINARY_MASK"].source == "generated"  # as the demo wrote it
         with pytest.raises(UserError) as error:
-            save_configuration(origin, config, chosen, target)
+            save_configuration(origin, config, chosen, target, model)
         assert error.value.code == "gui.file_exists"
 
 
@@ -246,7 +254,9 @@ def test_older_spellings_do_not_contradict_the_new_value(section: str, tmp_path:
         "DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}\n"
     )
     chosen = {"DATA_MW_TH_POINTS": 0.7, "DATA_REMOVE_SMALL_OBJ_BEFORE": 9}
-    target = save_configuration(source, load_config(source), chosen, tmp_path / "new.yaml")
+    model = tmp_path / "model.pth"
+    target = tmp_path / "new.yaml"
+    save_configuration(source, load_config(source), chosen, target, model)
     saved = load_config(target)
     problem = saved.PROBLEM.INSTANCE_SEG
     assert problem.DATA_MW_TH_POINTS == 0.7

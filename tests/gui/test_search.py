@@ -20,7 +20,7 @@ from singula.gui.processes import Processes
 from singula.gui.results import Results, open_results
 from singula.gui.search import RECORD, _progress, start_search, stop_search, view_search
 from singula.tuning import find_run, tune
-from singula.util.format import counted
+from singula.util.format import counted, grouped
 
 BEGIN = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
@@ -77,13 +77,17 @@ def test_the_search_equals_the_command_and_saves_nothing(results: Results, guard
 def test_a_cancelled_search_shows_its_progress(
     results: Results, guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = ["[2/4] cell", "searching for the best", "  150 settings tried, best 0.7812"]
-    for number, words in enumerate(["images: 2 of 4", "Trying the first", "150 settings tried"], 1):
+    said = [
+        "[2/4] cell",
+        "searching for the best",
+        "  150 of about 500 settings tried, best 0.7812",
+    ]
+    for number, words in enumerate(["images: 2 of 4", "Trying the first", "150 of about"], 1):
         lines = "".join(f"print({line!r}, flush=True)\n" for line in said[:number])
         monkeypatch.setattr(module, "_PROGRAM", f"{BEGIN}{lines}time.sleep(60)")
         begin(results, guard)
         _wait(lambda words=words: words in view_search(results.run.tree).phase)
-        assert view_search(results.run.tree).share == (0.5 if number == 1 else None)
+        assert view_search(results.run.tree).share == {1: 0.5, 2: None, 3: 0.3}[number]
         stop_search(results.run.tree)
         until(results, "stopped")
 
@@ -155,4 +159,6 @@ def _wait(done: Callable[[], bool]) -> None:
 def test_thousands_of_settings_are_shown() -> None:
     """The number has a thin space."""
     line = f"  {counted(12345, 'setting')} tried, best 0.7812"
-    assert _progress(f"searching for the best\n{line}\n")[0] == line.strip()
+    assert _progress(f"searching for the best\n{line}\n") == (line.strip(), None)
+    line = f"  {grouped(6000)} of about {counted(12000, 'setting')} tried, best 0.7812"
+    assert _progress(f"searching for the best\n{line}\n") == (line.strip(), 0.5)

@@ -1,6 +1,7 @@
 """The search compared with exhaustive search, and the tuner with plain decoding."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from singula.config import Config
 from singula.errors import UserError
 from singula.metrics import match
 from singula.representations.channels import encode
@@ -16,6 +18,7 @@ from singula.representations.table import find_decoder
 from singula.representations.thresholds import THRESHOLDS
 from singula.synthetic.fluorescence import make_image
 from singula.tuning import Example, Steps, Tuner
+from singula.tuning.results import search_thresholds
 from singula.tuning.search import Search
 from singula.tuning.space import SIZE, Parameter, size_parameter
 
@@ -277,3 +280,29 @@ def test_a_radius_in_pixels_is_searched() -> None:
     assert len([value for value in tried if value > 1]) > 5
     assert best.thresholds[radius.key] > 1
     assert best.value > trials[0].value + 0.1
+
+
+def test_a_search_ends_if_no_setting_finds_an_object(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth = truth_of(1)
+    maps = {name: np.zeros(truth.shape, np.float32) for name in "BC"}
+    blind = Tuner(
+        [Example("image", truth.shape, lambda: (maps, truth))], "BC", DecodeSettings.from_keys({})
+    )
+    counts: list[int] = []
+    trials, best = blind.search(lambda count, _: counts.append(count))
+    assert best is trials[0]
+    assert max(trial.value for trial in trials) == 0
+    assert max(counts) < blind.n_expected  # without refinement
+    with caplog.at_level("INFO", "singula"):
+        search_thresholds(blind, Config(), tmp_path)
+    assert any("no object matches" in record.message for record in caplog.records)
+
+
+def test_the_number_of_settings_is_announced() -> None:
+    found = tuner()
+    totals: set[int] = set()
+    trials, _ = found.search(lambda *_: totals.add(found.n_expected))
+    (total,) = totals - {0}
+    assert 0.4 < len(trials) / total < 1.6

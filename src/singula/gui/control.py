@@ -14,7 +14,7 @@ from singula.gui.runs import OUTPUT, RECORD, read_record
 from singula.io.atomic import make_folder, write_error
 from singula.io.record_files import write_record
 from singula.io.records.results import StartedRun
-from singula.io.run_folder import ResultsTree
+from singula.io.run_folder import RETEST_FILE, ResultsTree
 from singula.io.run_lock import check_free
 from singula.pipeline.run import Job
 from singula.util.messages import captured_messages
@@ -94,7 +94,9 @@ class Control:
                 "run.locked",
             )
         check_free(tree.lock_files(checkpoints=config.TRAIN.ENABLE))
-        existing = None if job.resume else _existing_files(tree, training=config.TRAIN.ENABLE)
+        # A test with other thresholds moves the earlier results to `previous/`.
+        replaces = not job.resume and job.config.name != RETEST_FILE
+        existing = _existing_files(tree, training=config.TRAIN.ENABLE) if replaces else None
         if existing is not None:
             is_resumable = existing == "training" and folder.is_dir()
             free = next_run_id(self.guard, job.result_dir, tree.name)

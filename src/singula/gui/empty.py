@@ -97,7 +97,8 @@ def _map_picture(code: str, values: Array) -> Picture:
     is_probability = channel is None or channel.kind == "binary"
     low, high = (0.0, 1.0) if is_probability else (float(plane.min()), float(plane.max()))
     gray = np.round(255 * np.clip(rescale(plane, low, max(high, low + 1e-6)), 0, 1))
-    title = code if channel is None else f"{code}: {channel.describe}"
+    description = "" if channel is None else channel.describe.replace("instance", "object")
+    title = f"{code}: {description}" if description else code
     text = f"{title} (at most {float(values.max()):.2f})"
     return Picture(text, encode_png(gray.astype(np.uint8), _SIDE))
 
@@ -124,6 +125,7 @@ def _threshold_advice(retune: Retune) -> Iterator[str]:
                     f"pixels above {slider.value:g} count ({slider.label}). Train longer, or lower "
                     "this threshold on the page Tune."
                 )
+                return
 
 
 def _general_advice(results: Results) -> Iterator[str]:

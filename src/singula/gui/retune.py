@@ -21,7 +21,9 @@ from singula.errors import UserError
 from singula.gui.form import check_target
 from singula.gui.guard import Guard
 from singula.gui.results import Results
+from singula.gui.thresholds_in_use import SOURCE_LABELS
 from singula.io.read import read_image
+from singula.io.run_folder import RETEST_FILE
 from singula.io.write import write_text
 from singula.metrics import Score, match_overlap, overlap
 from singula.pipeline import from_config
@@ -41,14 +43,9 @@ LABELS = {
     **{f"DATA_MW_{name}": threshold.label for name, threshold in THRESHOLDS.items()},
     SMALL: "Minimum size of an object, pixels",
 }
-_SOURCES = {
-    "user": "set by you",
-    "tuned": "tuned",
-    "generated": "proposed",
-    "automatic": "automatic, for each image",
-    "default": "default",
-}
 _MAX_YAML = 1 << 20  # bytes
+# Keys of a file that predicts with a model
+_PREDICT = {"TRAIN.ENABLE": False, "TEST.ENABLE": True, "MODEL.LOAD_CHECKPOINT": True}
 _OLDER = {"DATA_REMOVE_SMALL_OBJ": SMALL, "TH_POINTS": "DATA_MW_TH_POINTS"}
 
 
@@ -196,7 +193,7 @@ class Retune:
         """Return the origin of the run's thresholds by key in ``PROBLEM.INSTANCE_SEG``."""
         sources = self.results.run.test.threshold_sources
         keys = {name: key.removeprefix(PREFIX) for name, key in KEYS.items()}
-        return {keys[name]: _SOURCES[s] for name, s in sources.items() if s in _SOURCES}
+        return {keys[name]: SOURCE_LABELS[s] for name, s in sources.items() if s in SOURCE_LABELS}
 
     def _largest_distance(self, channels: tuple[str, ...]) -> float:
         largest = max((float(self.maps[c].max()) for c in channels if c in self.maps), default=1)
@@ -247,15 +244,19 @@ def original_config(results: Results, guard: Guard) -> Path | None:
 
     tree = results.run.tree
     record, copy = read_record(tree.run), tree.only_config_file()
-    candidates = [Path(record.config)] if record is not None else []
+    is_retest = record is not None and Path(record.config).name == RETEST_FILE
+    candidates = [Path(record.config)] if record is not None and not is_retest else []
     candidates += [copy] if copy is not None else []
     return next((p for p in candidates if p.is_file() and guard.allows(p)), None)
 
 
 def save_configuration(
-    source: Path | None, config: Config, values: Mapping[str, float], target: Path
+    source: Path | None, config: Config, values: Mapping[str, float], target: Path, model: Path
 ) -> Path:
-    """Write a configuration with other thresholds, marked as tuned, and return its path.
+    """Write a configuration that predicts with other thresholds, and return its path.
+
+    The thresholds are marked as tuned. The file does not train: the thresholds suit the maps of
+    this model only.
 
     Parameters
     ----------
@@ -267,6 +268,8 @@ def save_configuration(
         Thresholds by key in ``PROBLEM.INSTANCE_SEG``.
     target : Path
         File to write; it must not exist.
+    model : Path
+        Checkpoint of the run.
 
     Raises
     ------
@@ -292,8 +295,12 @@ def save_configuration(
             if new == SMALL:  # the old spelling also sets the order of removal
                 section.setdefault(ORDER, config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_BEFORE_MW)
     section.update(typed)
-    names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
-    expected = with_tuned(config, {names[key]: value for key, value in typed.items()})
+    changes = {**_PREDICT, "PATHS.CHECKPOINT_FILE": str(model)}
+    for key, value in changes.items():
+        group, _, name = key.partition(".")
+        tree.setdefault(group, {})[name] = value
+    predicting = config.replaced(changes, mark_set=True)
+    expected = with_tuned(predicting, named_thresholds(values))
     section["TUNED_THRESHOLDS"] = list(expected.PROBLEM.INSTANCE_SEG.TUNED_THRESHOLDS)
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
     if not _loads_as(tree, expected):
@@ -333,8 +340,7 @@ def save_in_checkpoint(
     with captured_messages():
         run = find_run(results.run.tree.run)
     path = guard.check(run.checkpoint.path)
-    names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
-    chosen = {names[key]: value for key, value in _typed(values).items()}
+    chosen = named_thresholds(values)
     origin = dict(provenance) if provenance is not None else {"metric": "by eye"}
     if save_thresholds(run, {**configured(run.config), **chosen}, origin) is None:
         raise UserError(
@@ -343,6 +349,40 @@ def save_in_checkpoint(
             "gui.foreign_checkpoint",
         )
     return path
+
+
+def model_file(results: Results, guard: Guard) -> Path:
+    """Return the checkpoint with which a run predicts.
+
+    Parameters
+    ----------
+    results : Results
+        Results of the run.
+    guard : Guard
+        Folders that the interface may open.
+
+    Raises
+    ------
+    UserError
+        ``gui.outside``: the checkpoint is outside of the roots.
+        The checkpoint is missing or cannot be read.
+    """
+    from singula.tuning import find_run
+
+    with captured_messages():
+        return guard.check(find_run(results.run.tree.run).checkpoint.path)
+
+
+def named_thresholds(values: Mapping[str, float]) -> dict[str, Any]:
+    """Return thresholds by name without prefix, with the types of the configuration.
+
+    Parameters
+    ----------
+    values : mapping of str to float
+        Thresholds by key in ``PROBLEM.INSTANCE_SEG``.
+    """
+    names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
+    return {names[key]: value for key, value in _typed(values).items()}
 
 
 def _loads_as(tree: Mapping[str, Any], expected: Config) -> bool:

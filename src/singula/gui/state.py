@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from singula.gui.control import Control
 from singula.gui.guard import Guard
@@ -21,10 +22,13 @@ class AppContext:
         Folders that the interface may open.
     scenes : Scenes
         Images that pages display.
+    slider_positions : dict
+        Positions of the sliders of the page Tune, by the folder of the run.
     """
 
     guard: Guard
     scenes: Scenes = field(default_factory=Scenes)
+    slider_positions: dict[Path, dict[str, float]] = field(default_factory=dict)
     control: Control = field(init=False)
 
     def __post_init__(self) -> None:

@@ -19,6 +19,8 @@ from singula.util.format import show
 from singula.util.paths import user_name
 
 View = Literal["per_image", "full_image", "as_3d_stack"]
+RETEST_FILE = "applied_thresholds.yaml"
+"""Configuration that tests a run again with other thresholds, in ``tuning/``."""
 _ALWAYS_WRITTEN = ("PATHS.RESULT_DIR.PATH", "PATHS.CHECKPOINT")
 _MAX_RUN_ID = 999_999_999
 WatershedPart = Literal["seed_map", "foreground", "semantic", "watershed"]
@@ -249,7 +251,7 @@ class ResultsTree:
 
     def only_config_file(self) -> Path | None:
         """Return the copy of the configuration file; None if there are none or several."""
-        copies = list(self.config_files.glob("*.y*ml"))
+        copies = [p for p in self.config_files.glob("*.y*ml") if p.name != RETEST_FILE]
         return copies[0] if len(copies) == 1 else None
 
     def chart(self, metric: str) -> Path:

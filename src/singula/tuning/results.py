@@ -21,7 +21,7 @@ from singula.tuning.chart import draw_search
 from singula.tuning.trial import METRICS, Example, Steps, Trial
 from singula.tuning.tuner import Tuner
 from singula.util.arguments import instance
-from singula.util.format import counted
+from singula.util.format import counted, grouped
 
 if TYPE_CHECKING:
     from singula.config import Config
@@ -130,7 +130,12 @@ def search_thresholds(tuner: Tuner, config: Config, folder: Path) -> TuneResult:
     if n_validation < len(tuner.examples):
         images += f" and {counted(len(tuner.examples) - n_validation, 'training image')}"
     _log.info(f"searching for the best {_goal(tuner)} on {images}")
-    trials, after = tuner.search(_Progress())
+    trials, after = tuner.search(_Progress(tuner))
+    if max(trial.value for trial in trials) <= 0:
+        _log.warning(
+            f"all {counted(len(trials), 'setting')} score 0: no object matches the labels with any "
+            "thresholds; train longer, or compare the predicted maps with the labels"
+        )
     thresholds = {**configured(config), **after.thresholds}
     start = tuner.start()
     searched = {p.key: start[p.key] for p in tuner.parameters()}
@@ -166,13 +171,17 @@ def _type(tuner: Tuner) -> str:
 class _Progress:
     """Function that reports the progress of a search at intervals."""
 
-    def __init__(self) -> None:
+    def __init__(self, tuner: Tuner) -> None:
+        self.tuner = tuner
         self.last = time.monotonic()
 
     def __call__(self, count: int, best: float) -> None:
         if count % 50 == 0 or time.monotonic() - self.last > _INTERVAL:
             self.last = time.monotonic()
-            _log.info(f"  {counted(count, 'setting')} tried, best {best:.4f}")
+            total = self.tuner.n_expected
+            of = f"{grouped(count)} of about " if count < total else ""
+            number = counted(max(count, total), "setting")
+            _log.info(f"  {of}{number} tried, best {best:.4f}")
 
 
 def _goal(tuner: Tuner) -> str:

@@ -180,6 +180,26 @@ def _tuner(run: Run, metric: str, iou: float, device: torch.device) -> Tuner:
     return make_tuner(examples, post, run.config, metric, iou)
 
 
+def retest_config(run: Run, thresholds: dict[str, Any]) -> Config:
+    """Return a configuration that tests thresholds on the stored predictions of a run.
+
+    Parameters
+    ----------
+    run : Run
+        Run from `find_run`.
+    thresholds : dict
+        Thresholds by configuration key without prefix.
+    """
+    changes: dict[str, Any] = {
+        "TRAIN.ENABLE": False,
+        "TEST.ENABLE": True,
+        "TEST.REUSE_PREDICTIONS": True,
+    }
+    if run.config.TRAIN.ENABLE:  # the initial weights of the training are not tested
+        changes |= {"MODEL.LOAD_CHECKPOINT": False, "PATHS.CHECKPOINT_FILE": ""}
+    return with_tuned(run.config.replaced(changes), thresholds)
+
+
 def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     """Write a configuration that tests the thresholds on the stored predictions.
 
@@ -189,15 +209,7 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     """
     run = instance(run, "run", Run)
     DecodeSettings.from_keys(thresholds)
-    tree = run.tree
-    changes: dict[str, Any] = {
-        "TRAIN.ENABLE": False,
-        "TEST.ENABLE": True,
-        "TEST.REUSE_PREDICTIONS": True,
-    }
-    if run.config.TRAIN.ENABLE:  # the initial weights of the training are not tested
-        changes |= {"MODEL.LOAD_CHECKPOINT": False, "PATHS.CHECKPOINT_FILE": ""}
-    config: Config = with_tuned(run.config.replaced(changes), thresholds)
+    tree, config = run.tree, retest_config(run, thresholds)
     again = command(
         *("run", "--config", "THIS_FILE", "--result_dir", tree.job_dir.parent),
         *("--name", tree.name, "--run_id", tree.run_id),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from singula.tuning.space import Parameter
 
 Point = dict[str, float]
 _TOLERANCE = 1e-9
+_PLANE_POINTS = 9
+_STEPS_PER_PARAMETER = 25  # typical number in refinement and centering
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,19 @@ class Search:
         for values in itertools.product(*(p.values for p in selected)):
             self._improve({**center, **dict(zip((p.key for p in selected), values, strict=True))})
 
+    def expected_evaluations(self, grids: Sequence[Sequence[str]]) -> int:
+        """Return the approximate number of evaluations of a search: grids, refinement and plane.
+
+        Parameters
+        ----------
+        grids : sequence of sequence of str
+            Keys of each grid.
+        """
+        sizes = {p.key: len(p.values) for p in self.parameters}
+        in_grids = sum(math.prod(sizes[key] for key in keys if key in sizes) for keys in grids)
+        plane = _PLANE_POINTS**2 if len(sizes) > 1 else _PLANE_POINTS
+        return in_grids + plane + _STEPS_PER_PARAMETER * len(sizes)
+
     def refine(self, tolerance: float = 0.02) -> None:
         """Step along each parameter as long as the value improves, then halve the steps.
 
@@ -135,7 +151,7 @@ class Search:
             self.best = middle
         return False
 
-    def plane(self, points: int = 9) -> tuple[str, ...]:
+    def plane(self, points: int = _PLANE_POINTS) -> tuple[str, ...]:
         """Evaluate a grid over the two parameters with the largest effect.
 
         Parameters

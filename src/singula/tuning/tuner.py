@@ -84,6 +84,7 @@ class Tuner:
         self.metric = metric
         self.iou = float(iou)
         self.steps = steps or Steps()
+        self.n_expected = 0  # approximate number of trials of a search, after its start
         self._cache: dict[int, tuple[Maps, Array]] = {}
         self._free_bytes = _MAX_CACHE
         self._lock = threading.Lock()
@@ -221,7 +222,8 @@ class Tuner:
         trials : list of Trial
             Trials in their order; the first has the configured thresholds.
         best : Trial
-            Best trial; the first one if no trial is better.
+            Best trial; the first one if no trial is better. The search ends after its grids if all
+            values are 0.
         """
         trials = [self.score({})]
         by_point: dict[tuple[float, ...], Trial] = {}
@@ -236,11 +238,13 @@ class Tuner:
         search = Search(evaluate, self.parameters(), self.start())
         cheap = [SIZE] if self._can_filter_sizes(self.settings) else []
         first, *others = self.groups()
-        search.grid([*first, *cheap])
-        for group in filter(None, others):
-            search.grid([*group, *cheap])
-        if not cheap:
-            search.grid([SIZE])
+        grids = [[*first, *cheap], *([*group, *cheap] for group in others if group)]
+        grids += [] if cheap else [[SIZE]]
+        self.n_expected = search.expected_evaluations(grids)
+        for keys in grids:
+            search.grid(keys)
+        if max(trial.value for trial in trials) <= 0:
+            return trials, trials[0]  # nothing to refine: no setting finds an object
         search.refine()
         search.center()
         search.center(search.plane())

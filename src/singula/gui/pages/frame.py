@@ -87,12 +87,13 @@ def subheading(title: str) -> None:
 
 
 def note(text: str) -> None:
-    """Add a small paragraph; text in backquotes is displayed as code."""
+    """Add a small paragraph; text in backquotes is displayed as code, in asterisks emphasized."""
     ui.html(text, sanitize=_with_code, tag="p").classes("note")
 
 
 def _with_code(text: str) -> str:
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+    text = re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+    return re.sub(r"\*([^*<]+)\*", r"<em>\1</em>", text)
 
 
 def empty_state(title: str, text: str, *links: tuple[str, str]) -> None:
@@ -249,7 +250,7 @@ def score_table(title: str, current: str, rows: Sequence[ScoreRow]) -> Markup:
     rows : sequence of ScoreRow
         Rows of the table.
     """
-    head = tag("tr", *(tag("th", text, scope="col") for text in (title, "Run", current)))
+    head = tag("tr", *(tag("th", text, scope="col") for text in (title, "Before", current)))
     body = []
     for label, old, new, gain in rows:
         trend = "better" if gain > 0 else "worse" if gain < 0 else None

@@ -32,12 +32,20 @@ from singula.gui.state import AppContext
 
 _REFRESH_SECONDS = 1.0
 _UNSEEN = "The test images are not used, so their scores remain unbiased."
+_NOTHING = (
+    "No setting finds an object of your labels. Train longer, or check the labels: thresholds "
+    "cannot improve this model."
+)
 _SAME = (
     "The test images of this run are its validation images: after the search, their scores are "
     "slightly too good. Test on other images to measure the quality."
 )
-_GOALS = {"pq": "Panoptic quality", "f1": "F1"}
-_ROWS = {**_GOALS, "precision": "Precision", "recall": "Recall"}
+_GOALS = {"pq": "Detection and outlines (panoptic quality)", "f1": "Detection score (F1)"}
+_ROWS = {
+    **_GOALS,
+    "precision": "Found objects that are correct (precision)",
+    "recall": "Your objects that were found (recall)",
+}
 
 
 class SearchPanel:
@@ -65,10 +73,10 @@ class SearchPanel:
             + (_SAME if tests_on_validation(results.run.config) else _UNSEEN)
         )
         with ui.element("div").classes("row-of search-goal"):
-            self.metric = dropdown("Mean score to maximize", _GOALS, "pq")
+            self.metric = dropdown("Score to improve", _GOALS, "pq")
             self.iou = ui.number("at IoU", value=0.5, min=0.05, max=1, step=0.05)
             self.iou.props("outlined dense")
-            self.begin = button("Search", self._start)
+            self.begin = button("Find best settings", self._start)
         self.messages = ui.element("div").props('aria-live="polite"')
         self.timer = ui.timer(_REFRESH_SECONDS, self._refresh, active=False)
         self._show(view_search(results.run.tree))
@@ -100,7 +108,7 @@ class SearchPanel:
     async def _use(self, result: SearchResult) -> None:
         if result.values:
             await self.use(result)
-            notify_saved("the sliders show the best thresholds")
+            notify_saved("the sliders show the best settings")
 
     def _show(self, view: SearchView) -> None:
         if view == self.shown:
@@ -123,13 +131,14 @@ class SearchPanel:
     def _show_result(self, result: SearchResult) -> None:
         ui.html(_table(result), sanitize=False)
         if not result.values:
-            note("No setting is better than the configured thresholds.")
+            nothing = not result.after[result.goal["metric"]]
+            note(_NOTHING if nothing else "No setting is better than the present one.")
             return
 
         async def use() -> None:
             await self._use(result)
 
-        button("Set the sliders to these thresholds", use, look="plain")
+        button("Set the sliders to the best settings", use, look="plain")
 
     def _stop(self) -> None:
         stop_search(self.results.run.tree)
@@ -140,4 +149,5 @@ def _table(result: SearchResult) -> str:
     rows = [
         score_row(label, result.before[name], result.after[name]) for name, label in _ROWS.items()
     ]
-    return score_table(f"Mean over validation images at IoU {result.goal['iou']:g}", "Best", rows)
+    title = f"Mean of the validation images at IoU {result.goal['iou']:g}"
+    return score_table(title, "Best found", rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from nicegui import ui
 
 from singula.errors import UserError
+from singula.gui.all_images import AllImages, MeanOutcome, apply_to_all
 from singula.gui.pages.finished import ImageView, add_finished_page
 from singula.gui.pages.frame import (
     ScoreRow,
@@ -16,6 +19,7 @@ from singula.gui.pages.frame import (
     button,
     note,
     notify_saved,
+    run_address,
     run_in_thread,
     score_row,
     score_table,
@@ -29,18 +33,25 @@ from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
 from singula.gui.results import Results
 from singula.gui.retune import (
+    LABELS,
+    SMALL,
     Outcome,
     Retune,
+    model_file,
     original_config,
     save_configuration,
     save_in_checkpoint,
 )
 from singula.gui.search import SearchResult
 from singula.gui.state import AppContext
+from singula.gui.thresholds_in_use import Use, thresholds_in_use
 from singula.metrics import Score
 from singula.report.html import Markup, join, tag
 from singula.runs.run import Stage
 from singula.runs.scores import reference_threshold
+from singula.util.format import grouped
+
+_SETTLED_SECONDS = 0.4  # without a move, before all images are decoded
 
 
 def add(context: AppContext) -> None:
@@ -65,6 +76,10 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         self.values: dict[str, float] = {}
         self.search_result: SearchResult | None = None
         self.busy = self.changed = False
+        self.all_images = AllImages(results, self.stage)
+        self.scoring = 0  # number of the last computation of mean scores
+        self.progress = ui.timer(0.5, self._show_progress, active=False)
+        ui.context.client.on_delete(self._stop_scoring)
         with ui.element("div").classes("row-of tools"):
             self.image_choice("Image")
             self.other_link = ui.link("Results").classes("as-button secondary")
@@ -74,13 +89,16 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
                 self.viewer = Viewer(context.scenes)
             with ui.element("div"):
                 self.scores = ui.html("", sanitize=False).props('aria-live="polite"')
+                self.means = ui.html("", sanitize=False).props('aria-live="polite"')
                 subheading("Thresholds")
                 self.sliders = ui.element("div")
                 button("Reset to the values of the run", self._reset, look="plain")
-                subheading("Search for thresholds")
+                subheading("Find best settings automatically")
                 SearchPanel(context, results, self._use_result)
-                subheading("Save thresholds")
+                subheading("Use these settings")
                 self._save_controls()
+                self.in_use = ui.html("", sanitize=False)
+        ui.timer(0, self._show_in_use, once=True)
         ui.timer(0, self.load, once=True)
 
     def read(self, name: str, stage: Stage) -> tuple[Retune, Outcome, Scene]:
@@ -93,12 +111,16 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         """Show an image with the thresholds that were chosen on the previous image."""
         self.retune, self.run_outcome, scene = data
         run_values = {slider.key: slider.value for slider in self.retune.sliders}
-        self.values = {key: self.values.get(key, value) for key, value in run_values.items()}
+        # The positions of another image, or of an earlier visit of this page
+        values = self.values or self.context.slider_positions.get(self.folder, {})
+        self.values = {key: values.get(key, value) for key, value in run_values.items()}
         self.viewer.show(scene, f"{name} decoded with the chosen thresholds")
         self._show_sliders()
         self._show_scores(self.run_outcome)
         if self.values != run_values:
             await self._decode()
+        elif self.scoring == 0:
+            await self._score_all()
 
     def _show_sliders(self) -> None:
         self.sliders.clear()
@@ -148,6 +170,33 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
             show_error(error)
         finally:
             self.busy = False
+        self.context.slider_positions[self.folder] = dict(self.values)
+        await self._score_all()
+
+    async def _score_all(self) -> None:
+        """Show the mean scores of all images, unless a slider moves in the meantime."""
+        if len(self.all_images.names) < 2:
+            return
+        self.scoring += 1
+        number, values = self.scoring, dict(self.values)
+        await asyncio.sleep(_SETTLED_SECONDS)
+        if number != self.scoring:
+            return
+        self.progress.active = True
+        outcome = self.all_images.outcome
+        before = await run_in_thread(outcome, {}, is_current=lambda: number == self.scoring)
+        after = await run_in_thread(outcome, values, is_current=lambda: number == self.scoring)
+        if before is not None and after is not None and number == self.scoring:
+            self.progress.active = False
+            self.means.set_content(_mean_html(before, after))
+
+    def _show_progress(self) -> None:
+        done, total = self.all_images.n_done, len(self.all_images.names)
+        text = f"Computing all {total} images: {done} …"
+        self.means.set_content(tag("p", text, class_="note"))
+
+    def _stop_scoring(self) -> None:
+        self.scoring += 1
 
     async def _reset(self) -> None:
         if self.retune is None:
@@ -175,23 +224,44 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         stem = source.stem if source is not None else self.folder.name
         folder = source.parent if source is not None else self.results.run.tree.job_dir
         target = self.context.guard.short(_free_name(folder, stem))
-        field = path_input(self.context.guard, "New configuration file", target)
-
-        def save() -> None:
-            if self.retune is None:
-                return
-            path = self.context.guard.check(field.value or "")
-            save_configuration(source, self.retune.config, self.values, path)
-            notify_saved(f"saved: {self.context.guard.short(path)}")
-
         with ui.element("div").classes("row-of"):
-            button("Save configuration", with_error_notice(save))
+            button("Apply to all images", with_error_notice(self._apply))
             button(
-                "Save in the checkpoint",
+                "Use from now on with this model",
                 with_error_notice(self._save_in_checkpoint),
                 look="secondary",
             )
-        note("`singula predict` uses the checkpoint, and `singula run` uses the configuration.")
+        note(
+            "*Apply* finds the objects of all images of this run again; the earlier results move "
+            "to the folder `previous`. *Use from now on* stores the settings in the model, for new "
+            "images."
+        )
+        field = path_input(self.context.guard, "New file of settings", target)
+
+        async def save() -> None:
+            if self.retune is None:
+                return
+            path = self.context.guard.check(field.value or "")
+            model = await run_in_thread(model_file, self.results, self.context.guard)
+            save_configuration(source, self.retune.config, self.values, path, model)
+            notify_saved(f"saved: {self.context.guard.short(path)}")
+
+        button("Save these settings", with_error_notice(save), look="secondary")
+        note("The file segments the test images with this model and these settings.")
+
+    async def _apply(self) -> None:
+        """Test all images again, and open the page of the run."""
+        if self.retune is None:
+            return
+        folder = await run_in_thread(
+            apply_to_all,
+            self.results,
+            dict(self.values),
+            self.context.guard,
+            self.context.control,
+        )
+        self.context.slider_positions.pop(self.folder, None)
+        ui.navigate.to(run_address("run", folder))
 
     async def _save_in_checkpoint(self) -> None:
         result = self.search_result
@@ -201,6 +271,14 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
             save_in_checkpoint, self.results, dict(self.values), self.context.guard, provenance
         )
         notify_saved(f"saved in {self.context.guard.short(path)}")
+        await self._show_in_use()
+
+    async def _show_in_use(self) -> None:
+        """Show which thresholds the results, the model and the next run use."""
+        guard = self.context.guard
+        source = original_config(self.results, guard)
+        uses = await run_in_thread(thresholds_in_use, self.results, guard, source)
+        self.in_use.set_content(_use_table(uses))
 
 
 def _free_name(folder: Path, stem: str) -> Path:
@@ -209,17 +287,52 @@ def _free_name(folder: Path, stem: str) -> Path:
 
 
 def _score_html(run: Outcome, current: Outcome) -> Markup:
-    """Return the scores of the run and the current scores as HTML."""
-    rows: list[ScoreRow] = [("Objects", str(run.count), str(current.count), 0.0)]
-    for old, new in zip(run.scores, current.scores, strict=True):
-        rows += [score_row(f"F1 at IoU {old.threshold:g}", old.f1, new.f1)]
-    quality = [sum(s.panoptic_quality for s in o.scores) for o in (run, current)]
+    """Return the scores of an image with the thresholds of the run, and with the current ones."""
+    rows: list[ScoreRow] = [("Objects found", str(run.count), str(current.count), 0.0)]
+    rows += _score_rows(run.scores, current.scores)
     if run.scores:
-        rows.append(score_row("Mean panoptic quality", *(q / len(run.scores) for q in quality)))
         rows.append(_count_row("Missed", run.scores, current.scores, "fn"))
         rows.append(_count_row("Not in your labels", run.scores, current.scores, "fp"))
     missing = tag("p", "This image has no labels for scores.", class_="note")
-    return join((score_table("", "Current", rows), *([] if run.scores else [missing])))
+    return join((score_table("This image", "Now", rows), *([] if run.scores else [missing])))
+
+
+def _mean_html(run: MeanOutcome, current: MeanOutcome) -> Markup:
+    """Return the mean scores of all images with the thresholds of the run and the current ones."""
+    rows: list[ScoreRow] = [("Objects found", grouped(run.count), grouped(current.count), 0.0)]
+    rows += _score_rows(run.scores, current.scores)
+    return score_table(f"Mean of all {current.n_images} images", "Now", rows)
+
+
+def _score_rows(old: Sequence[Score], new: Sequence[Score]) -> list[ScoreRow]:
+    rows = [
+        score_row(f"Detection score (F1) at IoU {before.threshold:g}", before.f1, after.f1)
+        for before, after in zip(old, new, strict=True)
+    ]
+    if old:
+        quality = [sum(s.panoptic_quality for s in scores) / len(old) for scores in (old, new)]
+        rows.append(score_row("Mean panoptic quality", *quality))
+    return rows
+
+
+def _use_table(uses: Sequence[Use]) -> Markup:
+    """Return the thresholds of each use of the model as an HTML table."""
+    names = dict.fromkeys(name for use in uses for name in use.values)
+    head = tag(
+        "tr", *(tag("th", text, scope="col") for text in ("In use", *(u.title for u in uses)))
+    )
+    labels = {key.removeprefix("DATA_MW_"): label for key, label in LABELS.items()}
+    labels["REMOVE_SMALL_OBJ"] = LABELS[SMALL]
+    rows = [
+        tag(
+            "tr",
+            tag("th", labels.get(name, name), scope="row"),
+            *(tag("td", use.values.get(name, "–")) for use in uses),
+        )
+        for name in names
+    ]
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="score-table in-use")
+    return tag("div", table, class_="wide")
 
 
 def _count_row(label: str, old: list[Score], new: list[Score], name: str) -> ScoreRow:

@@ -1,0 +1,123 @@
+"""Page Tune, runs without objects, and a restart of the server, in Chromium."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from example_run import ExampleRun, cells, without
+from gui_browser import MINUTE, Interface, Watcher, click, drawn, enter, open_page
+
+from singula import encode
+from singula.io.run_folder import ResultsTree
+from singula.io.write import write_tiff
+
+pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
+pytestmark = pytest.mark.xdist_group("gui browser")
+KEYS = {"TEST.ENABLE": True, "TRAIN.ENABLE": False}
+
+
+def _write(folder: Path, pred: dict[str, np.ndarray], strength: float = 1.0) -> None:
+    run = ExampleRun(folder, pred, keys=KEYS).write()
+    for name in pred:
+        maps = encode(cells(2), "BC")
+        values = np.stack([strength * maps["B"], maps["C"]], -1).astype(np.float32)
+        file = ResultsTree.of_run(run).predictions("per_image") / f"{name}.tif"
+        write_tiff(file, values, "YXC")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
+    folder = tmp_path_factory.mktemp("tune") / "runs"
+    labels = cells(2)
+    _write(folder / "good", {"one": labels, "two": without(labels, 3)})
+    _write(folder / "none", {"one": labels * 0, "two": labels * 0}, strength=0.2)
+    interface = Interface(folder)
+    yield interface
+    interface.stop()
+
+
+def test_positions_of_sliders_and_means_of_all_images(browser: Any, served: Interface) -> None:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    watcher = Watcher(context)
+    tab = enter(served, watcher)
+    open_page(served, tab, "/tune?run=good/job/results/job_1")
+    drawn(tab)
+    means = tab.locator(".score-table", has_text="Mean of all 2 images")
+    means.wait_for()
+    assert means.locator("td").all_inner_texts()[:2] == ["32", "32"]
+    slider = tab.get_by_role("slider", name="Minimum size of an object, pixels")
+    slider.locator("[tabindex='0']").focus()
+    for _ in range(12):
+        tab.keyboard.press("PageUp")
+    tab.keyboard.press("End")
+    objects = means.locator("tr", has_text="Objects found").locator("td")
+    tab.wait_for_function(
+        "[...document.querySelectorAll('.score-table')].some(t =>"
+        " t.textContent.includes('Mean of all 2') && / *0$/.test("
+        "t.querySelector('tbody tr').lastChild.textContent))"
+    )
+    assert objects.last.inner_text() == "0"
+    line = tab.locator(".threshold-line", has_text="Minimum size").locator("b, div").last
+    position = line.inner_text()
+    open_page(served, tab, "/results?run=good/job/results/job_1")
+    drawn(tab)
+    open_page(served, tab, "/tune?run=good/job/results/job_1")
+    drawn(tab)
+    tab.locator(".threshold-line", has_text="Minimum size").filter(has_text=position).wait_for()
+    watcher.check()
+    context.close()
+
+
+def test_a_run_without_objects_explains_what_to_try(browser: Any, served: Interface) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(served, watcher)
+    for page in ("run", "results"):
+        open_page(served, tab, f"/{page}?run=none/job/results/job_1")
+        alert = tab.locator(".empty-run")
+        alert.wait_for()
+        assert "B is at most 0.20" in alert.inner_text()
+        assert alert.locator("img").count() == 3
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    open_page(served, tab, "/run?run=none/job/results/job_1")
+    assert tab.locator(".state.empty").inner_text() == "finished, no objects"
+    watcher.check()
+    context.close()
+
+
+@pytest.mark.slow
+def test_an_open_page_continues_after_a_restart(browser: Any, served: Interface) -> None:
+    context = browser.new_context()
+    tab = enter(served, Watcher(context))
+    open_page(served, tab, "/run?run=good/job/results/job_1")
+    tab.evaluate("window.before = true")
+    first = served.address
+    served.stop()
+    tab.locator("#popup[aria-hidden=false]").wait_for()
+    served.start()
+    assert served.address == first
+    # The page is loaded again by itself, with the cookie of the first server.
+    tab.wait_for_function("!window.before", timeout=2 * MINUTE)
+    tab.get_by_role("heading", name="job_1").wait_for()
+    context.close()
+
+
+@pytest.mark.slow
+def test_a_failed_run_leads_to_its_page(browser: Any, served: Interface) -> None:
+    run = served.folder / "failed" / "job"
+    shutil.copytree(served.folder / "good" / "job", run)
+    (run / "results" / "job_1" / "run.json").unlink()
+    (run / "results" / "job_1" / "job.log").write_text("error: no memory\n")
+    context = browser.new_context()
+    tab = enter(served, Watcher(context))
+    open_page(served, tab, "/results?run=failed/job/results/job_1")
+    click(tab, "Open the page of this run", "link")
+    tab.wait_for_url(re.compile("/run[?]run="))
+    tab.get_by_role("heading", name="job_1").wait_for()
+    context.close()
