@@ -624,6 +624,7 @@ PIXELS = ARRAY.with_values(**{name: MAP.wrong[name] for name in ("0-d", "1-d", "
 METHODS: dict[str, Callable[..., Any]] = {
     "singula.Normalizer.scaling": lambda **kwargs: Normalizer("scale_range").scaling(**kwargs),
     "singula.Model.instances": lambda **kwargs: model().instances(**kwargs),
+    "singula.Model.confidence": lambda **kwargs: model().confidence(**kwargs),
     "singula.Model.predict": lambda **kwargs: model().predict(**kwargs),
     "singula.Model.predict_maps": lambda **kwargs: model().predict_maps(**kwargs),
     "singula.Model.restore": lambda **kwargs: model().restore(**kwargs),
@@ -634,6 +635,10 @@ TABLE |= {
         "thresholds": Argument({"REMOVE_SMALL_OBJ": 0}, THRESHOLD_KEYS),
         "spacing": Argument((1.0, 2.0), SPACING),
         "of_file": Argument(None, SPACING),
+    },
+    "singula.Model.confidence": lambda _: {
+        "labels": Argument(LABEL_IMAGE, LABELS.with_values(volume=VOLUME)),
+        "maps": Argument(MAPS, maps_kind("B", "C")),
     },
     "singula.Model.predict": lambda _: {
         "array": PICTURE,

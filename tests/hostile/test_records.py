@@ -27,7 +27,7 @@ from singula.io.record_files import (
     write_record,
 )
 from singula.io.record_tables import append_row, read_rows, read_table
-from singula.io.records import checkpoints, locks, slides  # noqa: F401  # all subclasses
+from singula.io.records import checkpoints, locks, review, slides  # noqa: F401  # all subclasses
 from singula.io.records.base import StoredRecord
 from singula.io.records.blocks import FinishedNote, PlanNote
 from singula.io.records.results import (
@@ -81,6 +81,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                    "name": "job", "run_id": 1, "gpu": None, "resume": True},
     "StartedSearch": {**STARTED, "metric": "pq", "iou": 0.5},
     "StartedPrediction": {**STARTED, "images": "i", "model": "nuclei", "channel": "1"},
+    "ReviewRecord": {"prediction": "a.tif", "digest": "0123456789abcdef", "accepted": [1],
+                     "corrected": [2]},
     "PlanNote": {"name": "a", "config": "x: 1", "image": "a", "label": "", "mask": "",
                  "checkpoint": "c", "image_place": PLACE, "label_place": None, "maps": "m",
                  "instances": "i", "processed": "", "shape": [9, 9], "block": [3, 3],

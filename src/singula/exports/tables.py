@@ -65,7 +65,7 @@ def instance_table(item: Instances) -> pd.DataFrame:
         ``label``; ``class`` if there are classes; positions and sizes in pixels
         (``centroid_y_px``, ``npixels`` …) and, if the pixel size is known, in its unit
         (``centroid_y_µm``, ``area_µm²`` …). Ratios have no unit. The intensities of
-        `Instances.image` are the last columns.
+        `Instances.image`, and ``confidence`` if it is known, are the last columns.
 
     Notes
     -----
@@ -82,6 +82,9 @@ def instance_table(item: Instances) -> pd.DataFrame:
     else:
         measured = measure_instances(item.labels, spacing=spacing)
         more = additional_columns(item.labels, item.image, spacing=spacing)
+    if item.confidence is not None:
+        values = item.confidence
+        more["confidence"] = np.array([values.get(n, np.nan) for n in measured["label"].tolist()])
     classes = None
     if item.classes is not None:
         classes = [item.classes.get(int(label), 0) for label in measured["label"]]

@@ -18,6 +18,7 @@ from singula.inference.auto_scale import AutoScale, estimate_scale
 from singula.inference.scale import Factors, Scale, check_scale
 from singula.io.image import Spacing, check_spacing, resized_spacing
 from singula.io.label_values import native
+from singula.measure.confidence import confidence
 from singula.pipeline import from_config
 from singula.pipeline.object_size import UNKNOWN_OBJECTS, TrainedObjects
 from singula.pipeline.postprocess import (
@@ -343,6 +344,28 @@ class Model:
         processed = process_instances(decoded.labels, maps, self.post, measured)
         labels = decoded.labels if processed.labels is None else processed.labels
         return labels, decoded
+
+    def confidence(self, labels: Array, maps: Mapping[str, Array]) -> dict[int, float]:
+        """Return how well the maps in each instance agree with the channels of its shape.
+
+        Parameters
+        ----------
+        labels : ndarray of int, (y, x) or (z, y, x)
+            Label image from `instances`, or a correction of it, with the shape of the maps.
+        maps : mapping of str to ndarray
+            Predicted maps by channel name, as `predict_maps` returns them.
+
+        Returns
+        -------
+        dict of int to float
+            Confidence from 0 to 1 by id; see `singula.measure.confidence`.
+
+        Raises
+        ------
+        TypeError, UserError
+            As for `singula.measure.confidence.confidence`.
+        """
+        return confidence(labels, maps, from_config.encode_settings(self.config, "TRAIN"))
 
     def _decoding(self, thresholds: str | Mapping[str, object] | None) -> DecodeSettings:
         configured = from_config.decode_settings(self.config)

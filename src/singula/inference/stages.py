@@ -373,6 +373,7 @@ def _write_instances(
         of_maps = resized_spacing(of_maps, image.spatial_shape, map_shape)
     # Morphology is in pixels unless the user gave the voxel size.
     labels, _ = model.instances(maps, spacing=None if given is None else of_maps, of_file=of_maps)
+    confidence = model.confidence(labels, maps) if options.tables else None
     labels = model.restore(labels, image.spatial_shape)
     stored, axes, class_image = labels, AXES[labels.ndim], None
     if "class" in maps:
@@ -381,7 +382,10 @@ def _write_instances(
         axes += "C"
     # Files that are missing next to the label image are added by --resume.
     write_tiff(target, stored, axes, image.spacing, image.unit)
-    item = Instances(target.stem, labels, class_image, image.spacing, image.unit, image=image.array)
+    item = Instances(
+        target.stem, labels, class_image, image.spacing, image.unit, image=image.array,
+        confidence=confidence,
+    )  # fmt: skip
     options.outputs.write(target, item)
     return count_instances(labels)
 

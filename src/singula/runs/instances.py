@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,8 @@ class Instances:
         Slide of the label image; None for other images.
     annotated : ndarray of bool, optional
         Annotated pixels of a ground truth; the others are background. None: all.
+    confidence : dict of int to float, optional
+        Confidence of each id, see `singula.measure.confidence`; None if it is unknown.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Instances:
     image: npt.NDArray[Any] | None = None
     slide: SlideNote | None = None
     annotated: npt.NDArray[np.bool_] | None = None
+    confidence: Mapping[int, float] | None = None
 
     @property
     def ndim(self) -> int:

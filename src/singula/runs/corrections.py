@@ -1,0 +1,195 @@
+"""Corrected label images and the state of their review, next to the predictions.
+
+For a prediction ``FOLDER/NAME.tif``, they are in ``FOLDER/corrected``: ``labels/NAME.tif``,
+``review/NAME.json`` and, for images that are known, ``images/NAME.tif``. `singula init` reads this
+folder as a data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.errors import UserError
+from singula.io.atomic import make_folder
+from singula.io.read import read_labels
+from singula.io.record_files import read_record, write_record
+from singula.io.records.review import ReviewRecord
+from singula.io.write import write_tiff
+from singula.labels.classes import with_class_channel
+from singula.metrics import overlap
+from singula.metrics.classes import winning_classes
+from singula.runs.instances import Instances
+
+Labels = npt.NDArray[Any]
+FOLDER = "corrected"
+"""Folder of the corrections, in the folder of the predictions."""
+State = Literal["accepted", "corrected"]
+_AXES = {2: "YX", 3: "ZYX"}
+
+
+@dataclass(eq=False)
+class Review:
+    """Objects of a label image that the user has accepted or corrected.
+
+    Parameters
+    ----------
+    accepted, corrected : set of int
+        Ids of the objects; an id is in one set at most.
+    """
+
+    accepted: set[int] = field(default_factory=set)
+    corrected: set[int] = field(default_factory=set)
+
+    def mark(self, ids: Iterable[int], state: State | None) -> None:
+        """Set the state of objects; None removes it."""
+        numbers = set(ids)
+        self.accepted -= numbers
+        self.corrected -= numbers
+        if state is not None:
+            getattr(self, state).update(numbers)
+
+    def state(self, number: int) -> State | None:
+        """Return the state of an object; None if it has not been reviewed."""
+        if number in self.corrected:
+            return "corrected"
+        return "accepted" if number in self.accepted else None
+
+
+@dataclass(frozen=True)
+class CorrectedFiles:
+    """Files of the corrections of one label image.
+
+    Parameters
+    ----------
+    prediction : Path
+        Predicted label image.
+    name : str
+        Name of the image.
+    """
+
+    prediction: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the corrections of all images."""
+        return self.prediction.parent / FOLDER
+
+    @property
+    def labels(self) -> Path:
+        """Corrected label image."""
+        return self.folder / "labels" / f"{self.name}.tif"
+
+    @property
+    def image(self) -> Path:
+        """Copy of the raw image."""
+        return self.folder / "images" / f"{self.name}.tif"
+
+    @property
+    def review(self) -> Path:
+        """State of the review."""
+        return self.folder / "review" / f"{self.name}.json"
+
+    def load(self, predicted: Instances) -> tuple[Instances, Review]:
+        """Return the corrected labels, or the predicted ones if there are no corrections.
+
+        Parameters
+        ----------
+        predicted : Instances
+            Content of the prediction.
+
+        Raises
+        ------
+        UserError
+            ``corrections.other_prediction``: the image was predicted again after the corrections.
+        """
+        if not (self.labels.is_file() and self.review.is_file()):
+            return predicted, Review()
+        record = read_record(self.review, ReviewRecord)
+        if record.digest != _digest(predicted.labels):
+            raise UserError(
+                f"{self.labels}: contains corrections of an earlier prediction",
+                f"move the folder {self.folder} to keep them, then open the image again",
+                "corrections.other_prediction",
+            )
+        stored = read_labels(self.labels, predicted.ndim, predicted.class_image is not None)
+        classes = None if predicted.class_image is None else stored.array[..., 1]
+        item = replace(predicted, labels=stored.array[..., 0], class_image=classes)
+        return item, Review(set(record.accepted), set(record.corrected))
+
+    def save(self, predicted: Instances, labels: Labels, review: Review) -> None:
+        """Write corrected labels, the state of the review and a copy of the raw image.
+
+        The prediction is not changed. Objects that were drawn into the background of an image with
+        classes have the most frequent class.
+
+        Parameters
+        ----------
+        predicted : Instances
+            Content of the prediction, with its raw image if it is known.
+        labels : ndarray of int, (y, x) or (z, y, x)
+            Corrected label image.
+        review : Review
+            State of the objects.
+        """
+        axes, spacing, unit = _AXES[labels.ndim], predicted.spacing, predicted.unit
+        stored = labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
+        label_axes = axes
+        if predicted.class_image is not None:
+            ids, classes = winning_classes(overlap(labels, predicted.class_image))
+            common = np.bincount(classes[classes > 0], minlength=2).argmax()
+            classes = np.where(classes > 0, classes, common).astype(classes.dtype)
+            stored = with_class_channel(stored, ids, classes)
+            label_axes += "C"
+        image = predicted.image
+        if image is not None and not self.image.exists():
+            make_folder(self.image.parent)
+            write_tiff(self.image, image, axes + "C", spacing, unit)
+        make_folder(self.labels.parent)
+        write_tiff(self.labels, stored, label_axes, spacing, unit)
+        present = set(np.unique(labels).tolist())
+        record = ReviewRecord(
+            prediction=self.prediction.name,
+            digest=_digest(predicted.labels),
+            accepted=sorted(review.accepted & present),
+            corrected=sorted(review.corrected & present),
+        )
+        make_folder(self.review.parent)
+        write_record(self.review, record)
+
+
+def _digest(labels: Labels) -> str:
+    """Return a digest that does not depend on the integer type."""
+    data = np.ascontiguousarray(labels, "<u4")
+    return hashlib.sha256(str(data.shape).encode() + data.tobytes()).hexdigest()
+
+
+def corrected_names(folder: Path) -> list[str]:
+    """Return the names of the images of a folder of predictions that have corrections.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the predicted label images.
+    """
+    return sorted(path.stem for path in (folder / FOLDER / "labels").glob("*.tif"))
+
+
+def review_order(confidence: dict[int, float], ids: Iterable[int]) -> list[int]:
+    """Return objects in the order of their review: the least certain first.
+
+    Parameters
+    ----------
+    confidence : dict of int to float
+        Confidence by id.
+    ids : iterable of int
+        Ids of the objects. Those without a confidence, such as new objects, come last.
+    """
+    return sorted(ids, key=lambda number: (confidence.get(number, 2.0), number))
