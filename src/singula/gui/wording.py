@@ -1,9 +1,21 @@
-"""Replace options of the command line in messages by the names of the fields of the pages."""
+"""Words of the pages: names of fields instead of options in messages, and explanations of terms."""
 
 from __future__ import annotations
 
 import re
 
+TERMS = {
+    "Detection score (F1)": (
+        "From 0 to 1: 1 if every object of your labels was found, and no other. An object counts "
+        "as found if it overlaps with your label at least by the given IoU: the shared pixels, "
+        "divided by the pixels of either."
+    ),
+    "Panoptic quality": (
+        "Detection score, multiplied by the mean overlap (IoU) of the objects that were found. It "
+        "also measures the outlines."
+    ),
+}
+"""Explanations of terms that a page cannot avoid."""
 _FIELDS = {
     "--config": "Configuration",
     "--result_dir": "Folder for the results",

@@ -15,7 +15,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.wording import page_text
+from singula.gui.wording import TERMS, page_text
 from singula.report.html import Markup, escape, join, tag
 
 Look = Literal["main", "secondary", "bad", "plain"]
@@ -258,6 +258,13 @@ def score_table(title: str, current: str, rows: Sequence[ScoreRow]) -> Markup:
             tag("tr", tag("th", label, scope="row"), tag("td", old), tag("td", new, class_=trend))
         )
     return tag("table", tag("thead", head), tag("tbody", *body), class_="score-table")
+
+
+def explained(label: str, term: str) -> Markup:
+    """Return a label with a question mark that explains a term of `TERMS`."""
+    text = TERMS[term]
+    mark = tag("span", "?", class_="why", tabindex=0, role="img", aria_label=text, data_text=text)
+    return join((label, " ", mark))
 
 
 def score_row(label: str, old: float, new: float) -> ScoreRow:

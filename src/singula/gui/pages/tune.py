@@ -17,6 +17,7 @@ from singula.gui.pages.frame import (
     ScoreRow,
     Slider,
     button,
+    explained,
     note,
     notify_saved,
     run_address,
@@ -51,6 +52,7 @@ from singula.runs.run import Stage
 from singula.runs.scores import reference_threshold
 from singula.util.format import grouped
 
+_F1 = "Detection score (F1)"
 _SETTLED_SECONDS = 0.4  # without a move, before all images are decoded
 
 
@@ -305,13 +307,15 @@ def _mean_html(run: MeanOutcome, current: MeanOutcome) -> Markup:
 
 
 def _score_rows(old: Sequence[Score], new: Sequence[Score]) -> list[ScoreRow]:
-    rows = [
-        score_row(f"Detection score (F1) at IoU {before.threshold:g}", before.f1, after.f1)
-        for before, after in zip(old, new, strict=True)
-    ]
+    rows: list[ScoreRow] = []
+    for before, after in zip(old, new, strict=True):
+        label = f"{_F1} at IoU {before.threshold:g}"
+        text = label if rows else explained(label, _F1)
+        rows.append(score_row(text, before.f1, after.f1))
     if old:
         quality = [sum(s.panoptic_quality for s in scores) / len(old) for scores in (old, new)]
-        rows.append(score_row("Mean panoptic quality", *quality))
+        text = explained("Mean panoptic quality", "Panoptic quality")
+        rows.append(score_row(text, *quality))
     return rows
 
 
