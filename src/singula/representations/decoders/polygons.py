@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from singula.errors import UserError
 from singula.representations.channels.rays import anisotropy
 from singula.representations.decoders.offsets import relative_spacing
+from singula.representations.decoders.polyhedra import suppress_polyhedra
 from singula.representations.families import MIN_RAYS_3D, POLYGON_LIBRARY
 from singula.util.boxes import Box, local, shape_of
 from singula.util.format import counted, install_command
@@ -181,21 +182,22 @@ def suppress_overlaps(
     UserError
         ``decode.library_missing``: the package ``stardist`` is not installed.
     """
-    nms = _library().nms
     position = np.ravel_multi_index(tuple(candidates.points.T), tuple(shape))
     ordered = candidates.select(np.lexsort((position, -candidates.scores)))
     if not len(ordered):
         return ordered
-    points, limit = ordered.points.astype(np.float32), float(max_overlap)
     if len(shape) == 2:
-        survivors = nms.non_maximum_suppression_inds(
-            ordered.distances, points, scores=None, thresh=limit, verbose=False
+        survivors = _library().nms.non_maximum_suppression_inds(
+            ordered.distances,
+            ordered.points.astype(np.float32),
+            scores=None,
+            thresh=float(max_overlap),
+            verbose=False,
         )
     else:
-        ranks = np.arange(len(ordered), 0, -1)  # no ties, whose order would not be defined
         directions = _directions(ordered.distances.shape[1], spacing)
-        survivors = nms.non_maximum_suppression_3d_inds(
-            ordered.distances, points, directions, ranks, thresh=limit, verbose=False
+        survivors = suppress_polyhedra(
+            ordered.points, ordered.distances, directions.vertices, directions.faces, max_overlap
         )
     return ordered.select(np.asarray(survivors, bool))
 
