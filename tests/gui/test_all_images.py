@@ -17,8 +17,9 @@ from singula.gui.all_images import AllImages, apply_to_all
 from singula.gui.control import Control
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
-from singula.gui.retune import SMALL, Retune, original_config, save_in_checkpoint
+from singula.gui.retune import SMALL, Retune
 from singula.gui.runs import state_of
+from singula.gui.save_thresholds import original_config, save_in_checkpoint
 from singula.gui.thresholds_in_use import thresholds_in_use
 from singula.io.run_folder import RETEST_FILE, ResultsTree
 from singula.io.write import write_tiff
@@ -57,9 +58,9 @@ def test_means_are_those_of_the_single_images(run: Path, tmp_path: Path) -> None
     assert images.outcome({}, is_current=lambda: False) is None
 
 
-def test_all_images_are_tested_again(demo: Path) -> None:
+def test_all_images_are_tested_again(demo: Path, demo_folder: Path) -> None:
     folder = demo / "2d" / "demo" / "results" / "demo_1"
-    guard = Guard.of([demo])
+    guard = Guard.of([demo, demo_folder])  # the configuration names the original images
     control = Control(guard)
     results = open_results(folder, guard)
     first = original_config(results, guard)

@@ -17,13 +17,14 @@ from singula.gui.guard import Guard
 from singula.gui.pages.results import _View
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, measurements, open_results
-from singula.gui.retune import (
-    Retune,
-    keys_that_matter,
+from singula.gui.retune import SMALL, Retune, keys_that_matter
+from singula.gui.save_thresholds import (
     model_file,
     original_config,
     save_configuration,
     save_in_checkpoint,
+    values_as_text,
+    values_from_text,
 )
 from singula.io.read import read_image, read_labels
 from singula.io.run_folder import ResultsTree
@@ -281,3 +282,13 @@ def test_thresholds_in_the_checkpoint_are_used_by_prediction(demo: Path) -> None
     found = singula.load(results.run.tree.run).predict(raw[..., 0])
     assert abs(int(found.max()) - int(expected.max())) <= 2
     assert np.mean((found > 0) == (expected > 0)) > 0.98
+
+
+@pytest.mark.parametrize("text", ["", "X:1", "DATA_MW_TH_CONTOUR", "DATA_MW_TH_CONTOUR:nan", "::,"])
+def test_other_texts_in_the_address_are_ignored(text: str) -> None:
+    assert values_from_text(text) == {}
+
+
+def test_positions_of_sliders_are_restored_from_the_address() -> None:
+    values = {"DATA_MW_TH_CONTOUR": 0.125, SMALL: 30.0}
+    assert values_from_text(values_as_text(values)) == values

@@ -792,7 +792,7 @@ class TestInterface:
     ) -> None:
         from singula.gui.guard import Guard
         from singula.gui.results import open_results
-        from singula.gui.retune import save_in_checkpoint
+        from singula.gui.save_thresholds import save_in_checkpoint
         from singula.gui.search import start_search
 
         guard = Guard.of([place])

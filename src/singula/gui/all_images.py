@@ -12,7 +12,8 @@ from singula.errors import UserError
 from singula.gui.control import Control
 from singula.gui.guard import Guard
 from singula.gui.results import Results
-from singula.gui.retune import Retune, named_thresholds
+from singula.gui.retune import Retune
+from singula.gui.save_thresholds import named_thresholds
 from singula.io.run_folder import RETEST_FILE
 from singula.io.write import write_text
 from singula.metrics import Score, match_dataset

@@ -151,7 +151,7 @@ class Control:
         if config is None or not has_default_name:
             raise UserError(
                 f"{folder.name}: cannot find the configuration of this run",
-                "resume the run in the terminal: repeat the command with --resume",
+                "repeat its command in the terminal, with the option `--resume`",
                 "gui.unknown_configuration",
             )
         return self.start(Job(config, tree.job_dir.parent, tree.name, tree.run_id, resume=True))

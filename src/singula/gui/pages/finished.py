@@ -122,6 +122,10 @@ class ImageView(ABC, Generic[T]):
         self.name = str(event.value)
         await self.load()
 
+    def address(self) -> str:
+        """Return the address of the page with this image."""
+        return run_address(self.page, self.folder, self.name)
+
     async def load(self) -> None:
         """Read the image in a thread, then show it.
 
@@ -129,7 +133,7 @@ class ImageView(ABC, Generic[T]):
         """
         self.loads += 1
         number, name, stage = self.loads, self.name, self.stage
-        show_address(run_address(self.page, self.folder, name))
+        show_address(self.address())
         link_to(self.other_link, run_address(self.other_page, self.folder, name))
         if not self.presented:
             self.content.set_visibility(False)  # it is empty

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from nicegui import ui
 
@@ -24,6 +25,7 @@ from singula.gui.pages.frame import (
     run_in_thread,
     score_row,
     score_table,
+    show_address,
     show_error,
     subheading,
     with_error_notice,
@@ -33,15 +35,14 @@ from singula.gui.pages.search_view import SearchPanel
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
 from singula.gui.results import Results
-from singula.gui.retune import (
-    LABELS,
-    SMALL,
-    Outcome,
-    Retune,
+from singula.gui.retune import LABELS, SMALL, Outcome, Retune
+from singula.gui.save_thresholds import (
     model_file,
     original_config,
     save_configuration,
     save_in_checkpoint,
+    values_as_text,
+    values_from_text,
 )
 from singula.gui.search import SearchResult
 from singula.gui.state import AppContext
@@ -75,7 +76,9 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         self.context = context
         self.retune: Retune | None = None
         self.run_outcome: Outcome | None = None
-        self.values: dict[str, float] = {}
+        request = ui.context.client.request
+        query = request.query_params if request is not None else {}
+        self.values = values_from_text(query.get("values", ""))
         self.search_result: SearchResult | None = None
         self.busy = self.changed = False
         self.all_images = AllImages(results, self.stage)
@@ -102,6 +105,11 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
                 self.in_use = ui.html("", sanitize=False)
         ui.timer(0, self._show_in_use, once=True)
         ui.timer(0, self.load, once=True)
+
+    def address(self) -> str:
+        """Return the address with the positions of the sliders, which a restart restores."""
+        text = values_as_text(self.values)
+        return super().address() + (f"&values={quote(text)}" if text else "")
 
     def read(self, name: str, stage: Stage) -> tuple[Retune, Outcome, Scene]:
         """Return decoder, outcome and image with the thresholds of the run."""
@@ -173,6 +181,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         finally:
             self.busy = False
         self.context.slider_positions[self.folder] = dict(self.values)
+        show_address(self.address())
         await self._score_all()
 
     async def _score_all(self) -> None:
