@@ -67,7 +67,7 @@ def test_from_an_empty_folder_to_a_tuned_result(browser: Any, empty: Interface) 
     tab = enter(empty, watcher)
     click(tab, "Create 2D example data")
     _answer_the_wizard(tab)
-    _fill_the_form(tab, empty)
+    _fill_the_form(tab, empty, watcher)
     _run_stop_resume(tab, empty, watcher)
     _look_at_results(tab)
     _tune(tab, empty)
@@ -76,16 +76,31 @@ def test_from_an_empty_folder_to_a_tuned_result(browser: Any, empty: Interface) 
 
 
 def _answer_the_wizard(tab: Any) -> None:
-    _step(tab, "1. Images or volumes", "Next")
-    _step(tab, "2. What to find", "Next")
-    _step(tab, "3. Data", "Check the data")
-    tab.get_by_text("nothing found: the data are fine").wait_for()
+    _step(tab, "1. Images", "Next")
+    _step(tab, "2. Objects", "Next")
+    _step(tab, "3. Data", "Check my images")
+    tab.get_by_text("No problems: the data are fine").wait_for()
     assert tab.locator(".thumb img").count() >= 6
     _step(tab, "3. Data", "Next")
-    tab.get_by_label("Kinds of objects").wait_for()
-    _step(tab, "4. Classes", "Next")
-    click(tab, "Fill in the configuration")
+    kinds = tab.get_by_role("spinbutton", name="Kinds of objects")
+    kinds.fill("2")
+    _step(tab, "4. Kinds of objects", "Next")
+    tab.get_by_role("alert").get_by_text("do not distinguish kinds").wait_for()
+    kinds.fill("1")
+    _step(tab, "4. Kinds of objects", "Next")
+    tab.wait_for_url("**step=training**")
+    # The address restores the answers, and each heading opens its step.
+    tab.reload()
+    tab.get_by_role("button", name="Suggest settings").wait_for()
+    _heading(tab, "2. Objects")
+    tab.wait_for_url("**step=objects**")
+    _heading(tab, "5. Training")
+    click(tab, "Suggest settings")
     tab.get_by_text("choices and their reasons").wait_for()
+
+
+def _heading(tab: Any, title: str) -> None:
+    tab.locator(".q-stepper__tab", has_text=title).click()
 
 
 def _step(tab: Any, title: str, name: str) -> None:
@@ -95,7 +110,8 @@ def _step(tab: Any, title: str, name: str) -> None:
 
 
 def _set(tab: Any, key: str, value: str | bool) -> None:
-    tab.get_by_label("Search keys and help").fill(key)
+    click(tab, "Advanced")
+    tab.get_by_label("Search all settings").fill(key)
     if isinstance(value, bool):
         switch = tab.get_by_role("switch", name=key, exact=True)
         switch.wait_for()
@@ -108,7 +124,14 @@ def _set(tab: Any, key: str, value: str | bool) -> None:
     field.blur()
 
 
-def _fill_the_form(tab: Any, empty: Interface) -> None:
+def _fill_the_form(tab: Any, empty: Interface, watcher: Watcher) -> None:
+    # Basic settings are in plain words; folders are validated while typing.
+    images = tab.get_by_role("textbox", name="Training images", exact=True)
+    folder = images.input_value()
+    images.fill("nothing")
+    tab.locator(".fault", has_text="does not exist").wait_for()
+    images.fill(folder)
+    tab.locator(".error").wait_for(state="hidden")
     _set(tab, "TRAIN.EPOCHS", "none")
     tab.locator(".fault", has_text="expected an integer in [1, ").wait_for()
     click(tab, "Save")
@@ -128,13 +151,12 @@ def _fill_the_form(tab: Any, empty: Interface) -> None:
     assert config.TRAIN.EPOCHS == 2
     assert config.MODEL.FEATURE_MAPS == (8, 16)
     assert config.TEST.AUGMENTATION
+    tab.on("dialog", lambda dialog: (watcher.troubles.append(dialog.type), dialog.accept()))
     click(tab, "Save and run")
-    tab.wait_for_url("**/run?config=**")
+    tab.wait_for_url("**/run?run=**")
 
 
 def _run_stop_resume(tab: Any, empty: Interface, watcher: Watcher) -> None:
-    click(tab, "Start")
-    tab.wait_for_url("**/run?run=**")
     address = tab.url.removeprefix(empty.base)
     tab.locator(".log", has_text="epoch 1/2").wait_for(timeout=3 * MINUTE)
     assert tab.locator(".state").inner_text() == "running"
@@ -330,25 +352,26 @@ def test_check_results_belong_to_the_entered_folder(browser: Any, made: Interfac
     watcher = Watcher(context)
     tab = enter(made, watcher)
     open_page(made, tab, "/new?start=1&data=one")
-    _step(tab, "1. Images or volumes", "Next")
-    _step(tab, "2. What to find", "Next")
-    _step(tab, "3. Data", "Check the data")
+    _heading(tab, "3. Data")
+    _step(tab, "3. Data", "Check my images")
     data = tab.locator(".q-stepper__step", has_text="3. Data")
     forward = data.get_by_role("button", name="Next", exact=True)
     forward.wait_for()
     tab.get_by_role("textbox", name="Folder of the data set").fill("two")
     forward.wait_for(state="detached")
     assert data.locator(".thumb").count() == 0
-    _step(tab, "3. Data", "Check the data")
+    _step(tab, "3. Data", "Check my images")
     forward.click()
-    _step(tab, "4. Classes", "Next")
+    _step(tab, "4. Kinds of objects", "Next")
     tab.get_by_role("textbox", name="Folder for the results").fill("mine")
-    click(tab, "Fill in the configuration")
+    click(tab, "Suggest settings")
     tab.get_by_text("choices and their reasons").wait_for()
     tab.wait_for_function("typeof onbeforeunload == 'function'")  # nothing is saved yet
+    tab.on("dialog", lambda dialog: (watcher.troubles.append(dialog.type), dialog.accept()))
     click(tab, "Save and run")
-    tab.wait_for_url("**/run?config=two.yaml&results=mine")
-    assert tab.get_by_role("textbox", name="Folder for the results").input_value() == "mine"
+    tab.wait_for_url("**/run?run=**mine**two_1")
+    click(tab, "Stop")
+    tab.locator(".state.stopped").wait_for(timeout=2 * MINUTE)
     config = load_config(made.folder / "two.yaml")
     assert str(made.folder / "two") in str(config.DATA.TRAIN.PATH)
     # The page of a saved file shows it again when it is loaded anew, changes until they are saved.
@@ -356,7 +379,7 @@ def test_check_results_belong_to_the_entered_folder(browser: Any, made: Interfac
     open_page(made, tab, "/new?config=two.yaml")
     _set(tab, "TRAIN.EPOCHS", "7")
     tab.wait_for_function("typeof onbeforeunload == 'function'")
-    tab.get_by_role("textbox", name="Configuration").fill("three.yaml")
+    tab.get_by_role("textbox", name="File of the settings").fill("three.yaml")
     click(tab, "Save")
     tab.wait_for_url("**/new?config=three.yaml")
     tab.wait_for_function("onbeforeunload === null")

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from singula.config import load_config
 from singula.config.keys import key_table
+from singula.config.search_terms import SEARCH_TERMS
 from singula.config.thresholds import GENERATED, origin, resolve_sources
 from singula.errors import UserError
 from singula.gui.form import Field, Form, as_text, fields, sections
+from singula.gui.guard import Guard
+from singula.gui.settings import BASIC_SETTINGS, folder_errors
 
 TEMPLATES = sorted((Path(__file__).parents[2] / "templates").rglob("*.yaml"))
 BASE = {
@@ -88,6 +91,64 @@ def test_an_error_is_shown_at_its_field() -> None:
     with pytest.raises(UserError, match="3 problems") as error:
         form.yaml()
     assert "form:" not in str(error.value)
+
+
+@pytest.mark.parametrize("term", SEARCH_TERMS)
+def test_a_common_term_leads_to_its_keys(term: str) -> None:
+    names = {item.name for item in fields(query=term)}
+    for key in SEARCH_TERMS[term]:
+        assert any(name == key or name.startswith(f"{key}.") for name in names), key
+
+
+@pytest.mark.parametrize(
+    ("query", "key"),
+    [
+        ("rotation", "AUGMENTOR.RANDOM_ROT"),
+        ("diameter", "PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE"),
+        ("touching", "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"),
+        ("Speed", "TRAIN.PRECISION"),
+        ("overfitting", "MODEL.DROPOUT_VALUES"),
+        ("early stopping", "TRAIN.PATIENCE"),
+        ("rotation degrees", "AUGMENTOR.RANDOM_ROT_RANGE"),
+    ],
+)
+def test_words_of_a_user_find_keys(query: str, key: str) -> None:
+    assert key in {item.name for item in fields(query=query)}
+
+
+def test_keys_without_effect_say_so() -> None:
+    unused = {item.name for item in fields() if not item.has_effect}
+    assert "SYSTEM.NUM_GPUS" in unused
+    assert all("Has no effect" in field(name).help for name in unused)
+    assert not unused & {s.key for group in BASIC_SETTINGS.values() for s in group}
+
+
+def test_basic_settings_are_few_and_different_keys() -> None:
+    keys = [setting.key for group in BASIC_SETTINGS.values() for setting in group]
+    assert 10 <= len(keys) == len(set(keys)) <= 14
+    for group in BASIC_SETTINGS.values():
+        assert all(setting.field.name == setting.key for setting in group)
+
+
+def test_folders_of_the_data_are_validated(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for name in ("x", "y", "empty"):
+        (home / name).mkdir(parents=True)
+    for name in ("x", "y"):
+        (home / name / "a.tif").write_bytes(b"")
+    guard = Guard.of([home])
+    form = Form(dict(BASE))
+    assert folder_errors(form.config(), guard) == {}
+    for folder, reason in (
+        ("nothing", "does not exist"),
+        ("x/a.tif", "is not a folder"),
+        ("empty", "empty"),
+        ("..", "outside"),
+    ):
+        form.set("DATA.TRAIN.GT_PATH", folder)
+        errors = folder_errors(form.config(), guard)
+        assert errors.keys() == {"DATA.TRAIN.GT_PATH"}
+        assert reason in errors["DATA.TRAIN.GT_PATH"]
 
 
 def test_search_and_sections() -> None:

@@ -12,7 +12,6 @@ from singula.gui.wizard import (
     FIND,
     Answers,
     draft,
-    inspect,
     make_example,
     parts_from_fields,
     recognize,
@@ -49,10 +48,7 @@ def guard(home: Path) -> Guard:
 def test_answers_become_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -> None:
     parts, _ = recognize(guard, f"example_{ndim}d")
     assert [part.name for part in parts] == ["train", "val", "test"]
-    inspection = inspect(parts, None)
-    assert inspection.ndim == ndim
-    assert not inspection.problems
-    for sample in samples(parts[0], None):
+    for sample in samples(parts[0].pairs(), None):
         assert sample.png is not None
         assert sample.png.startswith(b"\x89PNG")
         assert "objects" in sample.caption
@@ -148,11 +144,10 @@ def test_a_damaged_image_is_shown_as_damaged(guard: Guard, home: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "a.tif").write_bytes(b"no picture")
     parts, _ = recognize(guard, "broken")
-    (sample,) = samples(parts[0], None)
+    (sample,) = samples(parts[0].pairs(), None)
     assert sample.png is None
-    assert "a.tif" in sample.caption
-    (found, *_) = inspect(parts, 2).findings
-    assert found.kind == "unreadable"
+    assert sample.name == "a"
+    assert str(home) not in sample.caption
 
 
 def test_example_data_replace_no_files(guard: Guard) -> None:

@@ -10,13 +10,13 @@ from singula.autoconfig.write import write_proposal
 from singula.dataset.facts import Folders, survey_dataset
 
 OBJECTS = {
-    "BC": ("cells, nuclei or other objects, separate or touching", ""),
-    "BCD": ("crowded round objects", "also learn the distance to the border"),
-    "BCM": ("objects with a faint outline", "also learn the whole mask"),
-    "BP": ("objects of only a few pixels", ""),
-    "BCDv2": ("objects of very different sizes", ""),
+    "BC": ("cells, nuclei or other objects", "separate, or touching in places"),
+    "BCD": ("crowded, round objects", "for example dense nuclei"),
+    "BCM": ("objects with a faint outline", "for example cells without a membrane stain"),
+    "BP": ("very small spots", "of only a few pixels"),
+    "BCDv2": ("objects of very different sizes", "in one image"),
 }
-"""Kinds of objects, and what the network learns in addition, by channels."""
+"""Kinds of objects, and examples of them, by the channels that the network learns."""
 _MAX_FILES = 24
 
 

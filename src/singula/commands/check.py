@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from singula.config import Config, load_config
@@ -84,7 +86,7 @@ def check_data(
     if html is not None:
         html = user_path(html, "--html", "output file")
         check_page(html)
-    config, report_progress = None, print_line if live else None
+    config, report_progress = None, _print_once_a_second() if live else None
     if config_file is not None:
         from singula.pipeline.dataset import inspect_config
 
@@ -112,6 +114,19 @@ def check_data(
     if fix is not None:
         _fix(inspection, fix)
     return inspection
+
+
+def _print_once_a_second() -> Callable[[str], None]:
+    """Return a function that prints the first line, and then at most one line a second."""
+    last = -math.inf
+
+    def report_progress(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 1:
+            last = time.monotonic()
+            print_line(line)
+
+    return report_progress
 
 
 def _estimate(config: Config, inspection: Inspection, gpu: str | None, *, timed: bool) -> list[str]:

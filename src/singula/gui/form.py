@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from singula.autoconfig.setting import commented_yaml
 from singula.config import Config
+from singula.config.biapy.unsupported import NO_EFFECT
 from singula.config.keys import Key, key_table
 from singula.config.load import config_from_dict, examine_values, read_values
+from singula.config.search_terms import matches_search
 from singula.errors import UserError
 from singula.io.write import write_text
 
@@ -54,6 +56,11 @@ class Field:
         return self.key.name.rpartition(".")[0]
 
     @property
+    def has_effect(self) -> bool:
+        """False if the key exists only for files of BiaPy."""
+        return not self.key.description.startswith(NO_EFFECT)
+
+    @property
     def help(self) -> str:
         """Description, allowed values and default of the key."""
         allowed = "" if self.kind != "text" else f" Allowed: {self.key.allowed}."
@@ -67,22 +74,21 @@ def sections() -> dict[str, str]:
 
 
 def fields(section: str = "", query: str = "") -> list[Field]:
-    """Return the fields whose name or description contains all words of a query.
+    """Return the fields that match all words of a query.
 
     Parameters
     ----------
     section : str
         Section of the keys; all sections by default.
     query : str
-        Words separated by spaces.
+        Words separated by spaces; see `matches_search`.
     """
-    parts = query.lower().split()
-    matches = []
-    for key in key_table().values():
-        text = f"{key.name} {key.description}".lower()
-        if key.name.startswith(f"{section}." if section else "") and all(w in text for w in parts):
-            matches.append(Field(key, _kind(key)))
-    return matches
+    prefix = f"{section}." if section else ""
+    return [
+        Field(key, _kind(key))
+        for key in key_table().values()
+        if key.name.startswith(prefix) and matches_search(key, query)
+    ]
 
 
 def _kind(key: Key) -> Kind:

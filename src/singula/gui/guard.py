@@ -190,6 +190,18 @@ class Guard:
             ``gui.outside``: the path of a key leads outside of the roots.
             ``gui.job_dir``: JOB_DIR is not at the beginning of a path of the results.
         """
+        for key, error in self.config_errors(config).items():
+            raise UserError(f"{key}: {error.message}", error.hint, error.code) from error
+
+    def config_errors(self, config: Config) -> dict[str, UserError]:
+        """Return the errors of `check_config` by dotted key, without the key in the message.
+
+        Parameters
+        ----------
+        config : Config
+            Configuration of a run.
+        """
+        errors: dict[str, UserError] = {}
         values = config.dotted()
         moved = config.path_overrides()
         tests_validation = config.TEST.ENABLE and config.DATA.TEST.USE_VAL_AS_TEST
@@ -205,16 +217,18 @@ class Guard:
             if key in moved and parts[0] == "JOB_DIR" and ".." not in parts:
                 continue
             if "JOB_DIR" in value:
-                raise UserError(
-                    f"{key}: got {value!r}, expected JOB_DIR only at the beginning of a folder of "
-                    "the results, without ..",
+                errors[key] = UserError(
+                    f"got {value!r}, expected JOB_DIR only at the beginning of a folder of the "
+                    "results, without ..",
                     "choose a folder that the interface may open",
                     "gui.job_dir",
                 )
+                continue
             try:
                 self.check(value)
             except UserError as error:
-                raise UserError(f"{key}: {error.message}", error.hint, error.code) from error
+                errors[key] = error
+        return errors
 
     def short(self, path: Path | str) -> str:
         """Return a path relative to its root, as text for pages."""

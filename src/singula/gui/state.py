@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from singula.gui.control import Control
+from singula.gui.data_check import CheckCache
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scenes
 
@@ -14,7 +15,8 @@ from singula.gui.pictures import Scenes
 class AppContext:
     """State of the interface that all pages share.
 
-    Everything persistent is in files; `scenes` contains only open images.
+    Everything persistent is in files; `scenes` contains only open images, `checks` only the
+    results of checks whose files have not changed.
 
     Parameters
     ----------
@@ -24,11 +26,14 @@ class AppContext:
         Images that pages display.
     slider_positions : dict
         Positions of the sliders of the page Tune, by the folder of the run.
+    checks : CheckCache
+        Results of the last checks of data sets.
     """
 
     guard: Guard
     scenes: Scenes = field(default_factory=Scenes)
     slider_positions: dict[Path, dict[str, float]] = field(default_factory=dict)
+    checks: CheckCache = field(default_factory=CheckCache)
     control: Control = field(init=False)
 
     def __post_init__(self) -> None:

@@ -10,20 +10,20 @@ import numpy as np
 
 from singula.autoconfig import Proposal
 from singula.autoconfig.answers import OBJECTS, propose_answered
-from singula.dataset.checks import Inspection, InspectSettings, inspect_dataset
 from singula.dataset.facts import Folders, find_folders
 from singula.errors import UserError
 from singula.gui.form import Form, check_target
 from singula.gui.guard import Guard
 from singula.gui.pictures import thumbnail
+from singula.io.pairing import Pair
 from singula.io.read import read_image, read_labels
 from singula.util.format import counted, shape_text
 from singula.util.sparse_labels import without_unannotated
 
 AUTO = "auto"
-FIND = {AUTO: "Let the data decide (recommended)"} | {
-    channels: f"{kind[0].upper()}{kind[1:]}{': ' if also else ''}{also}"
-    for channels, (kind, also) in OBJECTS.items()
+FIND = {AUTO: "Decide from my labels (recommended)"} | {
+    channels: f"{kind[0].upper()}{kind[1:]}, {example}"
+    for channels, (kind, example) in OBJECTS.items()
 }
 """Kinds of objects, by the channels that the network learns for them."""
 
@@ -149,30 +149,25 @@ def _check_part(guard: Guard, part: Folders) -> None:
     for folder in (part.images, part.labels):
         if folder is None:
             continue
-        guard.check(folder)
-        if not folder.is_dir():
+        if not guard.check(folder).is_dir():
             raise UserError(
                 f"{folder}: is not a folder", "choose another folder", "gui.not_a_folder"
             )
-    for pair in part.pairs():
-        for path in (pair.image, pair.label):
-            if path is not None:
-                guard.check(path)
+        guard.check_entries(folder)
 
 
-def samples(part: Folders, ndim: int | None, count: int = 4) -> list[Sample]:
-    """Return pictures of some images of a part, with their objects outlined.
+def samples(pairs: Sequence[Pair], ndim: int | None, count: int = 4) -> list[Sample]:
+    """Return pictures of some images, with their objects outlined.
 
     Parameters
     ----------
-    part : Folders
+    pairs : sequence of Pair
         Images and labels.
     ndim : {2, 3}, optional
         Number of spatial dimensions; by default, that of each file.
     count : int
         Maximum number of images.
     """
-    pairs = part.pairs()
     indices = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, count)}) if pairs else []
     pictures = []
     for index in indices:
@@ -186,7 +181,12 @@ def samples(part: Folders, ndim: int | None, count: int = 4) -> list[Sample]:
                     labels = without_unannotated(labels)
                     labels = labels if labels.shape == image.shape[:-1] else None
             except UserError as error:
-                sample = Sample(pair.name, None, error.message)
+                files = (pair.image, pair.label or pair.image)
+                reason = next(
+                    (error.message.removeprefix(f"{path}: ") for path in files
+                     if error.message.startswith(f"{path}: ")), error.message,
+                )  # fmt: skip
+                sample = Sample(pair.name, None, reason)
                 continue
             size = shape_text(image.shape[:-1])
             n_objects = 0 if labels is None else len(np.unique(labels[labels > 0]))
@@ -195,19 +195,6 @@ def samples(part: Folders, ndim: int | None, count: int = 4) -> list[Sample]:
             break
         pictures.append(sample)
     return pictures
-
-
-def inspect(parts: Sequence[Folders], ndim: int | None) -> Inspection:
-    """Check images and labels like `singula check`.
-
-    Parameters
-    ----------
-    parts : sequence of Folders
-        Parts of the data set.
-    ndim : {2, 3}, optional
-        Number of spatial dimensions; by default, that of the files.
-    """
-    return inspect_dataset(parts, InspectSettings(ndim=ndim))
 
 
 def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:

@@ -157,6 +157,17 @@ def test_places_are_those_of_the_objects(tmp_path: Path) -> None:
         assert low < middle < high
 
 
+def test_unlabeled_structures_are_bright_or_dark_like_the_objects(tmp_path: Path) -> None:
+    data = ExampleData(tmp_path)
+    leftover(data)
+    for dark, expected in ((False, "as bright and"), (True, "as dark and")):
+        for name in ("im0.tif", "im1.tif", "im2.tif") if dark else ():
+            raw = data.raw("train", name)
+            data.put("train", "x", name, (raw.max() - raw).astype(raw.dtype))
+        (finding,) = (f for f in inspect_dataset(tmp_path).findings if f.kind == "leftover")
+        assert expected in finding.text
+
+
 def test_objects_larger_than_the_patch(tmp_path: Path) -> None:
     data = ExampleData(tmp_path)
     assert {kind for kind, _ in check(data, patch=(12, 64))} == {"large"}
@@ -288,7 +299,8 @@ def test_everything_found_is_plain_data(tmp_path: Path) -> None:
     pieces(data)
     lines: list[str] = []
     found = inspect_dataset(data.folder, report_progress=lines.append)
-    assert lines == ["train: 0 of 3 files", "test: 0 of 2 files"]
+    train = [f"train: {done} of 3 files" for done in range(3)]
+    assert lines == [*train, "test: 0 of 2 files", "test: 1 of 2 files"]
     path = write_json(tmp_path / "found.json", found.to_dict())
     again = json.loads(path.read_text())
     assert again["findings"][0]["where"][0]["id"] == 7

@@ -83,9 +83,10 @@ def find_unlabeled(array: Array, ids: Array, objects: Objects) -> list[Finding]:
     """
     if len(objects) < _MIN_OBJECTS:
         return []
-    values = _best_channel(array, ids)
-    if values is None:
+    best = _best_channel(array, ids)
+    if best is None:
         return []
+    values, is_dark = best
     index, row_ids = index_labels(np.ascontiguousarray(ids))
     sums = np.bincount(index.ravel(), values.ravel(), len(row_ids))
     means = sums[np.searchsorted(row_ids, objects.ids)] / objects.npixels
@@ -104,14 +105,16 @@ def find_unlabeled(array: Array, ids: Array, objects: Objects) -> list[Finding]:
     if not places:
         return []
     count = len(places)
-    text = f"{counted(count, 'place')} as bright and as large as most objects"
+    brightness = "dark" if is_dark else "bright"
+    text = f"{counted(count, 'place')} as {brightness} and as large as most objects"
     return [Finding("leftover", text, count, places)]
 
 
-def _best_channel(array: Array, ids: Array) -> npt.NDArray[np.float32] | None:
-    """Return the smoothed channel with the highest contrast of objects, with bright objects.
+def _best_channel(array: Array, ids: Array) -> tuple[npt.NDArray[np.float32], bool] | None:
+    """Return the smoothed channel with the highest contrast of objects.
 
-    Return None if no channel has enough contrast.
+    A channel with dark objects is inverted; the second value is True for such a channel. Return
+    None if no channel has enough contrast.
     """
     from scipy import ndimage
 
@@ -141,7 +144,7 @@ def _best_channel(array: Array, ids: Array) -> npt.NDArray[np.float32] | None:
     plane = ((array[..., chosen] - offset) * sign).astype(np.float32)
     width = (0.0,) * (plane.ndim - 2) + (1.0, 1.0)
     smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter(plane, width)
-    return smoothed
+    return smoothed, sign < 0
 
 
 def _blobs(

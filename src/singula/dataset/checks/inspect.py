@@ -125,7 +125,7 @@ def inspect_dataset(
         visit = _Visit(part.name, ndim, smallest, settings)
         part_facts = []
         for place, pair in enumerate(files.pairs):
-            if report_progress and place % 25 == 0:
+            if report_progress:
                 report_progress(f"{part.name}: {place} of {counted(len(files.pairs), 'file')}")
             part_facts.append(visit.pair(pair))
         part_facts = visit.with_usual_background(part_facts)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from singula.dataset.checks.findings import HINT, KINDS, WHOLE_LABELS, Finding, Inspection, Place
-from singula.dataset.checks.pictures import picture
+from singula.dataset.checks.findings import HINT, KINDS, Finding, Inspection
+from singula.dataset.checks.pictures import finding_pictures
 from singula.dataset.checks.text import extent, remedies, short_name, summary, verdict
 from singula.errors import UserError
 from singula.io.write import write_text
@@ -20,8 +19,6 @@ from singula.util.paths import user_path
 _TITLE = "Data check – Singula"
 _SHOWN, _MAX_ROWS = 12, 500
 _MAX_PICTURES = 8
-# Kinds of findings that a picture does not show
-_WITHOUT_PICTURE = frozenset(("unpaired", "unreadable", "axes", "order", "channels", "mixed"))
 
 
 def check_page(path: Path) -> None:
@@ -135,17 +132,8 @@ def _group(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Ma
 
 def _pictures(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Markup | None:
     """Return a row of pictures from several files."""
-    if kind in _WITHOUT_PICTURE:
-        return None
     figures = []
-    if kind in WHOLE_LABELS:
-        findings = [replace(finding, where=()) for finding in findings]
-    for finding, place in _pick_places(findings, _MAX_PICTURES):
-        shown = picture(finding, inspection.ndim, place)
-        if shown is None:
-            continue
-        name = short_name(inspection, finding.file)
-        caption = name if place is None or not place.id else f"{name}, id {place.id}"
+    for shown, caption in finding_pictures(inspection, kind, findings, _MAX_PICTURES):
         height, width = shown.shape[:2]
         image = tag("img", src=data_uri(shown), alt=caption, width=width, height=height)
         figures.append(
@@ -155,19 +143,3 @@ def _pictures(inspection: Inspection, kind: str, findings: Sequence[Finding]) ->
     if not figures:
         return None
     return tag("div", *figures, class_="thumbs")
-
-
-def _pick_places(
-    findings: Sequence[Finding], max_places: int
-) -> list[tuple[Finding, Place | None]]:
-    """Return one place of each file, then a second place of each, up to a maximum."""
-    picked: list[tuple[Finding, Place | None]] = []
-    for turn in range(max_places):
-        for finding in findings:
-            if len(picked) == max_places:
-                return picked
-            if turn < len(finding.where):
-                picked.append((finding, finding.where[turn]))
-            elif turn == 0:
-                picked.append((finding, None))
-    return picked

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from singula.data.preprocess import resize_labels
-from singula.dataset.checks.findings import Finding, Place
+from singula.dataset.checks.findings import WHOLE_LABELS, Finding, Inspection, Place
 from singula.dataset.checks.label_encodings import read_any_labels
+from singula.dataset.checks.text import short_name
 from singula.errors import UserError
 from singula.io.read import read_image
 from singula.report.overlay import middle_plane, to_gray
@@ -22,6 +25,51 @@ _MIN_CROP = 48
 _MARGIN = 0.6
 _MARK = (255, 214, 10)
 _OTHERS = (70, 190, 255)
+# Kinds of findings that a picture does not show
+_WITHOUT_PICTURE = frozenset(("unpaired", "unreadable", "axes", "order", "channels", "mixed"))
+
+
+def finding_pictures(
+    inspection: Inspection, kind: str, findings: Sequence[Finding], max_pictures: int
+) -> Iterator[tuple[Rgb, str]]:
+    """Yield pictures of findings of one kind from several files, each with a caption.
+
+    Parameters
+    ----------
+    inspection : Inspection
+        Inspection of the data.
+    kind : str
+        Kind of the findings.
+    findings : sequence of Finding
+        Findings to show.
+    max_pictures : int
+        Maximum number of pictures.
+    """
+    if kind in _WITHOUT_PICTURE:
+        return
+    if kind in WHOLE_LABELS:
+        findings = [replace(finding, where=()) for finding in findings]
+    for finding, place in _pick_places(findings, max_pictures):
+        shown = picture(finding, inspection.ndim, place)
+        if shown is not None:
+            name = short_name(inspection, finding.file)
+            yield shown, name if place is None or not place.id else f"{name}, id {place.id}"
+
+
+def _pick_places(
+    findings: Sequence[Finding], max_places: int
+) -> list[tuple[Finding, Place | None]]:
+    """Return one place of each file, then a second place of each, up to a maximum."""
+    picked: list[tuple[Finding, Place | None]] = []
+    for turn in range(max_places):
+        for finding in findings:
+            if len(picked) == max_places:
+                return picked
+            if turn < len(finding.where):
+                picked.append((finding, finding.where[turn]))
+            elif turn == 0:
+                picked.append((finding, None))
+    return picked
 
 
 def picture(finding: Finding, ndim: int, place: Place | None) -> Rgb | None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from singula.dataset.checks.findings import HINT, KINDS, WHOLE_LABELS, Finding, Inspection
+from singula.dataset.checks.findings import (
+    HINT,
+    KINDS,
+    WHOLE_LABELS,
+    Finding,
+    InspectedPart,
+    Inspection,
+)
 from singula.util.arguments import instance, integer
 from singula.util.format import counted
 
@@ -40,12 +47,15 @@ def describe(inspection: Inspection, *, max_files: int = _MAX_FILES) -> list[str
 
 def summary(inspection: Inspection) -> str:
     """Return the numbers of images and objects of each part."""
-    texts = []
-    for part in inspection.parts:
-        has_labels = any(pair.label for pair in part.pairs)
-        objects = f" with {counted(part.objects, 'object')}" if has_labels else " without labels"
-        texts.append(f"{part.name}: {counted(len(part.pairs), 'image')}{objects}")
+    texts = (f"{part.name}: {part_summary(part)}" for part in inspection.parts)
     return f"{inspection.ndim}D data; {'; '.join(texts)}"
+
+
+def part_summary(part: InspectedPart) -> str:
+    """Return the numbers of images and objects of a part."""
+    has_labels = any(pair.label for pair in part.pairs)
+    objects = f" with {counted(part.objects, 'object')}" if has_labels else " without labels"
+    return f"{counted(len(part.pairs), 'image')}{objects}"
 
 
 def verdict(inspection: Inspection) -> str:

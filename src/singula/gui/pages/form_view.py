@@ -1,8 +1,9 @@
-"""Form with a field for every configuration key, grouped and searchable, with error messages."""
+"""Form of a configuration: basic settings in plain words, and every key under *Advanced*."""
 
 from __future__ import annotations
 
 import html
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,22 @@ from urllib.parse import quote
 from nicegui import ui
 
 from singula.errors import UserError
+from singula.gui.control import next_run_id
 from singula.gui.form import Field, Form, fields, sections
-from singula.gui.guard import Guard
-from singula.gui.pages.frame import button, error_state, show_address, with_error_notice
+from singula.gui.pages.frame import (
+    button,
+    error_state,
+    run_address,
+    run_in_thread,
+    show_address,
+    with_error_notice,
+)
 from singula.gui.pages.paths import path_input
+from singula.gui.settings import BASIC_SETTINGS, BasicSetting, folder_errors
+from singula.gui.state import AppContext
 from singula.io.run_folder import ResultsTree
+from singula.pipeline.run import Job
+from singula.util.format import counted
 
 _MAX_FIELDS = 60
 
@@ -25,8 +37,8 @@ class FormView:
 
     Parameters
     ----------
-    guard : Guard
-        Folders that the interface may open.
+    context : AppContext
+        State that all pages share.
     form : Form
         Keys that are set.
     target : Path
@@ -38,26 +50,31 @@ class FormView:
     """
 
     def __init__(
-        self, guard: Guard, form: Form, target: Path, *, replace: bool, results: str = ""
+        self, context: AppContext, form: Form, target: Path, *, replace: bool, results: str = ""
     ) -> None:
-        self.guard, self.form, self.origin = guard, form, target if replace else None
-        self.results = results
+        self.guard, self.control = context.guard, context.control
+        self.form, self.origin = form, target if replace else None
         self.section = "PROBLEM"
+        self.folder_errors: dict[str, str] = {}
         self.inputs: dict[str, Any] = {}
         self.frames: dict[str, ui.element] = {}
         self.messages: dict[str, ui.label] = {}
         self.errors: dict[str, str] = {}
-        self._top(target)
+        self._top(target, results or "results")
         self.summary = ui.element("div").props('aria-live="polite"')
-        with ui.element("div").classes("form-split"):
+        self.mode = ui.toggle({"basic": "Basic settings", "advanced": "Advanced"}, value="basic")
+        self.mode.props("no-caps unelevated").classes("form-mode")
+        self.mode.on_value_change(lambda _: self._draw())
+        self.basic = ui.element("div")
+        with ui.element("div").classes("form-split") as self.advanced:
             self.menu = ui.element("nav").classes("sections").props('aria-label="Sections"')
             with ui.element("div"):
                 with ui.element("div").classes("row-of"):
-                    self.query = ui.input("Search keys and help").props(
+                    self.query = ui.input("Search all settings").props(
                         "outlined dense clearable debounce=250"
                     )
                     self.query.classes("grow").on_value_change(lambda _: self._draw())
-                    self.only = ui.checkbox("Show only keys that are set")
+                    self.only = ui.checkbox("Show only settings of this file")
                     self.only.on_value_change(lambda _: self._draw())
                 self.body = ui.element("div")
         with ui.expansion("Content of the file").classes("file-view") as self.file:
@@ -67,16 +84,18 @@ class FormView:
         if not replace:
             _ask_before_leaving()
 
-    def _top(self, target: Path) -> None:
+    def _top(self, target: Path, results: str) -> None:
         with ui.element("div").classes("row-of save-row"):
-            self.target = path_input(self.guard, "Configuration", self.guard.short(target))
-            button("Save", with_error_notice(self._save), look="secondary")
+            self.target = path_input(self.guard, "File of the settings", self.guard.short(target))
+            self.results = path_input(self.guard, "Folder for the results", results, folders=True)
+        with ui.element("div").classes("row-of buttons"):
             button("Save and run", with_error_notice(self._save_and_run))
+            button("Save", with_error_notice(self._save), look="secondary")
 
     def _save(self) -> Path:
         path = self.guard.check(self.target.value or "")
         config = self.form.config()
-        parent = self.guard.check(self.results or "results") / path.stem
+        parent = self.guard.check(self.results.value or "results") / path.stem
         tree = ResultsTree(parent, path.stem, 1, config.path_overrides())
         self.guard.check_run(config, tree)
         self.form.save(path, replace=path == self.origin)
@@ -88,13 +107,39 @@ class FormView:
         ui.notify(f"saved: {self.guard.short(path)}", type="positive")
         return path
 
-    def _save_and_run(self) -> None:
-        path = self._save()
-        results = f"&results={quote(self.results)}" if self.results else ""
-        ui.navigate.to(f"/run?config={quote(self.guard.short(path))}{results}")
+    async def _save_and_run(self) -> None:
+        path, results = self._save(), Path(self.results.value or "results")
+        for key, message in self.folder_errors.items():
+            raise UserError(f"{key}: {message}", "choose another folder", "gui.data_missing")
+        number = next_run_id(self.guard, results, path.stem)
+        folder = await run_in_thread(self.control.start, Job(path, results, path.stem, number))
+        # One script, so that the browser does not ask before it leaves the saved form.
+        address = json.dumps(run_address("run", folder))
+        ui.run_javascript(f"onbeforeunload = null; location.assign({address})")
 
     def _draw(self) -> None:
-        """Draw the menu, and the fields of the section or of the search."""
+        """Draw the basic settings, or the menu with the fields of the section or of the search."""
+        is_basic = self.mode.value == "basic"
+        self.basic.set_visibility(is_basic)
+        self.advanced.set_visibility(not is_basic)
+        self.basic.clear()
+        self.body.clear()
+        self.inputs, self.frames, self.messages = {}, {}, {}
+        if is_basic:
+            self._draw_basic()
+        else:
+            self._draw_advanced()
+        self._show_errors()
+
+    def _draw_basic(self) -> None:
+        with self.basic:
+            for title, settings in BASIC_SETTINGS.items():
+                ui.html(html.escape(title), sanitize=False, tag="h3")
+                with ui.element("div").classes("keys"):
+                    for setting in settings:
+                        self._field(setting.field, setting)
+
+    def _draw_advanced(self) -> None:
         query = (self.query.value or "").strip()
         self.menu.clear()
         with self.menu:
@@ -111,20 +156,20 @@ class FormView:
                     ui.label(f"{n_errors} ✕" if n_errors else name).classes(
                         "wrong" if n_errors else "key-name"
                     )
-        shown = fields("" if query else self.section, query)
+        values = self.form.values
+        matching = fields("" if query else self.section, query)
+        shown = [item for item in matching if item.has_effect or item.name in values]
         if self.only.value:
             shown = [item for item in shown if item.name in self.form.values]
         self._draw_fields(shown, all_sections=bool(query))
 
     def _draw_fields(self, shown: list[Field], *, all_sections: bool) -> None:
-        self.body.clear()
-        self.inputs, self.frames, self.messages = {}, {}, {}
         groups: dict[str, list[Field]] = {}
         for item in shown[: _MAX_FIELDS if all_sections else None]:
             groups.setdefault(item.group, []).append(item)
         with self.body:
             if not shown:
-                ui.label("No matching key.").classes("note")
+                ui.label("No matching setting.").classes("note")
             for group, members in groups.items():
                 ui.html(html.escape(group), sanitize=False, tag="h3").classes("key-group")
                 with ui.element("div").classes("keys"):
@@ -132,13 +177,12 @@ class FormView:
                         self._field(item)
             if all_sections and len(shown) > _MAX_FIELDS:
                 ui.label(
-                    f"{len(shown) - _MAX_FIELDS} more matching keys; add words to the search"
+                    f"{len(shown) - _MAX_FIELDS} more matching settings; add words to the search"
                 ).classes("note")
-        self._show_errors()
 
-    def _field(self, item: Field) -> None:
+    def _field(self, item: Field, basic: BasicSetting | None = None) -> None:
         value = self.form.shown(item)
-        name = item.name.rpartition(".")[2]
+        name = item.name.rpartition(".")[2] if basic is None else basic.label
         with ui.element("div").classes("key") as frame:
             control: Any
             if item.kind == "switch":
@@ -149,12 +193,18 @@ class FormView:
                     options if value in options else [*options, value], value=value, label=name
                 )
                 control.props("outlined dense options-dense")
+            elif basic is not None and basic.is_folder:
+                control = path_input(self.guard, name, value, folders=True, validate=False)
+                control.props("debounce=300")
             else:
                 control = ui.input(name, value=value).props("outlined dense debounce=300")
-            control.props(f'aria-label="{html.escape(item.name)}"')
+            label = item.name if basic is None else basic.label
+            control.props(f'aria-label="{html.escape(label)}"')
             control.on_value_change(partial(self._entered, item))
             self.messages[item.name] = ui.label().classes("fault").props('role="alert"')
-            ui.label(item.help).classes("key-help")
+            ui.label(item.help if basic is None else basic.help).classes("key-help")
+            if basic is not None:
+                ui.label(item.name).classes("key-name")
         self.inputs[item.name], self.frames[item.name] = control, frame
 
     def _go(self, section: str) -> None:
@@ -173,9 +223,11 @@ class FormView:
     def _examine(self) -> None:
         """Validate all keys, and show errors at the field, in the menu and at the top."""
         previous = {key.partition(".")[0] for key in self.errors}
-        _, self.errors, notices = self.form.examine()
+        config, self.errors, notices = self.form.examine()
+        self.folder_errors = folder_errors(config, self.guard)
+        self.errors = {**self.folder_errors, **self.errors}
         self._show_errors()
-        if previous or self.errors:
+        if (previous or self.errors) and self.mode.value == "advanced":
             self._mark_menu()
         self.summary.clear()
         with self.summary:
@@ -184,7 +236,7 @@ class FormView:
                 lines = [f"{key}: {text}" for key, text in self.errors.items()]
                 error_state(
                     "\n".join(lines),
-                    f"{count} key{'s have' if count > 1 else ' has'} an invalid value",
+                    f"{counted(count, 'setting')} to correct",
                 )
             for line in self.form.ignored:
                 ui.label(f"Omitted when you save: {line}").classes("warning")

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from singula.errors import UserError
+from singula.gui.entries import WizardEntries
 from singula.gui.form import Form
 from singula.gui.pages.form_view import FormView
 from singula.gui.pages.frame import (
@@ -31,11 +32,14 @@ def add(context: AppContext) -> None:
 
     @ui.page("/new", title="New · Singula", response_timeout=60)
     async def page(config: str = "", data: str = "", start: str = "") -> None:
+        request = ui.context.client.request
+        query = dict(request.query_params) if request is not None else {}
         with frame("New"):
             if config:
                 _form(context, config)
             elif data or start:
-                WizardView(context, data)
+                wizard = WizardView(context, WizardEntries.from_query(query))
+                ui.timer(0, wizard.restore, once=True)
             else:
                 await _welcome(context)
 
@@ -45,8 +49,8 @@ async def _welcome(context: AppContext) -> None:
     start_card(context)
     subheading("Train on your labels")
     ui.label(
-        "A run needs a configuration file. This page creates it from your images; the command "
-        "line uses the same file."
+        "A few questions about your images lead to the settings of a training, which you can "
+        "change, save and run. The command line reads the same file."
     ).classes("lead")
     with ui.element("div").classes("choices"):
         with ui.element("section").classes("card"):
@@ -59,9 +63,9 @@ async def _welcome(context: AppContext) -> None:
                 "Continue", lambda: ui.navigate.to(f"/new?start=1&data={quote(folder.value or '')}")
             )
         with ui.element("section").classes("card"):
-            subheading("Existing configuration")
-            ui.label("Open a YAML file in the form to edit, save and run it.")
-            file = path_input(context.guard, "YAML file", suffixes=(".yaml", ".yml"))
+            subheading("Existing settings")
+            ui.label("Open a file of settings (YAML) to change, save and run it.")
+            file = path_input(context.guard, "File of the settings", suffixes=(".yaml", ".yml"))
 
             def open_file() -> None:
                 if not file.value:
@@ -90,10 +94,10 @@ async def _example(context: AppContext, ndim: int) -> None:
 
 
 def _form(context: AppContext, config: str) -> None:
-    heading("Configuration", "All keys. A bar at the left marks keys that are set in the file.")
+    heading("Settings of a training", "A bar at the left marks settings of the file.")
     try:
         path = context.guard.check(config)
-        FormView(context.guard, Form.of_file(path), path, replace=True)
+        FormView(context, Form.of_file(path), path, replace=True)
     except UserError as error:
         error_state(error, "This file cannot be opened")
         ui.link("Back", "/new").classes("as-button secondary")

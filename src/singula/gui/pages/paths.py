@@ -24,6 +24,7 @@ def path_input(
     files: bool | None = None,
     suffixes: Sequence[str] = (),
     on_change: Callable[[str], None] | None = None,
+    validate: bool = True,
 ) -> ui.input:
     """Add an input for a path inside of the roots.
 
@@ -41,6 +42,8 @@ def path_input(
         Suffixes of the files in the dialog; by default, all files.
     on_change : callable, optional
         Receives the new path.
+    validate : bool
+        Show an error below the input while the path is outside of the roots.
     """
 
     def check(text: str | None) -> str | None:
@@ -56,7 +59,8 @@ def path_input(
         if on_change is not None:
             on_change(field.value or "")
 
-    field = ui.input(label, value=value, validation=check).props("outlined dense").classes("grow")
+    field = ui.input(label, value=value, validation=check if validate else None)
+    field.props("outlined dense").classes("grow")
     field.on("change", report_change)
 
     def take(path: Path) -> None:
@@ -106,6 +110,9 @@ class _Browser:
         self.here = folder
         self.title.set_text(str(folder))
         self.list.clear()
+        # The entry with the focus was deleted.
+        entry = f"document.querySelector('#{self.list.html_id} button')"
+        ui.run_javascript(f"requestAnimationFrame(() => {entry}?.focus())")
         with self.list:
             try:
                 inside, files = self.guard.listing(folder)
