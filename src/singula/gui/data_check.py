@@ -28,6 +28,7 @@ from singula.dataset.scan import decide_ndim, scan_pair
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.wizard import Sample, samples
+from singula.gui.wording import page_text
 from singula.io.pairing import Pair
 from singula.report.overlay import encode_png
 from singula.util.format import counted
@@ -287,21 +288,16 @@ def _group(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Fi
         Sample(caption, encode_png(shown, max(shown.shape[:2])), "")
         for shown, caption in finding_pictures(inspection, kind, findings, _MAX_PICTURES)
     ]
-    advice = dict.fromkeys(_for_pages(finding.suggestion) for finding in findings)
+    advice = dict.fromkeys(page_text(finding.suggestion) for finding in findings)
     return FindingGroup(
         KINDS[kind].title,
         findings[0].severity,
         extent(findings),
-        tuple((f"{f.part}: {f.file.name}", _for_pages(f.text)) for f in findings),
+        tuple((f"{f.part}: {f.file.name}", page_text(f.text)) for f in findings),
         tuple(advice),
         sum(finding.fixable for finding in findings),
         tuple(pictures),
     )
-
-
-def _for_pages(text: str) -> str:
-    """Return a message with the name of the button instead of the option."""
-    return text.replace("--fix", "Fix")
 
 
 def propose_copy(guard: Guard, data: CheckedData) -> str:
@@ -383,5 +379,5 @@ def report_lines(report: FixReport, guard: Guard) -> list[str]:
         f"Corrected copy in {guard.short(report.folder)}: {counted(report.files, 'image')}, labels "
         f"of {len(report.corrected)} corrected. The original files are unchanged."
     ]
-    omitted = [f"{path.name}: {_for_pages(why)}" for path, why in report.left_out.items()]
+    omitted = [f"{path.name}: {page_text(why)}" for path, why in report.left_out.items()]
     return lines + [f"Omitted: {line}" for line in omitted]

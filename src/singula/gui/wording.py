@@ -27,6 +27,7 @@ _FIELDS = {
     "--output": "Folder for the results",
     "--model": "Model",
     "--channel": "Channel",
+    "--fix": "Fix",
 }
 _PHRASES = (
     (re.compile(r"repeat the command with --resume"), "press Resume"),

@@ -13,10 +13,12 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.control import next_run_id
+from singula.gui.draft import Draft
 from singula.gui.form import Field, Form, fields, sections
 from singula.gui.pages.frame import (
     button,
     error_state,
+    notify_saved,
     run_address,
     run_in_thread,
     show_address,
@@ -29,7 +31,7 @@ from singula.io.run_folder import ResultsTree
 from singula.pipeline.run import Job
 from singula.util.format import counted
 
-_MAX_FIELDS = 60
+_MAX_FIELDS, _TIMEOUT_SECONDS = 60, 30.0
 
 
 class FormView:
@@ -47,11 +49,24 @@ class FormView:
         The form was read from the target, so saving replaces the file.
     results : str
         Folder for results.
+    address : str
+        Address of the page that shows the saved file, or leads to this form.
+    is_saved : bool
+        The form has no unsaved entries.
     """
 
     def __init__(
-        self, context: AppContext, form: Form, target: Path, *, replace: bool, results: str = ""
+        self,
+        context: AppContext,
+        form: Form,
+        target: Path,
+        *,
+        replace: bool,
+        results: str = "",
+        address: str,
+        is_saved: bool = False,
     ) -> None:
+        self.address = address
         self.guard, self.control = context.guard, context.control
         self.form, self.origin = form, target if replace else None
         self.section = "PROBLEM"
@@ -81,13 +96,19 @@ class FormView:
             self.text = ui.html("", sanitize=False).classes("yaml").props('tabindex="0"')
         self._draw()
         self._examine()
-        if not replace:
-            _ask_before_leaving()
+        if not is_saved:
+            self._store()
 
     def _top(self, target: Path, results: str) -> None:
         with ui.element("div").classes("row-of save-row"):
-            self.target = path_input(self.guard, "File of the settings", self.guard.short(target))
-            self.results = path_input(self.guard, "Folder for the results", results, folders=True)
+            self.target = path_input(
+                self.guard, "File of the settings", self.guard.short(target),
+                on_change=lambda _: self._store(),
+            )  # fmt: skip
+            self.results = path_input(
+                self.guard, "Folder for the results", results, folders=True,
+                on_change=lambda _: self._store(),
+            )  # fmt: skip
         with ui.element("div").classes("row-of buttons"):
             button("Save and run", with_error_notice(self._save_and_run))
             button("Save", with_error_notice(self._save), look="secondary")
@@ -101,10 +122,11 @@ class FormView:
         self.form.save(path, replace=path == self.origin)
         self.origin, self.form.ignored = path, []
         self._examine()
-        ui.run_javascript("onbeforeunload = null")
+        ui.run_javascript("onbeforeunload = null; sessionStorage.removeItem('singula_form')")
         # Reloading the page opens the saved file.
-        show_address(f"/new?config={quote(self.guard.short(path))}")
-        ui.notify(f"saved: {self.guard.short(path)}", type="positive")
+        self.address = f"/new?config={quote(self.guard.short(path))}"
+        show_address(self.address)
+        notify_saved(f"saved: {self.guard.short(path)}")
         return path
 
     async def _save_and_run(self) -> None:
@@ -217,8 +239,19 @@ class FormView:
     def _entered(self, item: Field, event: Any) -> None:
         value = event.value
         self.form.set(item.name, "" if value is None else value)
-        _ask_before_leaving()
+        self._store()
         self._examine()
+
+    def _store(self) -> None:
+        """Store unsaved entries in the browser, and let it ask before it leaves the page."""
+        target = self.target.value or ""
+        is_origin = self.guard.allows(target) and self.guard.check(target) == self.origin
+        draft = Draft(self.form, target, is_origin, self.results.value or "")
+        ui.run_javascript(
+            "onbeforeunload = event => event.preventDefault();"
+            f"sessionStorage.setItem('singula_form', {json.dumps(draft.to_json())})"
+        )
+        show_address(f"{self.address}&draft=1")
 
     def _examine(self) -> None:
         """Validate all keys, and show errors at the field, in the menu and at the top."""
@@ -269,6 +302,7 @@ class FormView:
             )
 
 
-def _ask_before_leaving() -> None:
-    """Make the browser ask before unsaved changes are lost, until the form is saved."""
-    ui.run_javascript("onbeforeunload = event => event.preventDefault()")
+async def stored_draft() -> Draft | None:
+    """Return the unsaved entries of the form that the browser stored for this tab."""
+    script = "return sessionStorage.getItem('singula_form')"
+    return Draft.from_json(await ui.run_javascript(script, timeout=_TIMEOUT_SECONDS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 from nicegui import ui
@@ -10,7 +11,7 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.entries import WizardEntries
 from singula.gui.form import Form
-from singula.gui.pages.form_view import FormView
+from singula.gui.pages.form_view import FormView, stored_draft
 from singula.gui.pages.frame import (
     button,
     error_state,
@@ -26,22 +27,59 @@ from singula.gui.pages.wizard_view import WizardView
 from singula.gui.state import AppContext
 from singula.gui.wizard import make_example
 
+_TITLE = "Settings of a training"
+
 
 def add(context: AppContext) -> None:
     """Register the route of the page."""
 
     @ui.page("/new", title="New · Singula", response_timeout=60)
-    async def page(config: str = "", data: str = "", start: str = "") -> None:
-        request = ui.context.client.request
-        query = dict(request.query_params) if request is not None else {}
+    async def page(config: str = "", data: str = "", start: str = "", draft: str = "") -> None:
         with frame("New"):
-            if config:
-                _form(context, config)
-            elif data or start:
-                wizard = WizardView(context, WizardEntries.from_query(query))
-                ui.timer(0, wizard.restore, once=True)
+            if draft:
+                content = ui.element("div")
+                ui.timer(0, partial(_show_draft, context, content, config), once=True)
+            elif config or data or start:
+                _show(context, config)
             else:
                 await _welcome(context)
+
+
+def _show(context: AppContext, config: str) -> None:
+    """Add the form of a file, or the wizard with the entries in the address."""
+    if config:
+        _form(context, config)
+        return
+    wizard = WizardView(context, _entries())
+    ui.timer(0, wizard.restore, once=True)
+
+
+async def _show_draft(context: AppContext, content: ui.element, config: str) -> None:
+    """Add the form with unsaved entries that the browser stored, if there are any."""
+    with content:
+        draft = await stored_draft()
+        if draft is None:
+            _show(context, config)
+            return
+        heading(_TITLE, "Your unsaved entries were restored.")
+        target = context.guard.check(draft.target) if context.guard.allows(draft.target) else None
+        FormView(
+            context, draft.form, target or Path(draft.target), replace=draft.replace,
+            results=draft.results, address=_address(config),
+        )  # fmt: skip
+
+
+def _address(config: str) -> str:
+    """Return the address of the page without the note that there are unsaved entries."""
+    if config:
+        return f"/new?config={quote(config)}"
+    return _entries().address
+
+
+def _entries() -> WizardEntries:
+    """Return the entries of the wizard in the address of the page."""
+    request = ui.context.client.request
+    return WizardEntries.from_query(dict(request.query_params) if request is not None else {})
 
 
 async def _welcome(context: AppContext) -> None:
@@ -94,10 +132,11 @@ async def _example(context: AppContext, ndim: int) -> None:
 
 
 def _form(context: AppContext, config: str) -> None:
-    heading("Settings of a training", "A bar at the left marks settings of the file.")
+    heading(_TITLE, "A bar at the left marks settings of the file.")
     try:
         path = context.guard.check(config)
-        FormView(context, Form.of_file(path), path, replace=True)
+        form, address = Form.of_file(path), f"/new?config={quote(config)}"
+        FormView(context, form, path, replace=True, address=address, is_saved=True)
     except UserError as error:
         error_state(error, "This file cannot be opened")
         ui.link("Back", "/new").classes("as-button secondary")

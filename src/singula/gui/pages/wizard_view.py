@@ -81,18 +81,20 @@ class WizardView:
 
     def _remember(self) -> None:
         """Store the entries in the address, so that reloading the page restores them."""
-        show_address(
-            WizardEntries(
-                step=str(self.stepper.value),
-                ndim=int(self.ndim.value),
-                find=str(self.find.value),
-                data=self.dataset.value or "",
-                folders={place: field.value or "" for place, field in self.folders.items()},
-                classes=int(self.classes.value or 1),
-                output="" if self.output.value == self.proposed else self.output.value or "",
-                results=self.results.value or "",
-                minutes=float(self.minutes.value or 30),
-            ).address
+        show_address(self._current().address)
+
+    def _current(self) -> WizardEntries:
+        """Return the current entries."""
+        return WizardEntries(
+            step=str(self.stepper.value),
+            ndim=int(self.ndim.value),
+            find=str(self.find.value),
+            data=self.dataset.value or "",
+            folders={place: field.value or "" for place, field in self.folders.items()},
+            classes=int(self.classes.value or 1),
+            output="" if self.output.value == self.proposed else self.output.value or "",
+            results=self.results.value or "",
+            minutes=float(self.minutes.value or 30),
         )
 
     def _allow(self, allowed: bool) -> None:
@@ -340,7 +342,6 @@ class WizardView:
         self._show_form(form, proposal, notes, self.guard.check(answers.output))
 
     def _show_form(self, form: Form, proposal: Proposal, notes: list[str], output: Path) -> None:
-        self._remember()
         self.page.clear()
         with self.page:
             heading("Suggested settings", proposal.summary)
@@ -352,6 +353,7 @@ class WizardView:
                 output,
                 replace=output.exists(),
                 results=self.results.value or ".",
+                address=self._current().address,
             )
             with ui.expansion(f"{len(proposal.reasons)} choices and their reasons"):
                 rows = "".join(
