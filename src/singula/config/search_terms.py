@@ -27,7 +27,7 @@ _ROTATION = (
     "AUGMENTOR.MISALIGNMENT", "AUGMENTOR.MS_ROTATE_RATIO", "AUGMENTOR.GRID_ROTATE",
 )  # fmt: skip
 SEARCH_TERMS: dict[str, tuple[str, ...]] = {
-    "rotat": _ROTATION,
+    "rotation": _ROTATION,
     "flip": ("AUGMENTOR.VFLIP", "AUGMENTOR.HFLIP", "AUGMENTOR.ZFLIP"),
     "diameter": _SIZE,
     "pixel size": ("DATA.TRAIN.RESOLUTION", "DATA.TEST.RESOLUTION", "DATA.PREPROCESS.SPACING"),
