@@ -15,7 +15,7 @@ from singula.errors import UserError
 from singula.gui.access import AccessMiddleware
 from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
-from singula.gui.pages import missing, new, results, run, segment, tune
+from singula.gui.pages import correct, missing, new, results, run, segment, tune
 from singula.gui.pages.frame import STYLE
 from singula.gui.runs import finished_runs
 from singula.gui.session import (
@@ -134,7 +134,7 @@ def build(context: AppContext) -> None:
             path, media_type="text/html", headers={"content-security-policy": _REPORT_POLICY}
         )
 
-    for page in (new, segment, run, results, tune):
+    for page in (new, segment, run, results, correct, tune):
         page.add(context)
     missing.add()
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from singula.gui.pages.finished import ImageView, add_finished_page
-from singula.gui.pages.frame import dropdown, fact_cards
+from singula.gui.pages.frame import dropdown, fact_cards, link_to, run_address
 from singula.gui.pages.object_table import ObjectTable
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, Table, measurements
@@ -54,6 +54,7 @@ class _View(ImageView[tuple[Scene, Table]]):
             ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(
                 "as-button secondary"
             )
+            self.correct_link = ui.link("Correct objects").classes("as-button secondary")
             self.other_link = ui.link("Tune thresholds").classes("as-button secondary")
 
     async def _choose_stage(self, event: Any) -> None:
@@ -69,6 +70,7 @@ class _View(ImageView[tuple[Scene, Table]]):
     async def present(self, name: str, stage: Stage, data: tuple[Scene, Table]) -> None:
         """Show image, table and scores."""
         scene, table = data
+        link_to(self.correct_link, run_address("correct", self.folder, name))
         self.objects.viewer.show(scene, f"{name} with its objects")
         self.objects.show(table, ndim=self.results.run.ndim)
         self._show_scores(self.results.score(stage, name), len(table[1]))

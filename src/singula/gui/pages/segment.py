@@ -18,6 +18,7 @@ from singula.gui.pages.frame import (
     fact_cards,
     frame,
     heading,
+    link_to,
     progress_bar,
     run_address,
     run_in_thread,
@@ -225,6 +226,7 @@ class _Results:
         with ui.element("div").classes("row-of tools"):
             choice = dropdown("Image", names, self.name).classes("run-choice")
             choice.on_value_change(self._choose)
+            self.correct_link = ui.link("Correct objects").classes("as-button secondary")
             self.download = button("Download the table", self._download, look="secondary")
         self.table_path = ui.label().classes("note place")
         self.notes = ui.element("div")
@@ -260,6 +262,7 @@ class _Results:
         self.download.set_visibility(file.is_file())
         self.table_path.set_text(f"Table: {self.images.guard.short(file)}")
         self.table_path.set_visibility(file.is_file())
+        link_to(self.correct_link, run_address("correct", self.images.folder, name))
         self.objects.viewer.show(scene, f"{name} with its objects")
         self.objects.show(table, ndim=len(scene.shape))
         total = str(len(self.images.sources))

@@ -1,0 +1,98 @@
+"""Corrections in Chromium."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gui_browser import Interface, Watcher, click, drawn, enter, open_page
+from prediction_folder import LABELS, SQUARE, write_prediction
+
+from singula.io.read import read_labels
+
+pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
+pytestmark = pytest.mark.xdist_group("gui browser")
+_VIEW = """() => {
+  const viewer = getElement(+document.querySelector('.viewer-host').id.slice(1));
+  const canvas = viewer.$refs.canvas;
+  const place = canvas.getBoundingClientRect();
+  const ratio = canvas.width / canvas.clientWidth;
+  const { scale, x, y } = viewer.view;
+  return [scale / ratio, place.x + x / ratio, place.y + y / ratio];
+}"""
+
+
+def place(tab: Any, y: float, x: float) -> tuple[float, float]:
+    """Return the position in the window of the center of a pixel."""
+    scale, left, top = tab.evaluate(_VIEW)
+    return left + (x + 0.5) * scale, top + (y + 0.5) * scale
+
+
+def wait_for_labels(tab: Any, file: Path, ids: set[int]) -> np.ndarray:
+    for _ in range(600):
+        if file.is_file():
+            labels = read_labels(file, 2).array[..., 0]
+            if set(np.unique(labels)) == ids | {0}:
+                return labels
+        tab.wait_for_timeout(100)
+    raise AssertionError(set(np.unique(labels)))
+
+
+def test_objects_are_split_merged_and_drawn(browser: Any, tmp_path: Path) -> None:
+    folder = write_prediction(tmp_path / "mine")
+    interface = Interface(tmp_path / "mine")
+    context = browser.new_context(viewport={"width": 1400, "height": 950})
+    watcher = Watcher(context)
+    tab = enter(interface, watcher)
+    open_page(interface, tab, "/segment?run=out")
+    click(tab, "Correct objects", "link")
+    tab.get_by_text("0 of 3 objects reviewed").wait_for()
+    drawn(tab)
+    assert tab.locator(".fact b").all_inner_texts() == ["2", "0.40", "not reviewed"]
+    click(tab, "Zoom out")
+    tab.locator(".viewer-host canvas").first.press("0")  # the whole image
+    tab.wait_for_timeout(300)
+    file = folder / "corrected" / "labels" / "a.tif"
+
+    click(tab, "Split")
+    tab.mouse.click(*place(tab, 18, 6))
+    tab.get_by_text("Now click the second part.").wait_for()
+    tab.mouse.click(*place(tab, 18, 32))
+    wait_for_labels(tab, file, {1, 2, 3, 4})
+    tab.keyboard.press("m")
+    tab.get_by_text("Click an object, then the one that belongs to it.").wait_for()
+    tab.mouse.click(*place(tab, 5, 5))
+    tab.get_by_text("Now click the second object.").wait_for()
+    tab.mouse.click(*place(tab, 5, 15))
+    wait_for_labels(tab, file, {1, 3, 4})
+    tab.keyboard.press("d")
+    tab.get_by_text("Draw the outline of a new object.").wait_for()
+    tab.wait_for_function("document.querySelector('.drawing').style.pointerEvents == 'auto'")
+    tab.mouse.move(*place(tab, *SQUARE[0]))
+    tab.mouse.down()
+    for corner in SQUARE[1:]:
+        tab.mouse.move(*place(tab, *corner), steps=4)
+    tab.mouse.up()
+    labels = wait_for_labels(tab, file, {1, 3, 4, 5})
+    assert abs(int((labels == 5).sum()) - 7 * 6) <= 13  # within half a pixel of the border
+    tab.keyboard.press("Control+z")
+    wait_for_labels(tab, file, {1, 3, 4})
+    tab.keyboard.press("Control+y")
+    wait_for_labels(tab, file, {1, 3, 4, 5})
+
+    tab.keyboard.press("?")
+    tab.get_by_text("Keyboard shortcuts").wait_for()
+    click(tab, "Close")
+    np.testing.assert_array_equal(read_labels(folder / "a.tif", 2).array[..., 0], LABELS)
+    record = json.loads((folder / "corrected" / "review" / "a.json").read_text())
+    assert record["corrected"] == [1, 3, 4, 5]
+    tab.reload()
+    tab.get_by_text("4 of 4 objects reviewed").wait_for()
+    tab.set_viewport_size({"width": 390, "height": 900})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    watcher.check()
+    context.close()
+    interface.stop()
