@@ -10,6 +10,8 @@ from singula.report.overlay import (
     enlarge,
     label_colors,
     overlay,
+    overlays,
+    shared_ids,
     to_gray,
     write_overlay,
 )
@@ -62,12 +64,35 @@ def test_a_picture_of_a_long_image_is_short(tmp_path):
     labels[10:50, 2000:4000] = 5
     image = np.full((64, 5000, 1), 9, np.uint8)
     with Image.open(write_overlay(tmp_path / "a.png", image, labels, labels)) as picture:
-        assert picture.size == (3 * 1666 + 2 * 6, 21)
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
+        width, height = picture.size
+        assert width == 3 * 1666 + 2 * 6
+        everything = np.asarray(picture.convert("RGB")).astype(int)
+    head, pixels = everything[: height - 21], everything[height - 21 :]
+    for panel in range(3):  # each has a title, black on white
+        title = head[:, 1672 * panel : 1672 * panel + 1666]
+        assert title.min() < 60
+        assert np.median(title) == 255
     inside = pixels[5:15, 1672 + 2000 // 3 + 2 : 1672 + 4000 // 3 - 2]
     outside = pixels[5:15, 1672 : 1672 + 2000 // 3 - 2]
     assert np.ptp(inside, axis=-1).min() > 20  # a color
     assert np.ptp(outside, axis=-1).max() == 0  # gray
+
+
+def test_matching_objects_have_one_color() -> None:
+    truth = np.zeros((20, 60), np.int32)
+    truth[2:10, 2:10], truth[2:10, 20:28], truth[12:18, 40:50] = 7, 3, 9
+    pred = np.zeros_like(truth)
+    pred[2:10, 3:10], pred[3:10, 20:28], pred[2:8, 50:58] = 1, 2, 3
+    one, two = shared_ids(pred, truth)
+    assert one[5, 5] == two[5, 5] != one[5, 24] == two[5, 24]
+    assert two[14, 45] not in one  # missed
+    assert sorted(set(np.unique(one)) | set(np.unique(two))) == [0, 1, 2, 3, 4]
+    for ids, labels in ((one, pred), (two, truth)):
+        np.testing.assert_array_equal(ids > 0, labels > 0)
+    gray = np.zeros((20, 60, 3), np.uint8)
+    left, right = overlays(gray, pred, truth)
+    np.testing.assert_array_equal(left[6, 6], right[6, 6])
+    assert left[6, 6].tolist() != left[6, 24].tolist()
 
 
 @given(

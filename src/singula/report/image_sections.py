@@ -9,6 +9,8 @@ import numpy as np
 from singula.errors import UserError
 from singula.report.figures import Series, histogram
 from singula.report.html import Markup, bar, collapsible, count, join, number, section, table, tag
+from singula.report.maps import draw_maps, stored_maps
+from singula.report.matches import MATCH_KINDS, swatch_style
 from singula.report.objects import ImageFacts, Objects, shape_columns
 from singula.report.pictures import Panel, draw_panels
 from singula.runs.images import RunImages
@@ -188,11 +190,33 @@ def picture_section(
         summary = _summarize(images.run, final, name, threshold, plane)
         figures = [_figure(p, f"{anchor}-{i}", anchor) for i, p in enumerate(pictures)]
         row = tag("div", *figures, class_="row", style=f"--columns:{len(figures)}")
+        maps = _map_row(images, final, name, plane) if index == 0 else None
         head = tag("h3", f"{title}: ", tag("span", name, class_="name"), id=anchor)
-        cases.append(tag("article", head, tag("p", *summary, class_="about"), row))
+        cases.append(tag("article", head, tag("p", *summary, class_="about"), row, maps))
     if not cases:
         return None, {}
     return section("pictures", "Pictures", _legend(threshold, compared), *cases), links
+
+
+def _map_row(
+    images: RunImages, stage: Stage, name: str, plane: tuple[int, int] | None
+) -> Markup | None:
+    """Return the pictures of the network's maps, if the run stored them."""
+    instances = images.instances(name, stage) if images.window(name) is None else None
+    if instances is None:
+        return None
+    maps = stored_maps(images.run, name, stage, instances.labels.shape)
+    if maps is None:
+        return None
+    try:
+        panels = draw_maps(maps, name, None if plane is None else plane[0])
+    except UserError as error:
+        images.note(f"{name}: {error.message}")
+        return None
+    figures = [_figure(panel, f"map-{i}", "pictures") for i, panel in enumerate(panels)]
+    text = tag("p", "Maps that the network predicted for this image:", class_="about")
+    row = tag("div", *figures, class_="row", style=f"--columns:{min(len(figures), 4)}")
+    return join((text, row))
 
 
 def _panels_of(
@@ -234,17 +258,13 @@ def _summarize(
 def _legend(threshold: float, compared: bool) -> Markup:
     if not compared:
         return tag("p", "Each object has a different color.")
-    kinds = (
-        ("tp", "green: prediction that matches a true object"),
-        ("fn", "red: true object that was missed"),
-        ("fp", "blue: prediction without a true object"),
-        ("fnfp", "magenta: missed object under a false prediction"),
-        ("fntp", "yellow: missed object under a prediction of another one"),
-    )
-    keys = [tag("li", tag("i", class_=f"swatch {k}"), meaning) for k, meaning in kinds]
+    keys = [
+        tag("li", tag("i", class_="swatch", style=swatch_style(kind)), kind.label)
+        for kind in MATCH_KINDS
+    ]
     text = (
-        "Each object has a different color; colors in ground truth and prediction are unrelated. "
-        f"Click a picture to enlarge it. Colors of the last picture, at IoU ≥ {threshold:g}:"
+        "Objects of the ground truth and of the prediction that match have the same color. Click a "
+        f"picture to enlarge it. Colors of the last picture, at IoU ≥ {threshold:g}:"
     )
     return join((tag("p", text), tag("ul", *keys, class_="keys")))
 

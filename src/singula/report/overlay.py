@@ -17,6 +17,7 @@ from singula.util.sparse_labels import without_unannotated
 
 Rgb = npt.NDArray[np.uint8]
 _GOLDEN = 0.618033988749895
+_TITLES = ("Image", "Predicted objects", "Ground truth")
 MIN_SIDE = 400
 """Minimum of the longer side of pictures, in pixels."""
 OVERLAY_SUFFIX = "_overlay.png"
@@ -70,6 +71,43 @@ def label_colors(count: int) -> Rgb:
     return table
 
 
+def shared_ids(*labels: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """Renumber label images so that matching objects have the same id, and the same color.
+
+    Objects match if their IoU with an object of the first label image is at least 0.5.
+
+    Parameters
+    ----------
+    *labels : ndarray of int, (y, x)
+        Label images of the same shape; 0 is background.
+
+    Returns
+    -------
+    list of ndarray of uint32
+        Ids from 1 without gaps over all label images.
+    """
+    from singula.labels.index import index_labels
+    from singula.metrics import match
+
+    indices = []
+    for each in labels:
+        index = index_labels(label_image(each))[0]
+        exists = np.bincount(index.ravel()) > 0
+        exists[0] = False
+        indices.append((np.cumsum(exists) * exists).astype(np.uint32)[index])
+    count = int(indices[0].max(initial=0))
+    renumbered = [indices[0]]
+    for index in indices[1:]:
+        pairs = match(indices[0], index, (0.5,))[0]
+        table = np.zeros(int(index.max(initial=0)) + 1, np.uint32)
+        table[pairs.pred_ids] = pairs.true_ids
+        others = pairs.extra
+        table[others] = np.arange(count + 1, count + 1 + len(others))
+        count += len(others)
+        renumbered.append(table[index])
+    return renumbered
+
+
 def overlay(plane: npt.NDArray[Any], labels: npt.NDArray[Any], *, fill: float = 0.25) -> Rgb:
     """Draw each instance over an image plane, with its outline and a tint inside.
 
@@ -89,16 +127,38 @@ def overlay(plane: npt.NDArray[Any], labels: npt.NDArray[Any], *, fill: float = 
     return _draw_instances(to_gray(plane), labels, fill)
 
 
-def _draw_instances(gray: Rgb, labels: npt.NDArray[Any], fill: float = 0.25) -> Rgb:
-    """Draw instances as `overlay` does, over the result of `to_gray`."""
+def overlays(gray: Rgb, *labels: npt.NDArray[Any]) -> list[Rgb]:
+    """Draw each label image over a picture as `overlay` does; matching objects have one color.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (y, x, 3)
+        Result of `to_gray`.
+    *labels : ndarray of int, (y, x)
+        Label images of the same shape.
+    """
+    if len(labels) < 2:
+        return [_draw_instances(gray, plane) for plane in labels]
+    planes = shared_ids(*labels)
+    colors = label_colors(max(int(plane.max(initial=0)) for plane in planes))
+    return [_draw_instances(gray, plane, colors=colors) for plane in planes]
+
+
+def _draw_instances(
+    gray: Rgb, labels: npt.NDArray[Any], fill: float = 0.25, colors: Rgb | None = None
+) -> Rgb:
+    """Draw instances as `overlay` does, over the result of `to_gray`, in the colors of the ids."""
     from singula.labels.index import index_labels
     from singula.representations.channels import find_contour
 
     index, ids = index_labels(label_image(labels))
     inside, outline = index > 0, find_contour(index, "inner")
-    # Colors follow the ranks of the ids that are in the picture.
-    exists = np.bincount(index[inside], minlength=len(ids)) > 0
-    colors = label_colors(int(np.count_nonzero(exists)))[np.cumsum(exists)]
+    if colors is None:
+        # Colors follow the ranks of the ids that are in the picture.
+        exists = np.bincount(index[inside], minlength=len(ids)) > 0
+        colors = label_colors(int(np.count_nonzero(exists)))[np.cumsum(exists)]
+    else:
+        colors = colors[ids]
     shade = (1 - fill) * np.arange(256, dtype=np.float32)
     tint = fill * colors.astype(np.float32)
     picture: Rgb = np.array(gray)
@@ -191,6 +251,8 @@ def pair_panels(
 ) -> list[Rgb]:
     """Return a picture of an image, and the same picture with the outlines of each label image.
 
+    Objects of different label images that match have the same color.
+
     Parameters
     ----------
     image : ndarray, (y, x, c) or (z, y, x, c)
@@ -205,7 +267,7 @@ def pair_panels(
         index = middle_plane(*labels) if labels else len(image) // 2
         image, labels = image[index], tuple(volume[index] for volume in labels)
     gray = enlarge(to_gray(image), min_side)
-    return [gray, *(_draw_instances(gray, enlarge(plane, min_side)) for plane in labels)]
+    return [gray, *overlays(gray, *(enlarge(plane, min_side) for plane in labels))]
 
 
 def side_by_side(panels: Sequence[Rgb]) -> Rgb:
@@ -213,6 +275,19 @@ def side_by_side(panels: Sequence[Rgb]) -> Rgb:
     gap = np.full((panels[0].shape[0], 6, 3), 255, np.uint8)
     row = [part for panel in panels for part in (panel, gap)][:-1]
     return np.concatenate(row, axis=1)
+
+
+def with_title(picture: Rgb, title: str) -> Rgb:
+    """Add a title above a picture, black on white."""
+    from PIL import Image as Picture
+    from PIL import ImageDraw, ImageFont
+
+    width = picture.shape[1]
+    size = min(max(width // 28, 12), 36)
+    strip = Picture.new("RGB", (width, round(1.6 * size)), "white")
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(strip).text((size // 3, size // 6), title, fill="black", font=font)
+    return np.concatenate([np.asarray(strip), picture])
 
 
 def encode_png(picture: npt.NDArray[Any], max_side: int | None = None, **options: Any) -> bytes:
@@ -246,10 +321,11 @@ def write_overlay(
     labels: npt.NDArray[Any],
     truth: npt.NDArray[Any] | None = None,
 ) -> Path:
-    """Write image, instances and ground truth side by side as a PNG file.
+    """Write image, instances and ground truth side by side as a PNG file, with titles.
 
-    For a volume, the slice with the most labeled pixels is shown. Planes are downsampled to at most
-    2,048 pixels per side; small planes are enlarged (`enlarge`).
+    Matching objects have the same color. For a volume, the slice with the most labeled pixels is
+    shown. Planes are downsampled to at most 2,048 pixels per side; small planes are enlarged
+    (`enlarge`).
 
     Parameters
     ----------
@@ -273,6 +349,7 @@ def write_overlay(
         image, planes = image[index], [volume[index] for volume in planes]
     small = [downsample_labels(plane, DISPLAY_SIDE) for plane in planes]
     panels = pair_panels(downsample_image(image, DISPLAY_SIDE), *small)
+    titled = [with_title(*pair) for pair in zip(panels, _TITLES, strict=False)]
     with atomic_path(path) as temporary:
-        temporary.write_bytes(encode_png(side_by_side(panels)))
+        temporary.write_bytes(encode_png(side_by_side(titled)))
     return path

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from singula.data.preprocess import resize_labels
 from singula.metrics import color_associations, match
-from singula.report.overlay import downsample_image, encode_png, middle_plane, overlay, to_gray
+from singula.report.matches import match_bits, match_codes, match_palette
+from singula.report.overlay import downsample_image, encode_png, middle_plane, overlays, to_gray
 
 Array = npt.NDArray[Any]
 MAX_SIDE = 640
@@ -85,22 +86,23 @@ def draw_panels(
     shown = raw if raw is not None else np.zeros((*final.shape[-2:], 1), np.uint8)
     small = _resize_image(shown)
     outlined = [*([("Ground truth", truth)] if truth is not None else []), *stages]
-    panels = [_panel("Image", f"Test image {name}", to_gray(small))] if raw is not None else []
-    for title, labels in outlined:
+    gray = to_gray(small)
+    panels = [_panel("Image", f"Test image {name}", gray)] if raw is not None else []
+    planes = [resize_labels(labels, small.shape[:2]) for _, labels in outlined]
+    for (title, labels), picture in zip(outlined, overlays(gray, *planes), strict=True):
         subject = "True objects" if labels is truth else title
-        picture = overlay(small, resize_labels(labels, small.shape[:2]))
         panels.append(_panel(title, f"{subject} outlined in {name}", picture))
     if colors is not None:
-        picture = _blend(to_gray(small), resize_labels(colors, small.shape[:2]))
-        alt = f"{name}: matched predictions green, missed objects red, false predictions blue"
+        picture = _blend(gray, match_bits(resize_labels(colors, small.shape[:2])))
+        alt = f"{name}: matched, missed and false objects in different colors and patterns"
         panels.append(_panel("Compared", alt, picture))
     return panels, plane
 
 
-def _blend(gray: Array, colors: Array) -> Array:
-    """Draw the colors of objects over the darkened image."""
-    painted = colors.any(axis=-1, keepdims=True)
-    mixed = np.where(painted, 0.62 * colors + 0.38 * gray, 0.5 * gray)
+def _blend(gray: Array, bits: Array) -> Array:
+    """Draw the colors of matched, missed and false objects over the darkened image."""
+    colors = match_palette()[match_codes(bits)]
+    mixed = np.where((bits > 0)[..., None], 0.62 * colors + 0.38 * gray, 0.5 * gray)
     return mixed.astype(np.uint8)
 
 

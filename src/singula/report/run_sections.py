@@ -9,6 +9,7 @@ import numpy as np
 
 from singula.report.figures import Series, line_chart
 from singula.report.html import Markup, collapsible, count, join, section, table, tag
+from singula.representations.channel_table import channel_title
 from singula.representations.thresholds import THRESHOLDS
 from singula.runs.run import Run
 from singula.training.charts import learning_curves
@@ -96,7 +97,8 @@ def training_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:
 def _metric_title(name: str) -> str:
     kind, _, channel = name.partition("_")
     if kind in ("iou", "mae") and channel:
-        return f"{'IoU' if kind == 'iou' else 'Mean absolute error'} of channel {channel}"
+        text = "IoU" if kind == "iou" else "Mean absolute error"
+        return f"{text} of channel {channel_title(channel)}"
     return name.replace("_", " ").capitalize()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from singula.metrics.summary import MEAN, POOLED
 from singula.report.html import (
@@ -17,6 +18,7 @@ from singula.report.html import (
     tag,
 )
 from singula.report.objects import Objects
+from singula.representations.channel_table import CHANNELS, channel_title
 from singula.runs.run import Run, Stage
 from singula.runs.scores import Scores, class_view
 from singula.util.format import counted
@@ -40,6 +42,7 @@ RATES = {
     "panoptic_quality": ("PQ", "panoptic quality: F1 × mean IoU of the matched pairs"),
     "mean_matched_score": ("Matched IoU", "mean IoU of the matched pairs"),
 }
+_MAX_PLANES = 8  # of a family whose maps have rows of their own
 _COUNTS = {"n_true": "True", "n_pred": "Predicted", "tp": "Matched", "fn": "Missed", "fp": "False"}
 
 
@@ -203,11 +206,12 @@ def map_section(run: Run) -> Markup | None:
         name.removeprefix(f"{view}_") for name in values for view in used if name.startswith(view)
     )
     rows = []
-    for kind in kinds:
-        measure, channel = kind.split("_", 1)
-        title = channel.replace("_", " ") if channel != "class" else "class, mean"
+    for (title, measure), group in _map_groups(kinds).items():
         row: list[object] = [title, "IoU" if measure == "iou" else "mean absolute error"]
-        rows.append([*row, *(number(values.get(f"{view}_{kind}")) for view in used)])
+        for view in used:
+            scores = [v for kind in group if (v := values.get(f"{view}_{kind}")) is not None]
+            row.append(number(sum(scores) / len(scores) if scores else None))
+        rows.append(row)
     return section(
         "channels",
         "Predicted channels",
@@ -225,6 +229,29 @@ def map_section(run: Run) -> Markup | None:
             text_columns=2,
         ),
     )
+
+
+def _map_groups(kinds: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Return the scores of each row: of a family of many maps, their mean is shown."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    names = list(kinds)
+    families = Counter(_family(name) for name in names)
+    for name in names:
+        measure, channel = name.split("_", 1)
+        family = _family(name)
+        if family and families[family] > _MAX_PLANES:
+            title = f"{family} (mean of {families[family]} maps)"
+        elif channel == "class":
+            title = "class, mean"
+        else:
+            title = channel_title(channel).replace("_", " ")
+        groups.setdefault((title, measure), []).append(name)
+    return groups
+
+
+def _family(name: str) -> str:
+    channel = CHANNELS.get(name.split("_", 1)[1])
+    return "" if channel is None else str(channel.family)
 
 
 def split_section(

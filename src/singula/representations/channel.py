@@ -134,6 +134,8 @@ class Channel:
     needs_volume : bool
         The channel of a volume depends on the axis z, so that single annotated slices have no
         target.
+    short : str
+        Name for headers and titles; by default, `code`.
     """
 
     code: str
@@ -159,6 +161,12 @@ class Channel:
     plane: int = 0
     offset: tuple[int, ...] = ()
     needs_volume: bool = False
+    short: str = ""
+
+    @property
+    def title(self) -> str:
+        """Short name for headers and titles."""
+        return self.short or self.code
 
     @property
     def loss(self) -> LossName:

@@ -380,3 +380,15 @@ def describe_channels(codes: Iterable[str]) -> list[tuple[str, str, tuple[Citati
         describe = f"{family.describe} ({counted(count, 'map')})"
         entries[row.family] = (row.list_code, describe, family.citations)
     return list(entries.values())
+
+
+def channel_title(code: str) -> str:
+    """Return the short name of a channel for headers; an unknown code is returned unchanged.
+
+    Parameters
+    ----------
+    code : str
+        Code of a channel or of a plane of a family, such as ``A[-1,0;0,-1].1``.
+    """
+    channel = CHANNELS.get(code)
+    return code if channel is None else channel.title

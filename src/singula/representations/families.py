@@ -80,6 +80,8 @@ class Family:
         Settings in ``DATA_CHANNELS_EXTRA_OPTS``.
     citations : tuple of Citation
         Publications.
+    mean : str
+        Meaning of the mean over all planes; empty if it has none.
     """
 
     code: str
@@ -89,6 +91,7 @@ class Family:
     expected: str
     options: tuple[Option, ...] = ()
     citations: tuple[Citation, ...] = ()
+    mean: str = ""
 
 
 def _rays(name: str, parameters: str) -> Planes:
@@ -107,6 +110,7 @@ def _rays(name: str, parameters: str) -> Planes:
             foreground_only=True,
             known_by="instance",
             needs_volume=True,
+            short=f"R ray {ray}",
         )
         for ray in range(int(parameters))
     )
@@ -130,6 +134,7 @@ def _affinities(name: str, parameters: str) -> Planes:
             offset=offset,
             known_by="offset",
             needs_volume=len(offset) == 3,
+            short=f"A ({', '.join(map(str, offset))})",
         )
         for number, offset in enumerate(offsets)
     )
@@ -185,9 +190,9 @@ def _embedding(name: str, parameters: str) -> Planes:
     ndim = int(parameters)
     axes = "zyx"[-ndim:]
     rows = [
-        *((f"offset to the center of the instance along {axis}", "offset") for axis in axes),
-        *((f"bandwidth of the instance along {axis}", "bandwidth") for axis in axes),
-        ("seediness: how close the embedding of a pixel is to the center", "seediness"),
+        *((f"offset to the center of the instance along {x}", "offset", x) for x in axes),
+        *((f"bandwidth of the instance along {x}", "bandwidth", x) for x in axes),
+        ("seediness: how close the embedding of a pixel is to the center", "seediness", ""),
     ]
     return tuple(
         Channel(
@@ -204,8 +209,9 @@ def _embedding(name: str, parameters: str) -> Planes:
             final="sigmoid" if role == "seediness" else "linear",
             known_by="instance",
             needs_volume=ndim == 3,
+            short=f"E {role} {axis}".rstrip(),
         )
-        for number, (describe, role) in enumerate(rows)
+        for number, (describe, role, axis) in enumerate(rows)
     )
 
 
@@ -230,6 +236,7 @@ _ROWS = (
             MASKED,
         ),
         citations=(_POLYGONS, _POLYHEDRA),
+        mean="mean distance to the border along all rays",
     ),
     Family(
         "A",
@@ -238,6 +245,7 @@ _ROWS = (
         _default_offsets,
         "A, or A with different offsets of one length, such as A[-1,0;0,-1]",
         citations=(_MUTEX,),
+        mean="mean over all offsets: low at the borders of instances",
     ),
     Family(
         "E",

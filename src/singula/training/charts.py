@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from singula.io.atomic import atomic_path
+from singula.representations.channel_table import channel_title
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -52,7 +53,8 @@ def draw_charts(rows: Rows, title: str, chart_path: Callable[[str], Path]) -> li
             style = "-" if part == "train" else "--"
             axes.plot(epochs, values, style, marker=".", markersize=4, label=part)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(name.replace("_", " "))
+        kind, _, channel = name.partition("_")
+        axes.set_ylabel(f"{kind} {channel_title(channel)}".replace("_", " ").strip())
         axes.set_title(title, fontsize=10)
         axes.grid(alpha=0.3)
         axes.legend()
