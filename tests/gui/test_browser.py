@@ -398,7 +398,7 @@ def test_a_picture_is_hidden_if_the_next_one_fails(browser: Any, made: Interface
     tab = enter(made, watcher)
     open_page(made, tab, f"/results?run={run}")
     drawn(tab)
-    tab.get_by_role("checkbox", name="object 16").click()
+    tab.locator(".objects tr[data-id='16']").click()
     tab.locator(".objects tr.selected").wait_for()
     # The address keeps the image, and the other page is of the same one.
     tab.get_by_label("Image (worst first)").click()
@@ -429,7 +429,7 @@ def test_selecting_a_row_marks_its_object_and_the_reverse(browser: Any, made: In
     open_page(made, tab, "/results?run=2d/job/results/job_1")
     drawn(tab)
     assert tab.get_by_label("Image (worst first)").input_value() == "bad"
-    tab.locator(".objects tbody tr", has_text="16").last.click()
+    tab.locator(".objects tr[data-id='16']").click()
     tab.locator(".objects tr.selected").wait_for()
     # The object is in the middle now: a click there is a click on it.
     tab.wait_for_timeout(300)
@@ -442,10 +442,10 @@ def test_selecting_a_row_marks_its_object_and_the_reverse(browser: Any, made: In
     left, top = (size["width"] - 48 * scale) / 2, (size["height"] - 48 * scale) / 2
     canvas.click(position={"x": left + 6 * scale, "y": top + 6 * scale})
     tab.wait_for_function(
-        "document.querySelector('.objects tr.selected td:nth-child(2)')?.textContent.trim() == '1'"
+        "document.querySelector('.objects tr.selected td')?.textContent.trim() == '1'"
     )
-    tab.locator(".objects th", has_text="pixels").click()
-    tab.locator(".objects th.sorted", has_text="pixels").wait_for()
+    tab.locator(".objects th button", has_text="area").click()
+    tab.locator(".objects th[aria-sort='ascending']", has_text="area").wait_for()
     watcher.check()
     context.close()
 
@@ -545,7 +545,7 @@ def test_all_controls_are_reachable_by_keyboard(browser: Any, made: Interface) -
             ).strip()
         )
     assert {"Skip to the content", "New", "Run", "Results", "Tune", "Report"} <= reached
-    assert {"Image", "Objects", "Your labels", "Zoom in"} <= reached
+    assert {"Image", "Objects", "My labels", "Zoom in"} <= reached
     assert any("with its objects" in words for words in reached)
     context.close()
 

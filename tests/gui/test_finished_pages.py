@@ -27,6 +27,7 @@ from simulated import simulated_user
 from singula.gui.pages import results, tune
 from singula.gui.pages.finished import ImageView
 from singula.gui.pages.frame import Slider
+from singula.gui.pages.object_table import ObjectGrid
 from singula.gui.pages.viewer import Canvas
 from singula.gui.pictures import Scene
 from singula.gui.state import AppContext
@@ -95,7 +96,7 @@ class Page:
         links = [str(link.props.get("href", "")) for link in self.all(ui.link)]
         assert next(link for link in links if link.startswith(f"/{other}?")).endswith(f"={name}")
         if page == "results":
-            assert len(self.all(ui.table)[0].rows) == count
+            assert len(self.all(ObjectGrid)[0].props["rows"]) == count
         else:
             assert any(f"<td>{count}</td><td>{count}</td>" in html.content
                        for html in self.all(ui.html))  # fmt: skip

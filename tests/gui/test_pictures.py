@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from singula.errors import UserError
-from singula.gui.pictures import TILE, Scene, Scenes, boxes, thumbnail
+from singula.gui.looks import ChannelLook, look_to_text
+from singula.gui.pictures import Scene, Scenes, thumbnail
+from singula.gui.tiles import TILE, boxes
 from singula.metrics import color_associations, match
+from singula.report.maps import MapView, NetworkMaps
+from singula.report.matches import match_bits, match_codes, match_palette
 from singula.representations.channels import find_contour
 
 
@@ -23,13 +27,23 @@ def shown(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(png)).convert("RGBA"))[..., 3] > 0
 
 
-def whole(scene: Scene, layer: str, level: int, z: int = 0, channel: int = -1) -> np.ndarray:
+def rgb(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(png)).convert("RGB"))
+
+
+def single(channel: int, low: float, high: float, gamma: float = 1.0) -> str:
+    return look_to_text({channel: ChannelLook((255, 255, 255), low, high, gamma)})
+
+
+def whole(
+    scene: Scene, layer: str, level: int, z: int = 0, look: str = "auto", read=None
+) -> np.ndarray:
     height, width = (-(-n // 2**level) for n in scene.size)
-    read = pixels if layer == "image" else shown
+    read = read or (pixels if layer == "image" else shown)
     rows = [
         np.concatenate(
             [
-                read(scene.tile(layer, z, level, row, column, channel))
+                read(scene.tile(layer, z, level, row, column, look))
                 for column in range(-(-width // TILE))
             ],
             axis=1,
@@ -76,10 +90,10 @@ def test_downsampling_keeps_the_brightness(scene: Scene) -> None:
 
 def test_associations_equal_those_of_the_results_folder(scene: Scene) -> None:
     truth, found = scene.labels["truth"], scene.labels["instances"]
-    expected = color_associations(truth, found, match(truth, found, (0.5,))[0])
-    row = [scene.tile("associations", 0, 0, 0, column) for column in (0, 1, 2)]
-    tiles = [np.asarray(Image.open(BytesIO(png)).convert("RGB")) for png in row]
-    np.testing.assert_array_equal(np.concatenate(tiles, axis=1), expected[:TILE])
+    bits = match_bits(color_associations(truth, found, match(truth, found, (0.5,))[0]))
+    expected = match_palette()[match_codes(bits)]
+    # The stripes continue from tile to tile.
+    np.testing.assert_array_equal(whole(scene, "associations", 0, read=rgb), expected)
 
 
 def test_a_volume_shows_its_slices_and_channels() -> None:
@@ -91,7 +105,7 @@ def test_a_volume_shows_its_slices_and_channels() -> None:
     assert scene.layers() == ["image", "instances", "contours"]
     for z in range(3):
         np.testing.assert_array_equal(whole(scene, "instances", 0, z), labels[z] > 0)
-    one, two = (whole(scene, "image", 0, 1, channel) for channel in (0, 1))
+    one, two = (whole(scene, "image", 0, 1, single(channel, 0, 255)) for channel in (0, 1))
     assert np.corrcoef(one.ravel(), raw[1, ..., 0].ravel())[0, 1] > 0.99
     assert np.corrcoef(two.ravel(), raw[1, ..., 1].ravel())[0, 1] > 0.99
     assert scene.instance_at(2, 5, 7) == labels[2, 5, 7]
@@ -104,6 +118,74 @@ def test_three_channels_are_colors() -> None:
     picture = whole(Scene(raw, {}), "image", 0)
     assert picture.shape == (8, 8, 3)
     assert picture[0, 0].tolist() == [255, 0, 0]
+
+
+def test_two_channels_have_different_colors() -> None:
+    raw = np.zeros((4, 6, 2), np.uint16)
+    raw[:2, :, 0], raw[:, :3, 1] = 900, 50
+    picture = whole(Scene(raw, {}), "image", 0)
+    corners = [picture[y, x].tolist() for y, x in ((0, 0), (0, 5), (3, 0), (3, 5))]
+    assert corners == [[255, 255, 255], [255, 0, 255], [0, 255, 0], [0, 0, 0]]
+
+
+def test_contrast_is_that_of_the_values(scene: Scene) -> None:
+    raw = scene.raw[..., 0].astype(float)
+    picture = whole(scene, "image", 0, look=single(0, 1000, 3000))
+    np.testing.assert_allclose(picture, 255 * np.clip((raw - 1000) / 2000, 0, 1), atol=1)
+    darker = whole(scene, "image", 0, look=single(0, 1000, 3000, 2))
+    np.testing.assert_allclose(darker, 255 * np.clip((raw - 1000) / 2000, 0, 1) ** 2, atol=1)
+    assert not whole(scene, "image", 0, look="none").any()
+
+
+def test_hidden_instances_are_not_drawn(scene: Scene) -> None:
+    labels = scene.labels["instances"]
+    before = scene.version
+    scene.show_only([2, 5])
+    assert scene.version > before
+    np.testing.assert_array_equal(whole(scene, "instances", 0), np.isin(labels, [2, 5]))
+    expected = find_contour(labels, "inner") & np.isin(labels, [2, 5])
+    np.testing.assert_array_equal(whole(scene, "contours", 0), expected)
+    scene.show_only(None)
+    np.testing.assert_array_equal(whole(scene, "instances", 0), labels > 0)
+
+
+def volume() -> Scene:
+    rng = np.random.default_rng(3)
+    raw = rng.integers(0, 255, (3, 20, 30, 1)).astype(np.uint8)
+    labels = {"instances": blobs((3, 20, 30)), "truth": blobs((3, 20, 30), 4)}
+    maps = NetworkMaps({"0": MapView("m", (0,), "share")}, lambda: raw / np.float32(255))
+    return Scene(raw, labels, maps=maps, spacing=(2.0, 0.5, 0.25), unit="µm")
+
+
+@pytest.mark.parametrize(("side", "axes"), [("xz", (1, 0, 2)), ("yz", (2, 1, 0))])
+def test_a_view_from_the_side_has_the_same_pixels(side, axes) -> None:
+    scene = volume()
+    turned = scene.turned(side)
+    assert turned.shape == tuple(scene.shape[axis] for axis in axes)
+    assert turned.spacing == tuple((2.0, 0.5, 0.25)[axis] for axis in axes)
+    assert turned.layers() == scene.layers()
+    for index in range(turned.depth):
+        raw = np.transpose(scene.raw[..., 0], axes)[index]
+        look = single(0, 0, 255)
+        np.testing.assert_array_equal(whole(turned, "image", 0, index, look), raw)
+        labels = np.transpose(scene.labels["instances"], axes)[index]
+        np.testing.assert_array_equal(whole(turned, "instances", 0, index), labels > 0)
+    z, y, x = 2, 7, 11
+    place = (y, z, x) if side == "xz" else (x, y, z)
+    assert turned.describe(*place, "0") == scene.describe(z, y, x, "0")
+    assert turned._associations().tolist() == np.transpose(scene._associations(), axes).tolist()
+
+
+def test_the_text_at_a_pixel_has_its_values() -> None:
+    scene = volume()
+    assert scene.describe(0, 50, 0) == scene.describe(3, 0, 0) == ""
+    labels, truth = scene.labels["instances"], scene.labels["truth"]
+    z, y, x = np.argwhere((labels > 0) & (truth > 0))[0].tolist()
+    value = scene.raw[z, y, x, 0]
+    text = scene.describe(z, y, x, "0")
+    assert f"value {value}  " in text
+    assert f"map {value / 255:.3g}  " in text
+    assert text.endswith(f"object {labels[z, y, x]}  your label {truth[z, y, x]}")
 
 
 def test_new_instances_have_a_new_version(scene: Scene) -> None:
@@ -119,7 +201,9 @@ def test_new_instances_have_a_new_version(scene: Scene) -> None:
     "wrong",
     [
         ("nothing", 0, 0, 0, 0), ("image", 1, 0, 0, 0), ("image", 0, 0, 2, 0),
-        ("image", 0, -1, 0, 0), ("image", 0, 0, -1, 0), ("image", 0, 0, 0, 0, 9),
+        ("image", 0, -1, 0, 0), ("image", 0, 0, -1, 0), ("map", 0, 0, 0, 0, "0"),
+        ("image", 0, 0, 0, 0, "1:ffffff:0:1:1"), ("image", 0, 0, 0, 0, "0:ffffff:0:nan:1"),
+        ("image", 0, 0, 0, 0, "0:ffffff:0:1:0"), ("image", 0, 0, 0, 0, "x"),
     ],
 )  # fmt: skip
 def test_a_missing_tile_is_refused(scene: Scene, wrong: tuple) -> None:
@@ -149,7 +233,7 @@ def test_boxes_contain_their_objects() -> None:
 
 def test_the_oldest_scene_is_dropped() -> None:
     scenes = Scenes()
-    names = [scenes.put(Scene(None, {"instances": np.ones((2, 2), int)})) for _ in range(40)]
+    names = [scenes.put(Scene(None, {"instances": np.ones((2, 2), int)})) for _ in range(60)]
     assert scenes.get(names[0]) is None
     assert scenes.get(names[-1]) is not None
     scenes.drop(names[-1])

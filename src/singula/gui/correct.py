@@ -282,7 +282,8 @@ class CorrectableImages:
         predicted = replace(predicted, image=scene.raw)
         corrected, review = files.load(predicted)
         editor = LabelEditor(corrected.labels, predicted.spacing)
-        scene = Scene(scene.raw, {**scene.labels, "instances": editor.labels}, None)
+        labels = {**scene.labels, "instances": editor.labels}
+        scene = Scene(scene.raw, labels, None, spacing=scene.spacing, unit=scene.unit)
         return Correction(scene, predicted, files, editor, review, values)
 
     def _of_run(self, results: Results, name: str) -> tuple[Scene, Instances, Path]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from io import BytesIO
 from threading import Lock
 from typing import Any, Literal
 
@@ -14,22 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.gui.looks import AUTO, ChannelLook, Look, automatic_look, look_from_text, paint
+from singula.gui.tiles import TILE, cut, halve, palette_png
 from singula.metrics import color_associations, match
-from singula.report.overlay import (
-    brightness_range,
-    encode_png,
-    label_colors,
-    pair_panels,
-    rescale,
-    shown_channels,
-)
+from singula.report.maps import NetworkMaps
+from singula.report.matches import match_bits, match_codes, match_palette
+from singula.report.overlay import brightness_range, encode_png, label_colors, pair_panels
 from singula.representations.channels import find_contour
 
 Array = npt.NDArray[Any]
-Layer = Literal["image", "instances", "contours", "truth", "associations"]
-TILE = 512
-LAYERS: tuple[Layer, ...] = ("image", "instances", "contours", "truth", "associations")
-_MAX_PLANES, _SAMPLE_PIXELS, _MAX_SCENES = 6, 1_000_000, 24
+Layer = Literal["image", "map", "instances", "contours", "truth", "associations"]
+Side = Literal["xz", "yz"]
+LAYERS: tuple[Layer, ...] = ("image", "map", "instances", "contours", "truth", "associations")
+_MAX_PLANES, _SAMPLE_PIXELS, _MAX_SCENES = 12, 1_000_000, 48
 _LAYER_LABELS = {"instances": "instances", "contours": "instances", "truth": "truth"}
 _TRUTH_COLOR = (255, 255, 255)
 
@@ -46,12 +42,15 @@ class Scene:
         Label images ``instances`` and ``truth``, each (y, x) or (z, y, x).
     threshold : float, optional
         IoU threshold for matching instances and ground truth; None disables the matching.
-
-    Attributes
-    ----------
     version : int
         Number of changes of the instances. The address of a tile contains the version, so that the
         browser does not display a cached tile of an older version.
+    maps : NetworkMaps, optional
+        Maps that the network predicted.
+    spacing : tuple of float, optional
+        Pixel size along each axis, z first; None if it is unknown.
+    unit : str
+        Unit of `spacing`.
 
     Raises
     ------
@@ -63,9 +62,14 @@ class Scene:
     labels: dict[str, Array]
     threshold: float | None = 0.5
     version: int = 0
+    maps: NetworkMaps | None = None
+    spacing: tuple[float, ...] | None = None
+    unit: str = "px"
     _planes: OrderedDict[tuple[int, int], list[Array]] = field(default_factory=OrderedDict)
     _ranges: dict[int, tuple[float, float]] = field(default_factory=dict)
     _matched: Array | None = None
+    _matched_later: Callable[[], Array] | None = None
+    _visible: Array | None = None
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -109,6 +113,7 @@ class Scene:
     def layers(self) -> list[Layer]:
         """Return the names of the layers that can be drawn."""
         layers: list[Layer] = ["image"] if self.raw is not None else []
+        layers += ["map"] if self.maps is not None else []
         layers += ["instances", "contours"] if "instances" in self.labels else []
         layers += ["truth"] if "truth" in self.labels else []
         both = {"instances", "truth"} <= self.labels.keys() and self.threshold is not None
@@ -135,7 +140,7 @@ class Scene:
             )
         with self._lock:
             self.labels = {**self.labels, "instances": labels}
-            self._matched = None
+            self._matched = self._visible = None
             self.version += 1
 
     def instance_at(self, z: int, y: int, x: int) -> int:
@@ -145,8 +150,99 @@ class Scene:
             return 0
         return int(self._label_plane("instances", z)[y, x])
 
+    @property
+    def is_filtered(self) -> bool:
+        """True if some instances may be hidden."""
+        return self._visible is not None
+
+    def show_only(self, ids: Collection[int] | None) -> None:
+        """Hide the instances whose ids are not listed; None shows all."""
+        with self._lock:
+            self._visible = None
+            if ids is not None:
+                largest = int(self.labels["instances"].max(initial=0))
+                self._visible = np.zeros(largest + 1, bool)
+                self._visible[list(ids)] = True
+            self.version += 1
+
+    def describe(self, z: int, y: int, x: int, map_key: str = "") -> str:
+        """Return the values at a pixel as text; empty outside of the image.
+
+        Parameters
+        ----------
+        z, y, x : int
+            Slice, row and column.
+        map_key : str
+            Key of the shown map, if any.
+        """
+        height, width = self.size
+        if not (0 <= y < height and 0 <= x < width and 0 <= z < self.depth):
+            return ""
+        place = (z, y, x) if len(self.shape) == 3 else (y, x)
+        parts = []
+        if self.raw is not None:
+            parts.append("value " + ", ".join(f"{v:.6g}" for v in self.raw[place].tolist()))
+        if self.maps is not None and map_key in self.maps.views:
+            parts.append(f"map {float(self.maps.values(map_key, place)):.3g}")
+        for name, text in (("instances", "object"), ("truth", "your label")):
+            if name in self.labels and self.labels[name][place]:
+                parts.append(f"{text} {self.labels[name][place]}")
+        return "  ".join(parts)
+
+    def turned(self, side: Side) -> Scene:
+        """Return a volume as seen from the side, without copying it.
+
+        Parameters
+        ----------
+        side : {"xz", "yz"}
+            ``xz``: slices along y, with z downwards; ``yz``: slices along x, with z to the right.
+        """
+        axes = (1, 0, 2) if side == "xz" else (2, 1, 0)
+        raw = None if self.raw is None else np.transpose(self.raw, (*axes, 3))
+        labels = {name: np.transpose(array, axes) for name, array in self.labels.items()}
+        sizes = self.spacing
+        return Scene(
+            raw,
+            labels,
+            self.threshold,
+            self.version,
+            self.maps.turned(axes) if self.maps is not None else None,
+            None if sizes is None else tuple(sizes[axis] for axis in axes),
+            self.unit,
+            _ranges=self._ranges,
+            _matched_later=lambda: np.transpose(self._associations(), axes),
+            _visible=self._visible,
+        )
+
+    def look(self) -> dict[int, ChannelLook]:
+        """Return the default display of the channels."""
+        ranges = [self.limits(channel) for channel in range(self.channels)]
+        if len(ranges) == 3:  # a color image
+            ranges = [(min(low for low, _ in ranges), max(high for _, high in ranges))] * 3
+        return automatic_look(ranges)
+
+    def limits(self, channel: int) -> tuple[float, float]:
+        """Return the values of a channel of the whole image that are shown as black and white."""
+        if channel not in self._ranges and self.raw is not None:
+            values = self._sample(channel)
+            self._ranges[channel] = brightness_range(values) if len(values) else (0.0, 1.0)
+        return self._ranges[channel]
+
+    def extremes(self, channel: int) -> tuple[float, float]:
+        """Return the smallest and largest value of a channel, in a sample of a large image."""
+        values = self._sample(channel)
+        return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+
+    def _sample(self, channel: int) -> Array:
+        if self.raw is None:
+            return np.zeros(0)
+        flat = self.raw.reshape(-1, self.raw.shape[-1])
+        sample = flat[:: max(1, len(flat) // _SAMPLE_PIXELS), channel]
+        finite: Array = sample[np.isfinite(sample)]
+        return finite
+
     def tile(
-        self, layer: str, z: int, level: int, row: int, column: int, channel: int = -1
+        self, layer: str, z: int, level: int, row: int, column: int, look: str = AUTO
     ) -> bytes:
         """Draw a tile of at most 512 × 512 pixels as PNG.
 
@@ -160,42 +256,52 @@ class Scene:
             Resolution level: every ``2**level``-th pixel along y and x is drawn.
         row, column : int
             Position of the tile in the grid of tiles at this level.
-        channel : int
-            Channel of the image; -1 draws three channels as colors, or the mean of another number.
+        look : str
+            Of the image, its display as written by `look_to_text`, or ``auto``; of the network's
+            maps, the key of a map; of other layers, ignored.
 
         Raises
         ------
         UserError
-            ``gui.no_tile``: the layer, slice, level or position does not exist.
+            ``gui.no_tile``: the layer, slice, level, position or display does not exist.
         """
         step = 2**level if 0 <= level < 32 else 0
         height, width = self.size
-        exists = (
-            layer in self.layers() and 0 <= z < self.depth and -1 <= channel < self.channels + 1
-        )
+        exists = layer in self.layers() and 0 <= z < self.depth
+        if layer == "map":
+            exists = exists and self.maps is not None and look in self.maps.views
         inside = step and 0 <= row * TILE * step < height and 0 <= column * TILE * step < width
         if not (exists and inside):
-            raise UserError(
-                f"no tile {layer} {z} {level} {row} {column}",
-                "reload the page",
-                "gui.no_tile",
-            )
+            raise _no_tile(layer, z, level, row, column, look)
         if layer == "image":
-            return encode_png(self._image_tile(z, level, row, column, channel), compress_level=1)
+            try:
+                chosen = self.look() if look == AUTO else look_from_text(look, self.channels)
+            except ValueError:
+                raise _no_tile(layer, z, level, row, column, look) from None
+            return encode_png(self._image_tile(z, level, row, column, chosen), compress_level=1)
+        if layer == "map" and self.maps is not None:
+            values = self.maps.values(look, (z,) if len(self.shape) == 3 else (slice(None),))
+            part = cut(values, step, row, column)[1:-1, 1:-1]
+            return palette_png(self.maps.codes(look, part), self.maps.palette(look))
         if layer == "associations":
             bits = self._associations()
             plane = bits[z] if bits.ndim == 3 else bits
-            part = _cut(plane, step, row, column)[1:-1, 1:-1]
-            return _palette_png(part, _association_colors())
-        part = _cut(self._label_plane(_LAYER_LABELS[layer], z), step, row, column)
+            part = cut(plane, step, row, column)[1:-1, 1:-1]
+            return palette_png(match_codes(part, (row * TILE, column * TILE)), match_palette())
+        return self._label_tile(layer, z, step, row, column)
+
+    def _label_tile(self, layer: str, z: int, step: int, row: int, column: int) -> bytes:
+        part = cut(self._label_plane(_LAYER_LABELS[layer], z), step, row, column)
         inner = part[1:-1, 1:-1]
         painted = ((inner.astype(np.uint32) + 254) % 255 + 1).astype(np.uint8)
         painted[inner == 0] = 0
+        if self._visible is not None and layer != "truth":
+            painted[~self._visible[inner]] = 0
         if layer != "instances":
             painted = np.where(find_contour(part, "inner")[1:-1, 1:-1], painted, 0)
         if layer == "truth":
-            return _palette_png((painted > 0).astype(np.uint8), np.array([(0, 0, 0), _TRUTH_COLOR]))
-        return _palette_png(painted, label_colors(255))
+            return palette_png((painted > 0).astype(np.uint8), np.array([(0, 0, 0), _TRUTH_COLOR]))
+        return palette_png(painted, label_colors(255))
 
     def _label_plane(self, name: str, z: int) -> Array:
         labels = self.labels[name]
@@ -203,88 +309,47 @@ class Scene:
         return plane
 
     def _associations(self) -> Array:
-        """Return the sum of 1 (missed), 2 (matched) and 4 (false positive) for each pixel."""
+        """Return the bits of `MatchKind` for each pixel."""
         with self._lock:
+            if self._matched is None and self._matched_later is not None:
+                self._matched = self._matched_later()
             if self._matched is None:
                 truth, prediction = self.labels["truth"], self.labels["instances"]
                 pairs = match(truth, prediction, (self.threshold or 0.5,))[0]
-                red, green, blue = np.moveaxis(
-                    color_associations(truth, prediction, pairs) > 0, -1, 0
-                )
-                self._matched = (red + 2 * green + 4 * blue).astype(np.uint8)
+                self._matched = match_bits(color_associations(truth, prediction, pairs))
             return self._matched
 
-    def _image_tile(self, z: int, level: int, row: int, column: int, channel: int) -> Array:
-        with self._lock:
-            pyramid = self._pyramid(z, channel)
-            while len(pyramid) <= level:
-                pyramid.append(_halved(pyramid[-1]))
+    def _image_tile(self, z: int, level: int, row: int, column: int, look: Look) -> Array:
         y, x = row * TILE, column * TILE
-        return pyramid[level][y : y + TILE, x : x + TILE]
+        height, width = (-(-size // 2**level) for size in self.size)
+        if not look:
+            return np.zeros((min(TILE, height - y), min(TILE, width - x)), np.uint8)
+        parts = {}
+        for channel in look:
+            with self._lock:
+                pyramid = self._pyramid(z, channel)
+                while len(pyramid) <= level:
+                    pyramid.append(halve(pyramid[-1]))
+            parts[channel] = pyramid[level][y : y + TILE, x : x + TILE]
+        return paint(parts, look)
 
     def _pyramid(self, z: int, channel: int) -> list[Array]:
-        """Return a slice as uint8 at all levels computed so far; recent slices are cached."""
+        """Return a channel of a slice at all levels computed so far; recent ones are cached."""
         if self.raw is None:
             raise UserError(
                 "this run has instances without an image", "show another layer", "gui.no_tile"
             )
         if (z, channel) not in self._planes:
             plane = self.raw[z] if self.raw.ndim == 4 else self.raw
-            low, high = self._range(channel)
-            scaled = rescale(shown_channels(plane, channel), low, high)
-            self._planes[z, channel] = [(255 * scaled).astype(np.uint8)]
-            while len(self._planes) > _MAX_PLANES:
+            self._planes[z, channel] = [plane[..., channel]]
+            while len(self._planes) > max(_MAX_PLANES, 2 * self.channels):
                 self._planes.popitem(last=False)
         self._planes.move_to_end((z, channel))
         return self._planes[z, channel]
 
-    def _range(self, channel: int) -> tuple[float, float]:
-        """Return the brightness range of the whole image."""
-        if channel not in self._ranges and self.raw is not None:
-            flat = self.raw.reshape(-1, self.raw.shape[-1])
-            sample = flat[:: max(1, len(flat) // _SAMPLE_PIXELS)]
-            self._ranges[channel] = brightness_range(shown_channels(sample, channel))
-        return self._ranges[channel]
 
-
-def _halved(plane: Array) -> Array:
-    """Return the mean of blocks of 2 × 2 pixels; an odd last row or column is repeated."""
-    padding = [(0, plane.shape[0] % 2), (0, plane.shape[1] % 2), *([(0, 0)] * (plane.ndim - 2))]
-    wide = np.pad(plane, padding, mode="edge").astype(np.uint16)
-    total = wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]
-    halved: Array = ((total + 2) // 4).astype(np.uint8)
-    return halved
-
-
-def _cut(plane: Array, step: int, row: int, column: int) -> Array:
-    """Return every `step`-th pixel of a tile and a ring around it; image edges are repeated."""
-    rows = _indices(plane.shape[0], step, row)
-    columns = _indices(plane.shape[1], step, column)
-    cut: Array = plane.take(rows, 0).take(columns, 1)
-    return cut
-
-
-def _indices(size: int, step: int, index: int) -> Array:
-    count = -(-size // step)
-    first, last = index * TILE, min((index + 1) * TILE, count)
-    indices = np.clip(np.arange(first - 1, last + 1), 0, count - 1) * step + step // 2
-    return np.minimum(indices, size - 1)
-
-
-def _association_colors() -> Array:
-    bits = np.arange(8)[:, None] >> np.arange(3)
-    return ((bits & 1) * 255).astype(np.uint8)
-
-
-def _palette_png(values: Array, table: Array) -> bytes:
-    """Encode values 0 to 255 with a color table as PNG; 0 is transparent."""
-    from PIL import Image as Picture
-
-    picture = Picture.fromarray(np.ascontiguousarray(values))
-    picture.putpalette(np.asarray(table, np.uint8).tobytes())
-    stream = BytesIO()
-    picture.save(stream, "PNG", compress_level=1, transparency=0)
-    return stream.getvalue()
+def _no_tile(*parts: object) -> UserError:
+    return UserError(f"no tile {' '.join(map(str, parts))}", "reload the page", "gui.no_tile")
 
 
 class Scenes:
@@ -304,6 +369,11 @@ class Scenes:
     def get(self, name: str) -> Scene | None:
         """Return a scene by its name; None if it was dropped."""
         return self._scenes.get(name)
+
+    def set(self, name: str, scene: Scene) -> None:
+        """Replace a scene, for example after a change of its instances."""
+        if name in self._scenes:
+            self._scenes[name] = scene
 
     def drop(self, name: str) -> None:
         """Drop a scene, if it exists."""
@@ -327,26 +397,3 @@ def thumbnail(image: Array, labels: Array | None = None, max_side: int = 160) ->
     shown = [] if labels is None else [labels]
     panels = pair_panels(image, *shown, min_side=max_side)
     return encode_png(panels[-1], max_side, compress_level=6)
-
-
-def boxes(labels: Array) -> Mapping[int, tuple[tuple[int, int], ...]]:
-    """Return the bounding box of each object by its id.
-
-    Parameters
-    ----------
-    labels : ndarray of int
-        Label image, (y, x) or (z, y, x).
-
-    Returns
-    -------
-    mapping of int to tuple
-        For each axis, the first index and the last index plus 1.
-    """
-    from scipy.ndimage import find_objects
-
-    objects = find_objects(labels.astype(np.int32, copy=False))
-    return {
-        number: tuple((s.start, s.stop) for s in slices)
-        for number, slices in enumerate(objects, start=1)
-        if slices is not None
-    }

@@ -13,6 +13,7 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.metrics.summary import MEAN
+from singula.report.maps import stored_maps
 from singula.runs.images import RunImages, open_images
 from singula.runs.instances import Instances
 from singula.runs.run import Run, Stage, open_run
@@ -20,6 +21,7 @@ from singula.util.format import counted
 from singula.util.messages import captured_messages
 
 Array = npt.NDArray[Any]
+Calibration = tuple[tuple[float, ...] | None, str]
 Table = tuple[list[str], list[dict[str, float | None]]]
 
 
@@ -73,8 +75,10 @@ class Results:
             )
         return instances
 
-    def scene(self, name: str, stage: Stage, instances: Array) -> Scene:
-        """Return an image with its ground truth and the given instances.
+    def scene(
+        self, name: str, stage: Stage, instances: Array, calibration: Calibration = (None, "px")
+    ) -> Scene:
+        """Return an image with its ground truth, the given instances and the network's maps.
 
         Parameters
         ----------
@@ -84,13 +88,18 @@ class Results:
             Stage of the instances.
         instances : ndarray of int
             Label image, (y, x) or (z, y, x).
+        calibration : tuple
+            Pixel size along each axis, or None, and its unit.
         """
         labels = {"instances": instances}
         truth = self.images.truth(name, stage, instances.shape)
         if truth is not None:
             labels["truth"] = truth.labels
         raw = self.images.raw(name, stage, instances.shape)
-        return Scene(raw, labels, self.run.threshold(stage) or 0.5)
+        maps = stored_maps(self.run, name, stage, instances.shape)
+        spacing, unit = calibration
+        threshold = self.run.threshold(stage) or 0.5
+        return Scene(raw, labels, threshold, maps=maps, spacing=spacing, unit=unit)
 
 
 def measurements(instances: Instances) -> Table:

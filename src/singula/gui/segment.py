@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.exports.sources import find_sources
+from singula.exports.tables import calibration
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.gui.processes import Processes, alive, error_message, interrupt
@@ -113,7 +114,8 @@ class SegmentedImages:
         with captured_messages():
             instances = source.read()
         raw = self._raw(name, instances.labels.shape)
-        return Scene(raw, {"instances": instances.labels}, None), instances
+        labels, (spacing, unit) = {"instances": instances.labels}, calibration(instances)
+        return Scene(raw, labels, None, spacing=spacing, unit=unit), instances
 
     def table_file(self, name: str) -> Path:
         """Return the file with the measurements of an image, which may not exist."""

@@ -15,7 +15,7 @@ from singula.errors import UserError
 from singula.gui.access import AccessMiddleware
 from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
-from singula.gui.pages import correct, missing, new, results, run, segment, tune
+from singula.gui.pages import compare, correct, missing, new, results, run, segment, tune
 from singula.gui.pages.frame import STYLE
 from singula.gui.runs import finished_runs
 from singula.gui.session import (
@@ -94,7 +94,7 @@ def build(context: AppContext) -> None:
     """
     ui.add_css(STYLE, shared=True)
 
-    @app.get("/tile/{scene}/{version}/{layer}/{z}/{level}/{row}/{column}/{channel}")
+    @app.get("/tile/{scene}/{version}/{layer}/{z}/{level}/{row}/{column}/{look}")
     def tile(
         scene: str,
         version: int,
@@ -103,18 +103,29 @@ def build(context: AppContext) -> None:
         level: int,
         row: int,
         column: int,
-        channel: int,
+        look: str,
     ) -> Response:
         image = context.scenes.get(scene)
         if image is None:
             return Response(status_code=404)
         try:
-            picture = image.tile(layer, z, level, row, column, channel)
+            picture = image.tile(layer, z, level, row, column, look)
         except UserError as error:
             return Response(str(error), status_code=404, media_type="text/plain")
         # The address of a tile contains its version, so its content never changes.
         headers = {"cache-control": "private, max-age=3600, immutable"}
         return Response(picture, media_type="image/png", headers=headers)
+
+    @app.get("/value/{scene}/{z}/{y}/{x}")
+    def value(scene: str, z: int, y: int, x: int, map: str = "") -> Response:
+        image = context.scenes.get(scene)
+        if image is None:
+            return Response(status_code=404)
+        try:
+            text = image.describe(z, y, x, map)
+        except UserError as error:  # the maps cannot be read
+            return Response(str(error), status_code=404, media_type="text/plain")
+        return Response(text, media_type="text/plain; charset=utf-8")
 
     @app.get("/")
     def start() -> RedirectResponse:
@@ -134,7 +145,7 @@ def build(context: AppContext) -> None:
             path, media_type="text/html", headers={"content-security-policy": _REPORT_POLICY}
         )
 
-    for page in (new, segment, run, results, correct, tune):
+    for page in (new, segment, run, results, compare, correct, tune):
         page.add(context)
     missing.add()
 

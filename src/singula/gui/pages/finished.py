@@ -23,6 +23,7 @@ from singula.gui.pages.frame import (
     run_choice,
     run_in_thread,
     show_address,
+    waiting,
 )
 from singula.gui.results import Results, open_results
 from singula.gui.runs import finished_runs, is_run
@@ -138,9 +139,8 @@ class ImageView(ABC, Generic[T]):
         if not self.presented:
             self.content.set_visibility(False)  # it is empty
         self.problem.clear()
-        with self.problem, ui.element("div").classes("waiting").props('role="status"'):
-            ui.spinner(size="1.6em")
-            ui.label(f"Reading {name} …")
+        with self.problem:
+            waiting(f"Reading {name} …")
         try:
             data = await run_in_thread(self.read, name, stage)
         except UserError as error:

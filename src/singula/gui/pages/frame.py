@@ -106,6 +106,13 @@ def empty_state(title: str, text: str, *links: tuple[str, str]) -> None:
                 ui.link(name, target).classes("as-button")
 
 
+def waiting(text: str = "Reading the image …") -> None:
+    """Add a moving sign and a text while something is read."""
+    with ui.element("div").classes("waiting").props('role="status"'):
+        ui.spinner(size="1.6em")
+        ui.label(text)
+
+
 def error_state(error: UserError | str, title: str = "The action failed") -> None:
     """Add an error message with its hint."""
     message = error.message if isinstance(error, UserError) else error

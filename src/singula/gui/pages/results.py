@@ -9,8 +9,11 @@ from urllib.parse import quote
 
 from nicegui import ui
 
+from singula.exports.tables import calibration
+from singula.gui.pages.compare import compare_address
+from singula.gui.pages.export import ExportPanel
 from singula.gui.pages.finished import ImageView, add_finished_page
-from singula.gui.pages.frame import dropdown, fact_cards, link_to, run_address
+from singula.gui.pages.frame import dropdown, explained, fact_cards, link_to, run_address
 from singula.gui.pages.object_table import ObjectTable
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, Table, measurements
@@ -40,6 +43,8 @@ class _View(ImageView[tuple[Scene, Table]]):
         with ui.element("div").classes("split") as self.content:
             left, right = ui.element("div"), ui.element("div")
         self.objects = ObjectTable(context.scenes, left, right)
+        with right:
+            ExportPanel(context, folder)
         ui.timer(0, self.load, once=True)
 
     def _head(self) -> None:
@@ -56,6 +61,9 @@ class _View(ImageView[tuple[Scene, Table]]):
             )
             self.correct_link = ui.link("Correct objects").classes("as-button secondary")
             self.other_link = ui.link("Tune thresholds").classes("as-button secondary")
+            ui.link("Compare with another run", compare_address(self.folder, None)).classes(
+                "as-button secondary"
+            )
 
     async def _choose_stage(self, event: Any) -> None:
         self.stage = self.results.run.stages[int(event.value)]
@@ -64,14 +72,14 @@ class _View(ImageView[tuple[Scene, Table]]):
     def read(self, name: str, stage: Stage) -> tuple[Scene, Table]:
         """Return the image and its table."""
         instances = self.results.instances(name, stage)
-        scene = self.results.scene(name, stage, instances.labels)
+        scene = self.results.scene(name, stage, instances.labels, calibration(instances))
         return scene, measurements(replace(instances, image=scene.raw))
 
     async def present(self, name: str, stage: Stage, data: tuple[Scene, Table]) -> None:
         """Show image, table and scores."""
         scene, table = data
         link_to(self.correct_link, run_address("correct", self.folder, name))
-        self.objects.viewer.show(scene, f"{name} with its objects")
+        self.objects.viewer.show(scene, f"{name} with its objects", name)
         self.objects.show(table, ndim=self.results.run.ndim)
         self._show_scores(self.results.score(stage, name), len(table[1]))
         self.notes.clear()
@@ -80,10 +88,12 @@ class _View(ImageView[tuple[Scene, Table]]):
                 ui.label(note).classes("warning")
 
     def _show_scores(self, score: dict[str, float], count: int) -> None:
-        facts = [("objects", str(count))]
+        facts = [("Objects found", str(count))]
         if score:
-            at = f"IoU {score['threshold']:g}"
-            facts.append((f"F1 at {at}", f"{score['f1']:.3f}"))
-            facts.append((f"panoptic quality at {at}", f"{score['panoptic_quality']:.3f}"))
-            facts.append(("objects in your labels", f"{score['n_true']:.0f}"))
+            facts.append(("Objects in your labels", f"{score['n_true']:.0f}"))
+            for term, name in (
+                ("Detection score (F1)", "f1"),
+                ("Panoptic quality", "panoptic_quality"),
+            ):
+                facts.append((explained(term, term), f"{score[name]:.3f}"))
         self.objects.facts.set_content(fact_cards(facts))

@@ -11,6 +11,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.control import last_lines
+from singula.gui.pages.export import ExportPanel
 from singula.gui.pages.frame import (
     button,
     dropdown,
@@ -23,6 +24,7 @@ from singula.gui.pages.frame import (
     run_address,
     run_in_thread,
     subheading,
+    waiting,
     with_error_notice,
 )
 from singula.gui.pages.object_table import ObjectTable
@@ -233,6 +235,8 @@ class _Results:
         with ui.element("div").classes("split") as self.content:
             left, right = ui.element("div"), ui.element("div")
         self.objects = ObjectTable(context.scenes, left, right)
+        with right:
+            ExportPanel(context, images.folder)
 
     async def _choose(self, event: Any) -> None:
         self.name = str(event.value)
@@ -242,6 +246,9 @@ class _Results:
         """Read the image in a thread, then show it unless another one was chosen."""
         self.loads += 1
         number, name = self.loads, self.name
+        self.notes.clear()
+        with self.notes:
+            waiting(f"Reading {name} …")
         try:
             scene, table = await run_in_thread(self._read, name)
         except UserError as error:
@@ -263,10 +270,10 @@ class _Results:
         self.table_path.set_text(f"Table: {self.images.guard.short(file)}")
         self.table_path.set_visibility(file.is_file())
         link_to(self.correct_link, run_address("correct", self.images.folder, name))
-        self.objects.viewer.show(scene, f"{name} with its objects")
+        self.objects.viewer.show(scene, f"{name} with its objects", name)
         self.objects.show(table, ndim=len(scene.shape))
         total = str(len(self.images.sources))
-        facts = [("objects", str(len(table[1]))), ("images", total)]
+        facts = [("Objects found", str(len(table[1]))), ("Images", total)]
         self.objects.facts.set_content(fact_cards(facts))
 
     def _read(self, name: str) -> tuple[Scene, Table]:

@@ -1,7 +1,13 @@
 // Tiled image viewer of any size with zoom, pan and layers, by mouse, touch or keyboard.
+import { saveCanvas } from "singula-viewer/download.js";
+import { Gestures } from "singula-viewer/gestures.js";
+import { drawBox, drawCenter, drawGuides, drawScale } from "singula-viewer/marks.js";
+import { moveOthers, viewers } from "singula-viewer/registry.js";
+
 const TILE = 512;
 const MAX_TILES = 400;
 const MAX_DELAY = 60; // milliseconds after which incomplete tiles are drawn
+const VALUE_DELAY = 60; // milliseconds between requests of values
 
 export default {
   template: `<div class="viewer">
@@ -10,8 +16,9 @@ export default {
       <button type="button" @click="zoomBy(1.5)" aria-label="Zoom in" title="Zoom in (+)">+</button>
       <button type="button" @click="zoomBy(1 / 1.5)" aria-label="Zoom out" title="Zoom out (−)">−</button>
       <button type="button" @click="fit()" aria-label="Show the whole image" title="Whole image (0)">⤢</button>
+      <button v-if="file" type="button" @click="save()" aria-label="Download the picture as shown" title="Download the picture as shown">↓</button>
     </div>
-    <div class="viewer-place" aria-hidden="true">{{ place }}</div>
+    <div class="viewer-place" aria-hidden="true">{{ place }}{{ values }}</div>
   </div>`,
   props: {
     source: String,
@@ -19,61 +26,58 @@ export default {
     height: Number,
     levels: Number,
     slice: Number,
-    channel: Number,
+    look: { type: String, default: "auto" },
+    map: { type: String, default: "" },
     version: Number,
     layers: { type: Array, default: () => [] },
     box: Array,
+    guides: Array,
+    aspect: { type: Number, default: 1 },
+    pixel_size: Object,
+    group: String,
+    file: String,
     label: String,
   },
   data() {
-    return { place: "" };
+    return { place: "", values: "" };
   },
   mounted() {
     this.tiles = new Map();
     this.awaited = 0;
     this.view = { scale: 1, x: 0, y: 0 };
     this.fitted = true;
+    this.tools = [];
     const canvas = this.$refs.canvas;
+    this.gestures = new Gestures(this, canvas);
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(this.$el);
     canvas.addEventListener("wheel", this.wheel, { passive: false });
-    canvas.addEventListener("pointerdown", this.down);
-    canvas.addEventListener("pointermove", this.move);
-    canvas.addEventListener("pointerup", this.up);
-    canvas.addEventListener("pointercancel", () => (this.held = null));
     canvas.addEventListener("dblclick", () => this.fit());
     canvas.addEventListener("keydown", this.key);
     canvas.addEventListener("focus", () => this.draw());
     canvas.addEventListener("blur", () => this.draw());
+    viewers.set(this.$el.id, this);
     this.resized();
   },
   unmounted() {
     this.observer.disconnect();
+    viewers.delete(this.$el.id);
   },
   watch: {
     source() {
       this.tiles.clear();
+      this.latest = new Map();
       this.fitted = true;
       this.fit();
     },
-    slice() {
-      this.draw();
-    },
-    channel() {
-      this.draw();
-    },
-    version() {
-      this.draw();
-    },
-    layers: {
-      deep: true,
-      handler() {
-        this.draw();
-      },
-    },
-    box() {
-      this.draw();
-    },
+    slice: "draw",
+    look: "draw",
+    map: "draw",
+    version: "draw",
+    layers: { deep: true, handler: "draw" },
+    box: "draw",
+    guides: "draw",
+    pixel_size: "draw",
   },
   methods: {
     resized() {
@@ -87,27 +91,43 @@ export default {
     fit() {
       if (!this.source) return;
       const canvas = this.$refs.canvas;
-      const scale = Math.min(canvas.width / this.width, canvas.height / this.height) * 0.98;
+      const scale = 0.98 * this.whole();
       this.view = {
         scale,
         x: (canvas.width - this.width * scale) / 2,
-        y: (canvas.height - this.height * scale) / 2,
+        y: (canvas.height - this.height * scale * this.aspect) / 2,
       };
-      this.fitted = true;
+      this.changed(true);
+    },
+    whole() {
+      const canvas = this.$refs.canvas;
+      return Math.min(canvas.width / this.width, canvas.height / (this.height * this.aspect));
+    },
+    // Draws after a movement. A finger scrolls the page if the whole image is shown.
+    changed(fitted) {
+      this.fitted = fitted;
+      this.$refs.canvas.style.touchAction = fitted ? "pan-y" : "none";
+      moveOthers(this);
+      this.draw();
+    },
+    follow(other) {
+      const [mine, theirs] = [this.$refs.canvas, other.$refs.canvas];
+      const ratio = mine.width / Math.max(1, theirs.width);
+      this.view = { scale: other.view.scale * ratio, x: other.view.x * ratio, y: other.view.y * ratio };
+      this.fitted = other.fitted;
+      mine.style.touchAction = theirs.style.touchAction;
       this.draw();
     },
     center(y, x, size) {
       const canvas = this.$refs.canvas;
       const preferred = (0.25 * Math.min(canvas.width, canvas.height)) / Math.max(size, 4);
       const scale = this.limited(Math.max(this.view.scale, Math.min(preferred, 16)));
-      this.view = { scale, x: canvas.width / 2 - x * scale, y: canvas.height / 2 - y * scale };
-      this.fitted = false;
-      this.draw();
+      const high = scale * this.aspect;
+      this.view = { scale, x: canvas.width / 2 - x * scale, y: canvas.height / 2 - y * high };
+      this.changed(false);
     },
     limited(scale) {
-      const canvas = this.$refs.canvas;
-      const whole = Math.min(canvas.width / this.width, canvas.height / this.height);
-      return Math.min(Math.max(scale, whole * 0.5), 64);
+      return Math.min(Math.max(scale, this.whole() * 0.5), 64);
     },
     zoomBy(factor, at) {
       const canvas = this.$refs.canvas;
@@ -119,53 +139,50 @@ export default {
         x: cx - (cx - this.view.x) * real,
         y: cy - (cy - this.view.y) * real,
       };
-      this.fitted = false;
-      this.draw();
+      this.changed(false);
     },
     panBy(dx, dy) {
       this.view = { ...this.view, x: this.view.x + dx, y: this.view.y + dy };
-      this.fitted = false;
-      this.draw();
-    },
-    at(event) {
-      const canvas = this.$refs.canvas;
-      const place = canvas.getBoundingClientRect();
-      const ratio = canvas.width / Math.max(1, place.width);
-      return [(event.clientX - place.left) * ratio, (event.clientY - place.top) * ratio];
+      this.changed(false);
     },
     pixel([cx, cy]) {
       return [
-        Math.floor((cy - this.view.y) / this.view.scale),
-        Math.floor((cx - this.view.x) / this.view.scale),
+        (cy - this.view.y) / (this.view.scale * this.aspect),
+        (cx - this.view.x) / this.view.scale,
       ];
     },
     wheel(event) {
       event.preventDefault();
-      this.zoomBy(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0015)), this.at(event));
+      const factor = Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0015));
+      this.zoomBy(factor, this.gestures.at(event));
     },
-    down(event) {
-      this.$refs.canvas.setPointerCapture(event.pointerId);
-      this.held = { at: this.at(event), far: 0 };
-    },
-    move(event) {
-      const now = this.at(event);
-      const [y, x] = this.pixel(now);
+    hover(pixel) {
+      const [y, x] = pixel ? pixel.map(Math.floor) : [-1, -1];
       const inside = y >= 0 && x >= 0 && y < this.height && x < this.width;
-      this.place = inside ? `y ${y}  x ${x}` : "";
-      if (!this.held) return;
-      const dx = now[0] - this.held.at[0];
-      const dy = now[1] - this.held.at[1];
-      this.held = { at: now, far: this.held.far + Math.abs(dx) + Math.abs(dy) };
-      if (this.held.far > 4) this.panBy(dx, dy);
+      const place = inside ? `y ${y}  x ${x}` : "";
+      if (place === this.place) return;
+      this.place = place;
+      this.values = "";
+      clearTimeout(this.asking);
+      if (inside) this.asking = setTimeout(() => this.ask(place, y, x), VALUE_DELAY);
     },
-    up(event) {
-      if (this.held && this.held.far <= 4) this.pick(this.pixel(this.at(event)));
-      this.held = null;
+    // Shows the values at a pixel, unless the pointer has moved in the meantime.
+    async ask(place, y, x) {
+      const shown = this.layers.some((layer) => layer.name === "map" && layer.shown);
+      const address = this.source.replace("/tile/", "/value/");
+      const query = shown ? `?map=${encodeURIComponent(this.map)}` : "";
+      const answer = await fetch(`${address}/${this.slice}/${y}/${x}${query}`);
+      const text = answer.ok ? await answer.text() : "";
+      if (this.place === place && text) this.values = `  ${text}`;
+    },
+    save() {
+      saveCanvas(this.$refs.canvas, this.file);
     },
     pick([y, x]) {
-      this.$emit("pick", { y, x });
+      this.$emit("pick", { y: Math.floor(y), x: Math.floor(x) });
     },
     key(event) {
+      if (this.tools.some((tool) => tool.key?.(event))) return;
       const canvas = this.$refs.canvas;
       const step = Math.min(canvas.width, canvas.height) / 8;
       const actions = {
@@ -187,9 +204,9 @@ export default {
       actions[event.key]();
     },
     tile(layer, version, level, row, column) {
-      const channel = layer === "image" ? this.channel : -1;
-      const name = `${layer}/${this.slice}/${level}/${row}/${column}/${channel}`;
-      const key = `${version}/${name}`;
+      const look = layer === "image" ? this.look : layer === "map" ? this.map : "-";
+      const name = `${layer}/${this.slice}/${level}/${row}/${column}`;
+      const key = `${version}/${name}/${look}`;
       let tile = this.tiles.get(key);
       if (!tile) {
         const image = new Image();
@@ -197,6 +214,7 @@ export default {
         const arrived = (ready) => {
           tile.ready = ready;
           if (ready) this.latest.set(name, tile);
+          if (this.latest.size > MAX_TILES) this.latest.delete(this.latest.keys().next().value);
           this.awaited -= 1;
           // Drawing is expensive: draw once for all tiles, unless some are late.
           if (this.awaited === 0) this.draw();
@@ -226,18 +244,19 @@ export default {
       const canvas = this.$refs.canvas;
       const context = canvas.getContext("2d");
       const { scale, x, y } = this.view;
+      const tall = scale * this.aspect;
       context.setTransform(1, 0, 0, 1, 0, 0);
       context.clearRect(0, 0, canvas.width, canvas.height);
       context.imageSmoothingEnabled = scale < 1;
       const level = Math.min(this.levels - 1, Math.max(0, Math.floor(Math.log2(1 / scale) + 0.01)));
       const side = TILE * 2 ** level;
       const columns = [Math.max(0, Math.floor(-x / scale / side)), Math.ceil(Math.min(this.width, (canvas.width - x) / scale) / side)];
-      const rows = [Math.max(0, Math.floor(-y / scale / side)), Math.ceil(Math.min(this.height, (canvas.height - y) / scale) / side)];
+      const rows = [Math.max(0, Math.floor(-y / tall / side)), Math.ceil(Math.min(this.height, (canvas.height - y) / tall) / side)];
       let complete = true;
       for (const layer of this.layers) {
         if (!layer.shown) continue;
         context.globalAlpha = layer.opacity;
-        const version = layer.name === "image" ? 0 : this.version;
+        const version = layer.name === "image" || layer.name === "map" ? 0 : this.version;
         for (let row = rows[0]; row < rows[1]; row++) {
           for (let column = columns[0]; column < columns[1]; column++) {
             let tile = this.tile(layer.name, version, level, row, column);
@@ -248,11 +267,11 @@ export default {
             }
             if (!tile || !tile.ready) continue;
             const left = Math.round(x + column * side * scale);
-            const top = Math.round(y + row * side * scale);
+            const top = Math.round(y + row * side * tall);
             const wide = tile.image.naturalWidth * 2 ** level;
             const high = tile.image.naturalHeight * 2 ** level;
             const right = Math.round(x + Math.min(this.width, column * side + wide) * scale);
-            const bottom = Math.round(y + Math.min(this.height, row * side + high) * scale);
+            const bottom = Math.round(y + Math.min(this.height, row * side + high) * tall);
             context.drawImage(tile.image, left, top, right - left, bottom - top);
           }
         }
@@ -260,31 +279,17 @@ export default {
       context.globalAlpha = 1;
       this.mark(context);
       if (complete) canvas.dataset.drawn = `${this.version}/${this.slice}`;
+      else delete canvas.dataset.drawn;
     },
     mark(context) {
-      const { scale, x, y } = this.view;
-      if (this.box && this.box.length === 4) {
-        const [top, left, bottom, right] = this.box;
-        const place = [x + left * scale - 4, y + top * scale - 4, (right - left) * scale + 8, (bottom - top) * scale + 8];
-        context.lineWidth = 5;
-        context.strokeStyle = "#000b";
-        context.strokeRect(...place);
-        context.lineWidth = 2.5;
-        context.strokeStyle = "#ffe14d";
-        context.strokeRect(...place);
+      if (this.guides) drawGuides(context, this.view, this.aspect, this.guides);
+      if (this.box && this.box.length === 4) drawBox(context, this.view, this.aspect, this.box);
+      for (const tool of this.tools) tool.paint?.(context, this.view);
+      if (this.pixel_size) {
+        const bar = drawScale(context, this.view.scale, this.pixel_size);
+        this.$refs.canvas.dataset.bar = `${bar.length} ${bar.pixels}`;
       }
-      const canvas = this.$refs.canvas;
-      if (canvas.matches(":focus-visible")) {
-        const [cx, cy] = [canvas.width / 2, canvas.height / 2];
-        context.lineWidth = 1.5;
-        context.strokeStyle = "#ffe14d";
-        context.beginPath();
-        for (const [a, b] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-          context.moveTo(cx + 4 * a, cy + 4 * b);
-          context.lineTo(cx + 12 * a, cy + 12 * b);
-        }
-        context.stroke();
-      }
+      if (this.$refs.canvas.matches(":focus-visible")) drawCenter(context);
     },
   },
 };
