@@ -1,6 +1,7 @@
 """Check of the wizard: progress, cancellation, dimensions, findings and a corrected copy."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from singula.dataset.checks import KINDS
 from singula.dataset.facts import find_folders
 from singula.errors import UserError
+from singula.gui import data_check
 from singula.gui.data_check import (
     CheckCache,
     CheckCanceledError,
@@ -111,6 +113,18 @@ def test_a_check_reports_progress_and_is_canceled(home: Path, monkeypatch) -> No
     assert shares == pytest.approx([1 / N_IMAGES, 2 / N_IMAGES])
 
 
+def test_two_pages_share_a_check(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, inspected = CheckCache(), []
+    inspect = data_check.inspect_dataset
+    monkeypatch.setattr(
+        data_check, "inspect_dataset", lambda *a, **k: inspected.append(1) or inspect(*a, **k)
+    )
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: checked(home, cache=cache), range(2)))
+    assert results[0] is results[1]
+    assert inspected == [1]
+
+
 def test_an_unchanged_data_set_is_not_checked_again(home: Path) -> None:
     cache = CheckCache()
     first = checked(home, cache=cache)
@@ -168,7 +182,7 @@ def test_the_address_restores_the_entries() -> None:
 
     entries = WizardEntries(
         step="training", ndim=3, find="BCD", data="é ü/&x", classes=3, output="a b.yaml",
-        results="out", minutes=2.5, folders={FOLDERS[0]: "x/y", FOLDERS[3]: "z"},
+        results="out", minutes=2.5, checked=True, folders={FOLDERS[0]: "x/y", FOLDERS[3]: "z"},
     )  # fmt: skip
     query = dict(parse_qsl(urlsplit(entries.address).query))
     assert WizardEntries.from_query(query) == entries

@@ -36,6 +36,7 @@ from singula.util.format import counted
 DIMENSIONS = {2: "Single images (2D)", 3: "Z-stacks (3D)"}
 """Names of the numbers of spatial dimensions."""
 _MAX_PICTURES, _MAX_CACHED, _FILES_TO_DECIDE = 6, 4, 5
+_WAIT_SECONDS = 0.2
 
 
 class CheckCanceledError(Exception):
@@ -124,7 +125,13 @@ class CheckCache:
     """Results of the last checks, for pages that are loaded again."""
 
     _results: OrderedDict[Fingerprint, CheckedData] = field(default_factory=OrderedDict)
+    _running: dict[Fingerprint, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def running(self, key: Fingerprint) -> threading.Lock:
+        """Return the lock that a check of these files holds."""
+        with self._lock:
+            return self._running.setdefault(key, threading.Lock())
 
     def get(self, key: Fingerprint) -> CheckedData | None:
         """Return the result for a fingerprint of files, or None."""
@@ -136,7 +143,7 @@ class CheckCache:
         with self._lock:
             self._results[key] = result
             while len(self._results) > _MAX_CACHED:
-                self._results.popitem(last=False)
+                self._running.pop(self._results.popitem(last=False)[0], None)
 
 
 @dataclass
@@ -184,9 +191,17 @@ class DataCheck:
         """
         parts, notes = self.recognize()
         key = _fingerprint(parts, self.ndim)
-        stored = self.cache.get(key)
-        if stored is not None:
-            return stored
+        running = self.cache.running(key)
+        while not running.acquire(timeout=_WAIT_SECONDS):  # another page checks the same files
+            self._stop_if_canceled()
+        try:
+            stored = self.cache.get(key)
+            return self._run(parts, notes, key) if stored is None else stored
+        finally:
+            running.release()
+
+    def _run(self, parts: Sequence[Folders], notes: Sequence[str], key: Fingerprint) -> CheckedData:
+        """Check the files, and store the result."""
         check_ndim(parts, self.ndim)
         self.total = sum(len(pair_part(part).pairs) for part in parts)
         settings = InspectSettings(ndim=self.ndim)

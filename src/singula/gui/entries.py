@@ -20,6 +20,9 @@ CHECKED_STEPS = ("kinds", "training")
 """Steps that follow the check of the data."""
 PARTS = {"train": "Training", "val": "Validation", "test": "Test"}
 """Titles of the parts of a data set by name."""
+_IN_ADDRESS = (
+    "step", "ndim", "find", "data", "classes", "output", "results", "minutes", "checked",
+)  # fmt: skip
 FOLDERS = tuple((part, kind) for part in PARTS for kind in ("images", "labels"))
 
 
@@ -47,6 +50,8 @@ class WizardEntries:
         Folder for the results.
     minutes : float
         Training time.
+    checked : bool
+        The check of the data was started.
     """
 
     step: str = "images"
@@ -58,6 +63,7 @@ class WizardEntries:
     output: str = ""
     results: str = "results"
     minutes: float = 30.0
+    checked: bool = False
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> WizardEntries:
@@ -81,6 +87,7 @@ class WizardEntries:
             output=query.get("output", ""),
             results=query.get("results", default.results),
             minutes=_number(query.get("minutes", ""), default.minutes, 1e6),
+            checked=query.get("checked") == "True",
         )
 
     @property
@@ -89,7 +96,7 @@ class WizardEntries:
         default = WizardEntries()
         values = {
             name: getattr(self, name)
-            for name in ("step", "ndim", "find", "data", "classes", "output", "results", "minutes")
+            for name in _IN_ADDRESS
             if getattr(self, name) != getattr(default, name)
         }
         values |= {f"{p}_{k}": folder for (p, k), folder in self.folders.items() if folder}

@@ -28,6 +28,7 @@ from singula.gui.session import (
 from singula.gui.state import AppContext
 from singula.util.streams import print_line
 
+_RECONNECT_SECONDS = 30.0
 # Reports may contain scripts from the user's files, which must not run.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -79,6 +80,8 @@ def serve(roots: Iterable[Path], port: int | None, *, browser: bool) -> None:
         tailwind=False,
         uvicorn_logging_level="error",
         access_log=False,
+        # On a busy machine, a shorter time would load pages again, and end what they show.
+        reconnect_timeout=_RECONNECT_SECONDS,
         # Compression only costs time on the same machine.
         gzip_middleware_factory=None,
     )

@@ -236,6 +236,10 @@ class FormView:
         else:
             self._draw()
 
+    def _show_key(self, key: str) -> None:
+        self.mode.set_value("advanced")
+        self.query.set_value(key)
+
     def _entered(self, item: Field, event: Any) -> None:
         value = event.value
         self.form.set(item.name, "" if value is None else value)
@@ -271,6 +275,9 @@ class FormView:
                     "\n".join(lines),
                     f"{counted(count, 'setting')} to correct",
                 )
+                hidden = [key for key in self.errors if key not in self.inputs]
+                if hidden:
+                    button("Show in Advanced", partial(self._show_key, hidden[0]), look="secondary")
             for line in self.form.ignored:
                 ui.label(f"Omitted when you save: {line}").classes("warning")
             for notice in notices:

@@ -72,10 +72,14 @@ class WizardView:
     async def restore(self) -> None:
         """Check the data again if the address contains a step that follows the check."""
         step = self.entries.step
-        if step in CHECKED_STEPS:
-            self.stepper.set_value("data")
+        if step in CHECKED_STEPS or self.entries.checked:
+            self.stepper.set_value("data" if step in CHECKED_STEPS else step)
             await self._check()
-            if self.data is not None and not self.data.inspection.problems:
+            if (
+                step in CHECKED_STEPS
+                and self.data is not None
+                and not self.data.inspection.problems
+            ):
                 self.classes.set_value(self.entries.classes)
                 self.stepper.set_value(step)
 
@@ -95,6 +99,7 @@ class WizardView:
             output="" if self.output.value == self.proposed else self.output.value or "",
             results=self.results.value or "",
             minutes=float(self.minutes.value or 30),
+            checked=self.running is not None or self.data is not None,
         )
 
     def _allow(self, allowed: bool) -> None:
@@ -146,7 +151,7 @@ class WizardView:
             button("Back", self.stepper.previous, look="plain")
         with ui.element("div").classes("data-summary").props('aria-live="polite"'):
             self.bar = ui.html("", sanitize=False)
-            self.cancel = button("Cancel", self._cancel, look="secondary")
+            self.cancel = button("Cancel", self._invalidate, look="secondary")
             self.cancel.set_visibility(False)
         self.timer = ui.timer(_REFRESH_SECONDS, self._show_progress, active=False)
         self.summary = ui.element("div").classes("data-summary")
@@ -245,6 +250,7 @@ class WizardView:
         self.cancel.set_visibility(True)
         ndim = int(self.ndim.value) or None
         running = self.running = DataCheck(self._chosen, ndim, self.context.checks)
+        self._remember()
         self._show_progress()
         self.timer.activate()
         error, data = None, None
