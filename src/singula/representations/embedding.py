@@ -90,7 +90,7 @@ class EmbeddingDecoder(ObjectDecoder, SpecialDecoder):
 
         The pixels of all blocks are clustered afterward, which is not part of a box.
         """
-        return 90
+        return 160 if in_blocks else 225
 
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps

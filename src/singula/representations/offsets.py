@@ -104,7 +104,7 @@ class CenterOffsets(ObjectDecoder, SpecialDecoder):
 
     def bytes_per_pixel(self, *, in_blocks: bool) -> int:
         """Return the measured bytes of votes and centers; see `Decoder.bytes_per_pixel`."""
-        return 45
+        return 80
 
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singula.representations.channel import axis_of_neighbor
-from singula.util.boxes import pair_boxes
 
 Offset = Sequence[int]
 
@@ -71,11 +70,22 @@ def mutex_watershed(
     The signed graph is that of A. Bailoni et al.: GASP, a generalized framework for agglomerative
     clustering of signed graphs. CVPR 2022.
     """
+    from bioimage_cpp.segmentation import mutex_watershed as divide
+
+    near = [row for row, offset in enumerate(offsets) if axis_of_neighbor(offset) is not None]
     shape = affinities[0].shape
-    clusters = cluster(int(np.prod(shape)), *count_votes(affinities, offsets, threshold, mask))
+    # A pair votes twice, and its vote for the less certain decision comes too late to count.
+    votes = np.empty((len(near) + len(offsets), *shape), np.float32)
+    for row, number in enumerate([*near, *range(len(offsets))]):
+        votes[row] = affinities[number]
+    np.subtract(np.float32(2 * threshold), votes[len(near) :], out=votes[len(near) :])
+    clusters = divide(
+        votes, [*(tuple(offsets[row]) for row in near), *map(tuple, offsets)], len(near), mask=mask
+    ).ravel()
+    del votes
     pixels = np.bincount(clusters, minlength=1)
+    pixels[0] = 0  # outside of the mask
     numbers = np.zeros(len(pixels), np.int32)
-    # Each pixel outside of the mask is a cluster of one pixel.
     several = np.flatnonzero(pixels > 1)
     numbers[several] = np.arange(1, len(several) + 1)
     result: NDArray[np.int32] = numbers[clusters].reshape(shape)
@@ -103,55 +113,3 @@ def cluster(size: int, joining: Votes, separating: Votes) -> NDArray[np.int64]:
     )
     result: NDArray[np.int64] = np.asarray(clusters).view(np.int64)
     return result
-
-
-def count_votes(
-    affinities: Sequence[NDArray[np.floating[Any]]],
-    offsets: Sequence[Offset],
-    threshold: float,
-    mask: NDArray[np.bool_] | None = None,
-) -> tuple[Votes, Votes]:
-    """Return the pairs of pixels that belong together, and those that do not.
-
-    Parameters
-    ----------
-    affinities, offsets, threshold, mask
-        As for `mutex_watershed`.
-
-    Returns
-    -------
-    joining, separating : Votes
-        Pairs of direct neighbors above the threshold, and pairs below it.
-    """
-    shape = affinities[0].shape
-    numbers = np.arange(affinities[0].size, dtype=np.uint64).reshape(shape)
-    # Pairs of neighbors by their first pixel and their axis, the last one first, are sorted.
-    nearest = np.zeros((*shape, len(shape)), np.float32)
-    separating = []
-    for values, offset in zip(affinities, offsets, strict=True):
-        first, second = pair_boxes(shape, offset)
-        certainty = values[first].astype(np.float32) - np.float32(threshold)
-        if mask is not None:
-            certainty[~(mask[first] & mask[second])] = 0
-        separating.append(_votes(numbers[first], numbers[second], -certainty))
-        axis = axis_of_neighbor(offset)
-        if axis is not None:
-            before = first if offset[axis] > 0 else second
-            pairs_along = nearest[before][..., -1 - axis]
-            np.maximum(pairs_along, certainty, out=pairs_along)
-    pixels, axis_from_end = np.nonzero(nearest.reshape(-1, len(shape)) > 0)
-    steps = np.cumprod([1, *shape[:0:-1]])
-    pairs = np.stack([pixels, pixels + steps[axis_from_end]], axis=1).astype(np.uint64)
-    joining = Votes(pairs, nearest[nearest > 0])
-    return joining, Votes(
-        np.concatenate([each.pairs for each in separating]),
-        np.concatenate([each.certainty for each in separating]),
-    )
-
-
-def _votes(
-    first: NDArray[np.uint64], second: NDArray[np.uint64], certainty: NDArray[np.float32]
-) -> Votes:
-    counts = certainty > 0
-    low, high = np.minimum(first, second)[counts], np.maximum(first, second)[counts]
-    return Votes(np.stack([low, high], axis=1), certainty[counts])
