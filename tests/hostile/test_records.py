@@ -83,6 +83,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "StartedPrediction": {**STARTED, "images": "i", "model": "nuclei", "channel": "1"},
     "ReviewRecord": {"prediction": "a.tif", "digest": "0123456789abcdef", "accepted": [1],
                      "corrected": [2]},
+    "BeforeRecord": {"model": "nuclei", "images": 1, "f1": 0.5},
     "PlanNote": {"name": "a", "config": "x: 1", "image": "a", "label": "", "mask": "",
                  "checkpoint": "c", "image_place": PLACE, "label_place": None, "maps": "m",
                  "instances": "i", "processed": "", "shape": [9, 9], "block": [3, 3],

@@ -150,11 +150,19 @@ def _link(part: PartFacts, new: PartFacts) -> None:
             if source is not None and target is not None:
                 # Both get the name of the image, so that they are paired by name.
                 name = pair.name + suffix_of(source)
-                _link_file(source.resolve(), make_folder(target) / name)
+                link_file(source.resolve(), make_folder(target) / name)
 
 
-def _link_file(source: Path, target: Path) -> None:
-    """Link a file, or copy it if the file system has no links."""
+def link_file(source: Path, target: Path) -> None:
+    """Link a file, or copy it if the file system has no links.
+
+    Parameters
+    ----------
+    source : Path
+        The file, as an absolute path.
+    target : Path
+        Name of the link, in an existing folder.
+    """
     try:
         target.symlink_to(source)
     except OSError:  # a file system without links

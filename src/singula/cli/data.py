@@ -57,6 +57,8 @@ def init(
     Example: singula init cells -o cells.yaml
 
     Fine-tune a model on a few images: singula init cells --from nuclei -o cells.yaml
+
+    With the folder of your corrections: singula init predictions/corrected --from nuclei
     """
     begin_command(REPEAT_HINT)
     from singula.util.process import prepare_process
@@ -69,8 +71,11 @@ def init(
     if start is not None:
         from functools import partial
 
+        from singula.commands.fine_tune import arrange_corrections, is_corrections
         from singula.commands.start_model import find_start as find_start_of_model
 
+        if is_corrections(dataset):
+            dataset = arrange_corrections(dataset, start, output)
         find_start = partial(find_start_of_model, path=start)
     init_dataset(
         dataset,

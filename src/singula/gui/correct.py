@@ -273,7 +273,7 @@ class CorrectableImages:
         if isinstance(self.opened, SegmentedImages):
             scene, predicted = self.opened.read(name)
             path = self.opened.sources[name].path
-            values = _of_table(self.opened.table_file(name))
+            values = dict(predicted.confidence or {})
         else:
             scene, predicted, path = self._of_run(self.opened, name)
             values = _of_maps(self.opened, name, predicted)
@@ -325,22 +325,6 @@ def open_correctable(guard: Guard, folder: Path | str) -> CorrectableImages:
             "gui.no_instances",
         )
     return CorrectableImages(guard, path, results)
-
-
-def _of_table(file: Path) -> dict[int, float]:
-    """Read the confidence from the table of a prediction; empty if it has no such column."""
-    if not file.is_file():
-        return {}
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(file)
-    except (ValueError, OSError):
-        return {}
-    if not {"label", "confidence"} <= set(table.columns):
-        return {}
-    rows = table[["label", "confidence"]].dropna().to_numpy().tolist()
-    return {int(number): float(value) for number, value in rows}
 
 
 def _of_maps(results: Results, name: str, predicted: Instances) -> dict[int, float]:

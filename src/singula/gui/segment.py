@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,6 +113,7 @@ class SegmentedImages:
             )
         with captured_messages():
             instances = source.read()
+        instances = replace(instances, confidence=_confidence(self.table_file(name)))
         raw = self._raw(name, instances.labels.shape)
         labels, (spacing, unit) = {"instances": instances.labels}, calibration(instances)
         return Scene(raw, labels, None, spacing=spacing, unit=unit), instances
@@ -141,6 +142,22 @@ class SegmentedImages:
             return None
         self.notes.append("The image is not shown: it was moved or changed after the prediction.")
         return None
+
+
+def _confidence(file: Path) -> dict[int, float] | None:
+    """Read the confidence from the table of a prediction; None if it has no such column."""
+    if not file.is_file():
+        return None
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file)
+    except (ValueError, OSError):
+        return None
+    if not {"label", "confidence"} <= set(table.columns):
+        return None
+    rows = table[["label", "confidence"]].dropna().to_numpy().tolist()
+    return {int(number): float(value) for number, value in rows}
 
 
 def _count_pixels(source: LabelSource) -> int:

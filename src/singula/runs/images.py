@@ -211,9 +211,9 @@ def open_images(run: Run, *, external_files: bool = False) -> RunImages:
         images.pairs = {pair.name: pair for pair in used}
         return images
     places = _places(run, run.config.TEST.BY_CHUNKS, external_files=external_files)
-    folders = {IMAGE_KEY: _find_folder(run, IMAGE_KEY)}
+    folders = {IMAGE_KEY: find_folder(run, IMAGE_KEY)}
     if run.has_truth and not places.together:
-        folders[LABEL_KEY] = _find_folder(run, LABEL_KEY)
+        folders[LABEL_KEY] = find_folder(run, LABEL_KEY)
     for key, folder in folders.items():
         if folder is None:
             images.note(
@@ -237,7 +237,7 @@ def open_images(run: Run, *, external_files: bool = False) -> RunImages:
 def _with_masks(run: Run, pairs: Iterable[Pair], part: str, images: RunImages) -> list[Pair]:
     """Return pairs with the masks of pixels that are not annotated, if their folder exists."""
     key, pairs = f"{part}.IGNORE_PATH", list(pairs)
-    folder = _find_folder(run, key)
+    folder = find_folder(run, key)
     if folder is None:
         return pairs
     try:
@@ -260,11 +260,18 @@ def _places(run: Run, keys: Any, *, external_files: bool) -> ArrayPlaces:
     )
 
 
-def _find_folder(run: Run, key: str) -> Path | None:
+def find_folder(run: Run, key: str) -> Path | None:
     """Return the folder of a key; None if it does not exist.
 
     A relative path is resolved in the working folder, in the folder in which the run was started,
     and in the parents of the results folder.
+
+    Parameters
+    ----------
+    run : Run
+        Finished run.
+    key : str
+        Key of a path, such as ``DATA.TEST.PATH``.
     """
     configured = run.summary.configuration.get(key)
     if not configured:

@@ -18,6 +18,7 @@ from singula.gui.correct import (
     Tool,
     open_correctable,
 )
+from singula.gui.pages.fine_tune import FineTuneCard
 from singula.gui.pages.frame import (
     button,
     dropdown,
@@ -102,6 +103,7 @@ class _View:
                 self.drawing.props["viewer"] = self.viewer.canvas.id
             with ui.element("div"):
                 self._review_panel()
+                self.fine_tune = FineTuneCard(context, images)
         self.viewer.canvas.on("pick", self._clicked)
         self.drawing.on("outline", self._outlined)
         ui.keyboard(on_key=self._key, repeating=False)
@@ -175,6 +177,7 @@ class _View:
         self.saved.set_text("")
         self._choose(work.tool)
         self._go(1)
+        await self.fine_tune.refresh()
 
     def _choose(self, tool: Tool) -> None:
         """Choose a tool."""
@@ -235,6 +238,7 @@ class _View:
             show_error(error)
             return
         self.saved.set_text(f"Saved: {self.context.guard.short(work.files.labels)}")
+        await self.fine_tune.refresh()
 
     def _update(self) -> None:
         """Show tool, marked object and progress."""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
+from singula.commands.fine_tune import compare_fine_tuning
 from singula.exports.tables import calibration
 from singula.gui.pages.compare import compare_address
 from singula.gui.pages.export import ExportPanel
@@ -38,6 +39,7 @@ class _View(ImageView[tuple[Scene, Table]]):
     def __init__(self, context: AppContext, folder: Path, results: Results, image: str) -> None:
         super().__init__(folder, results, image)
         self._head()
+        self._compare(context)
         self.notes = ui.element("div")
         self.problem = ui.element("div")
         with ui.element("div").classes("split") as self.content:
@@ -64,6 +66,17 @@ class _View(ImageView[tuple[Scene, Table]]):
             ui.link("Compare with another run", compare_address(self.folder, None)).classes(
                 "as-button secondary"
             )
+
+    def _compare(self, context: AppContext) -> None:
+        """Show the scores before and after, if the run was fine-tuned with corrections."""
+        comparison = compare_fine_tuning(self.results.run, context.guard.allows)
+        if comparison is not None:
+            facts = [
+                ("Before: detection score (F1)", f"{comparison.before:.3f}"),
+                ("After fine-tuning", f"{comparison.after:.3f}"),
+                ("corrected images not used for the training", comparison.images),
+            ]
+            ui.html(fact_cards(facts), sanitize=False)
 
     async def _choose_stage(self, event: Any) -> None:
         self.stage = self.results.run.stages[int(event.value)]
