@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 
@@ -14,8 +15,14 @@ from singula.representations.thresholds import THRESHOLDS
 from singula.representations.watershed import Term, Watershed
 
 
+_PLACE = re.compile(r"<!-- table: ([\w ]+) -->\n.*?<!-- end of table -->", re.DOTALL)
+
+
 def with_tables(markdown: str) -> str:
-    """Replace the markers ``<!-- table: NAME -->`` of a page by the tables."""
+    """Replace the places of tables in a page, and their links for readers of the file.
+
+    A place begins with ``<!-- table: NAME -->`` and ends with ``<!-- end of table -->``.
+    """
     tables = {
         "thresholds": threshold_table,
         "configurations": configuration_table,
@@ -23,11 +30,7 @@ def with_tables(markdown: str) -> str:
         "listed channels": listed_channel_table,
         "models": model_table,
     }
-    for name, table in tables.items():
-        marker = f"<!-- table: {name} -->"
-        if marker in markdown:
-            markdown = markdown.replace(marker, table())
-    return markdown
+    return _PLACE.sub(lambda place: tables[place[1]](), markdown)
 
 
 def threshold_table() -> str:
@@ -68,14 +71,16 @@ def configuration_table() -> str:
     return "\n".join(rows)
 
 
-COMBINATIONS = ("F+C", "F+C+Db", "F+Db", "F+P", "F+T", "F+Dc", "F+C+D", "F+Dn", "F+H+V", "B+C")
+COMBINATIONS = (
+    "F+C", "F+C+Db", "F+Db", "F+P", "F+T", "F+Dc", "F+C+D", "F+Dn", "F+H+V", "B+C", "F+A",
+)  # fmt: skip
 
 
 def combination_table() -> str:
     """Return a row for typical combinations of channels: seeds, growth mask and surface."""
     rows = ["| channels | seeds | growth mask | surface |", "|---|---|---|---|"]
     for name in COMBINATIONS:
-        decoder = find_decoder(name)
+        decoder = find_decoder(name, method="watershed")
         if isinstance(decoder, Watershed):
             cells = (_formulas(decoder.seeds), _formulas(decoder.growth), f"`{decoder.surface}`")
             rows.append(f"| `[{name.replace('+', ', ')}]` | {' | '.join(cells)} |")

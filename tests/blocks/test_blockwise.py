@@ -66,7 +66,7 @@ def soft_maps(labels, channels, seed, flat):
 def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
     """Decode in blocks, in the same phases as a run but without files."""
     shape = next(iter(maps.values())).shape
-    grid, decoder = Grid(shape, block), find_decoder(channels)
+    grid, decoder = Grid(shape, block), find_decoder(channels, method="watershed")
 
     def read_maps(box):
         return {name: values[box] for name, values in maps.items()}
@@ -123,8 +123,11 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
 
 
 COMBINATIONS = {
-    ndim: ["F+C+Db", "F+T", "F+B+D", "C+M", "F+Dc", "F+Dn", offsets]
-    for ndim, offsets in ((2, "F+H+V"), (3, "F+H+V+Z"))
+    ndim: ["F+C+Db", "F+T", "F+B+D", "C+M", "F+Dc", "F+Dn", offsets, affinities]
+    for ndim, offsets, affinities in (
+        (2, "F+H+V", "F+A[-1,0;0,-1;-3,0]"),
+        (3, "F+H+V+Z", "F+A[-1,0,0;0,-1,0;0,0,1]"),
+    )
 }
 
 
@@ -165,7 +168,7 @@ def test_blocks_have_the_labels_of_the_whole_image(case):
     maps = soft_maps(labels, case["channels"], case["seed"], case["flat"])
     if case["half"]:
         maps = {n: v.astype(np.float16) if n in "BCMP" else v for n, v in maps.items()}
-    whole = decode(maps, case["channels"], settings=case["settings"]).labels
+    whole = decode(maps, case["channels"], settings=case["settings"], method="watershed").labels
     decoded, n_uncertain = in_blocks(
         maps, case["channels"], case["settings"], case["block"], case["halo"]
     )
@@ -182,7 +185,8 @@ def test_nothing_grows_only_if_there_are_no_seeds(case, factor):
     maps = {n: np.float32(factor) * v if n in "BCMP" else v for n, v in maps.items()}
     if case["half"]:
         maps = {n: v.astype(np.float16) if n in "BCMP" else v for n, v in maps.items()}
-    shape, decoder, chosen = case["shape"], find_decoder(case["channels"]), case["settings"]
+    shape, chosen = case["shape"], case["settings"]
+    decoder = find_decoder(case["channels"], method="watershed")
     thresholds, _ = resolve_thresholds({}, replace(chosen, th_type="manual"))
     plan = DecodePlan(decoder, thresholds, chosen)
     grid = Grid(shape, case["block"])

@@ -416,6 +416,18 @@ def test_the_voxel_size_of_encoding_is_that_of_decoding(
         assert [given in line and missing in line for line in lines] == [True] * needs_both
 
 
+def test_the_voxel_size_of_separate_validation_images_is_that_of_the_others(
+    problems: Problems,
+) -> None:
+    keys = {f"{SEG}.DATA_CHANNELS": ["E"], "DATA.VAL.FROM_TRAIN": False}
+    sizes = {f"DATA.{part}.RESOLUTION": (0.2, 0.2) for part in ("TRAIN", "VAL", "TEST")}
+    assert problems({**keys, **sizes}) == []
+    for missing in sizes:
+        others = {key: size for key, size in sizes.items() if key != missing}
+        (line,) = problems({**keys, **others})
+        assert missing in line
+
+
 def test_polyhedra_need_four_rays() -> None:
     keys = {"TEST.ENABLE": True, **IN_3D}
     assert not check_config(config_from_dict({**keys, **RAYS}), train=False, test=True)

@@ -161,3 +161,110 @@ def test_processes_without_a_decoder_are_errors(
     }
     lines = problems(keys)
     assert any("INSTANCE_CREATION_PROCESS" in line for line in lines) is not is_supported
+
+
+PARTS = ["E_offset", "E_sigma", "E_seediness"]
+
+
+def test_an_embedding_in_parts() -> None:
+    config, notices = load_keys(
+        {
+            f"{SEG}.DATA_CHANNELS": PARTS,
+            f"{SEG}.DATA_CHANNEL_WEIGHTS": [10, 1, 10, 1],
+            f"{SEG}.DATA_CHANNELS_LOSSES": ["embedseg"] * 3,
+            f"{SEG}.INSTANCE_CREATION_PROCESS": "embeddings",
+            f"{SEG}.EMBEDSEG.GRID_SIZE": -1,
+            f"{SEG}.EMBEDSEG.FG_THRESH": 0.4,
+            f"{SEG}.EMBEDSEG.SEED_THRESH": 0.7,
+        }
+    )
+    assert config[f"{SEG}.DATA_CHANNELS"] == "E2"
+    assert config[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("E.center_mode=medoid",)
+    assert config[f"{SEG}.DATA_CHANNEL_WEIGHTS"] == (1,)
+    assert config[f"{SEG}.DECODER"] == "embedding"
+    assert config[f"{SEG}.DATA_MW_TH_CLUSTER"] == 0.4
+    assert config[f"{SEG}.DATA_MW_TH_SEEDINESS"] == 0.7
+    assert "GRID_SIZE" not in notices
+
+
+def test_the_center_of_an_embedding() -> None:
+    options = [{"E_offset": {"center_mode": "centroid"}, "E_sigma": {}, "E_seediness": {}}]
+    keys = {f"{SEG}.DATA_CHANNELS": PARTS, f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": options}
+    config, _ = load_keys(keys)
+    assert config[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("E.center_mode=centroid",)
+
+
+def test_a_part_of_an_embedding_is_an_error(problems: Problems) -> None:
+    (line,) = problems({f"{SEG}.DATA_CHANNELS": PARTS[:2]})
+    assert f"{SEG}.DATA_CHANNELS" in line
+    assert PARTS[2] in line
+
+
+@pytest.mark.parametrize(
+    ("ndim", "options", "expected"),
+    [
+        (2, {"y_affinities": [1], "x_affinities": [1]}, "A[-1,0;0,-1]"),
+        (
+            3,
+            {"z_affinities": [1, 2], "y_affinities": [1, 3], "x_affinities": [1, 3]},
+            "A[-1,0,0;0,-1,0;0,0,-1;-2,0,0;0,-3,0;0,0,-3]",
+        ),
+        (3, {"widen_borders": 0}, "A[-1,0,0;0,-1,0;0,0,-1]"),
+    ],
+)
+def test_the_offsets_of_affinities(ndim: int, options: dict[str, object], expected: str) -> None:
+    patch = (16, 64, 64, 1)[3 - ndim :]
+    config, _ = load_keys(
+        {
+            "PROBLEM.NDIM": f"{ndim}D",
+            "DATA.PATCH_SIZE": patch,
+            f"{SEG}.DATA_CHANNELS": ["A"],
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"A": options}],
+        }
+    )
+    assert config[f"{SEG}.DATA_CHANNELS"] == expected
+
+
+def test_lists_of_affinities_have_equal_lengths(problems: Problems) -> None:
+    options = [{"A": {"y_affinities": [1, 3], "x_affinities": [1]}}]
+    keys = {f"{SEG}.DATA_CHANNELS": ["A"], f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": options}
+    (line,) = problems(keys)
+    assert "y_affinities" in line
+
+
+def test_affinities_are_flooded_by_a_watershed() -> None:
+    config, _ = load_keys(
+        {
+            f"{SEG}.DATA_CHANNELS": ["A"],
+            f"{SEG}.INSTANCE_CREATION_PROCESS": "watershed",
+            f"{SEG}.WATERSHED.SEED_CHANNELS": ["A"],
+            f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH": [0.8],
+        }
+    )
+    assert config[f"{SEG}.DECODER"] == "watershed"
+    assert config[f"{SEG}.DATA_MW_TH_AFFINITY"] == 0.8
+
+
+def test_a_wrong_code_is_one_problem(problems: Problems) -> None:
+    (line,) = problems(
+        {
+            f"{SEG}.DATA_CHANNELS": ["F", "Q", "Db"],
+            f"{SEG}.DATA_CHANNEL_WEIGHTS": [1, 1, 1],
+            f"{SEG}.DATA_CHANNELS_LOSSES": ["bce", "bce", "l1"],
+            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"Db": {"norm": True}, "Q": {"a": 1}}],
+            f"{SEG}.WATERSHED.SEED_CHANNELS": ["F", "Db"],
+            f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH": [0.5, 0.5, 0.5],
+            f"{SEG}.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL": "Db",
+            "TRAIN.CHECKPOINT_MONITOR": "val_iou_F",
+        }
+    )
+    assert f"{SEG}.DATA_CHANNELS:" in line
+
+
+def test_thresholds_that_the_decoder_does_not_use_are_reported() -> None:
+    key = f"{SEG}.DATA_MW_TH_AFFINITY"
+    assert key in load_keys({key: 0.3})[1]
+    assert key not in load_keys({key: 0.3, f"{SEG}.DATA_CHANNELS": ["A"]})[1]
+    assert key not in load_keys({})[1]
+    generated = {key: 0.3, f"{SEG}.GENERATED_THRESHOLDS": ["TH_AFFINITY=0.3"]}
+    assert key not in load_keys(generated)[1]

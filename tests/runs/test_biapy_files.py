@@ -39,6 +39,11 @@ WITHOUT_EFFECT: dict[str, set[str]] = {
         f"DATA.TEST.FILTER_SAMPLES.{name}" for name in ("ENABLE", "PROPS", "VALUES", "SIGNS")
     },
     "3.7_centers": set(),
+    "3.7_embedding": {
+        "PROBLEM.INSTANCE_SEG.CHANNELS_PER_HEAD_INFO",
+        "PROBLEM.INSTANCE_SEG.SEPARATED_DECODERS_PER_HEAD",
+        "AUGMENTOR.RANDOM_ROT_PROB",
+    },
 }
 """Keys that a file lists as without effect, by its name."""
 

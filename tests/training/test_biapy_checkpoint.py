@@ -168,6 +168,17 @@ def test_maps_with_another_meaning_are_an_error(
     assert next(iter(options)) in raised.value.message
 
 
+def test_embeddings_have_other_offsets_and_bandwidths() -> None:
+    section = {"DATA_CHANNELS": ["E_offset", "E_sigma", "E_seediness"]}
+    cfg = {
+        "PROBLEM": {"TYPE": "INSTANCE_SEG", "NDIM": "2D", "INSTANCE_SEG": section},
+        "DATA": {"PATCH_SIZE": [32, 32, 1]},
+    }
+    with pytest.raises(UserError) as raised:
+        config_for_prediction(cfg, {"MODEL.FEATURE_MAPS": (8, 16), "MODEL.Z_DOWN": (0,)})
+    assert raised.value.code == "checkpoint.biapy_channels"
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_rays_of_volumes_have_other_directions(ndim: int) -> None:
     section = {

@@ -68,10 +68,15 @@ def _is_in_pixels(channel: Channel) -> bool:
     return channel.kind == "distance" and not is_normalized
 
 
+def has_disks(used: Sequence[str]) -> bool:
+    """Return True if a channel is drawn as disks of the radius POINT_RADIUS."""
+    return any(CHANNELS[code].block_truth == "disk" for code in used)
+
+
 def choose_contour(sizes: Sizes, used: Sequence[str]) -> Choice:
     """Choose the position of the contour; see `choose_thresholds` for the parameters."""
     key = f"{_SEG}.DATA_CONTOUR_MODE"
-    if "P" in used or sizes.lost > _MANY_LOST:
+    if has_disks(used) or sizes.lost > _MANY_LOST:
         return Choice(
             key,
             "outer",

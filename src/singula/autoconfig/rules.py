@@ -246,7 +246,7 @@ def _instances(
         used,
         objects.choose_channel_weights(codes, n_classes),
         objects.choose_contour(sizes, codes),
-        *([objects.choose_point_radius(sizes)] if "P" in codes else []),
+        *([objects.choose_point_radius(sizes)] if objects.has_disks(codes) else []),
         objects.choose_growth(),
         *objects.choose_thresholds(sizes, codes, spacing, pixels),
         *objects.choose_seed_morphology(sizes, codes),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from singula.config.biapy.unsupported import unsupported_values
 from singula.config.implied import keys_without_switch
 from singula.config.schema.root import Config
-from singula.config.thresholds import KEYS, unused_thresholds
+from singula.config.thresholds import KEYS, origin, unused_thresholds
 from singula.config.validate_model import unused_by_network
 from singula.representations.channel import NORMALIZED
 from singula.representations.channel_table import CHANNELS
@@ -67,7 +67,7 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
     notices += [*keys_without_switch(config), *unused_thresholds(config)]
     if test:
         notices += [*_idle_post_processing(config), *_thresholds_of_normalized(config)]
-        notices += _unused_channels(config)
+        notices += [*_unused_channels(config), *_idle_thresholds(config)]
     if test and isinstance(config.decoder, Watershed) and config.decoder.note:
         notices.append(f"{_SEG}.DATA_CHANNELS: {config.decoder.note}")
     return notices + (list(_idle_augmentation(config)) if train else [])
@@ -83,6 +83,19 @@ def _unused_channels(config: Config) -> Iterator[str]:
         yield (
             f"{_SEG}.DATA_CHANNELS: decoding does not use {', '.join(unused)}, which "
             f"{'has' if len(unused) == 1 else 'have'} no effect on the instances"
+        )
+
+
+def _idle_thresholds(config: Config) -> Iterator[str]:
+    """Report thresholds of the user that the decoder does not use."""
+    decoder, seg = config.decoder, config.PROBLEM.INSTANCE_SEG
+    used = decoder.threshold_names(into_contour=seg.GROW_INTO_CONTOUR)
+    idle = [name for name in THRESHOLDS if name not in used and origin(config, name) == "user"]
+    if idle:
+        yield (
+            f"{', '.join(KEYS[name] for name in idle)}: {'has' if len(idle) == 1 else 'have'} no "
+            f"effect, as decoding {_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS} uses "
+            f"{', '.join(used)}"
         )
 
 

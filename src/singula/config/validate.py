@@ -17,8 +17,10 @@ from singula.config.validate_preprocess import PREPROCESS_RULES
 from singula.config.validate_training import TRAINING_RULES
 from singula.config.yaml_source import Problem
 from singula.errors import UserError
-from singula.representations.channel_table import CHANNELS
+from singula.representations.channel_table import CHANNELS, planes_in
+from singula.representations.families import FAMILIES
 from singula.representations.offsets import CenterOffsets
+from singula.representations.table import check_offsets
 from singula.util.format import counted
 
 Rule = Callable[[Config], Iterator[Problem]]
@@ -59,23 +61,16 @@ def _channels(config: Config) -> Iterator[Problem]:
     seg = config.PROBLEM.INSTANCE_SEG
     try:
         codes = config.decoder.channels
+        check_offsets(codes, seg.DATA_CHANNELS, config.ndim)
     except UserError as error:
         hint = f"; {error.hint}" if error.hint else ""
         if seg.DECODER != "auto":
             hint += f", or set {_SEG}.DECODER: auto (got {seg.DECODER})"
-        yield Problem(f"{_SEG}.{error.message}{hint}", error.code)
+        message = error.message.replace(" DATA_CHANNELS", f" {_SEG}.DATA_CHANNELS")
+        yield Problem(f"{_SEG}.{message}{hint}", error.code)
         return
-    rows = [CHANNELS[code] for code in codes]
-    components = [row.component for row in rows if row.component and not row.family]
-    if components and sorted(components) != list(range(1, config.ndim + 1)):
-        expected = "H, V and Z" if config.ndim == 3 else "H and V, without Z"
-        yield Problem(
-            f"{_SEG}.DATA_CHANNELS: got {seg.DATA_CHANNELS} with PROBLEM.NDIM {config.ndim}D, "
-            f"expected {expected}",
-            "decode.missing_channel",
-        )
     yield from _normalized_offsets(config)
-    if not components and config.decoder.ndim not in (None, config.ndim):
+    if config.decoder.ndim not in (None, config.ndim):
         yield Problem(
             f"{_SEG}.DATA_CHANNELS: got {seg.DATA_CHANNELS} for {config.decoder.ndim}D images with "
             f"PROBLEM.NDIM {config.ndim}D, expected offsets of {config.ndim} axes; A and E without "
@@ -83,7 +78,7 @@ def _channels(config: Config) -> Iterator[Problem]:
             "config.combination",
         )
     groups = config.channel_groups
-    yield from _ray_counts(config)
+    yield from _map_counts(config)
     if seg.DATA_CHANNELS_LOSSES and len(seg.DATA_CHANNELS_LOSSES) != len(groups):
         given = counted(len(seg.DATA_CHANNELS_LOSSES), "loss", "losses")
         yield Problem(
@@ -111,17 +106,20 @@ def _channels(config: Config) -> Iterator[Problem]:
             )
 
 
-def _ray_counts(config: Config) -> Iterator[Problem]:
-    """Refuse different numbers of rays in the list and in the options."""
-    count = config.channel_options.get("R", {}).get("nrays")
-    listed = [group for group in config.channel_groups if CHANNELS[group[0]].family == "R"]
-    if count and listed and len(listed[0]) != count:
-        yield Problem(
-            f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS: got R.nrays={count} with "
-            f"{CHANNELS[listed[0][0]].list_code} in {_SEG}.DATA_CHANNELS, expected one of them; "
-            "write R without a number",
-            "config.combination",
-        )
+def _map_counts(config: Config) -> Iterator[Problem]:
+    """Refuse different numbers of maps of a family in the list and in the options."""
+    for family in FAMILIES.values():
+        count = config.channel_options.get(family.code, {}).get(family.count_option)
+        groups = (group for group in config.channel_groups if planes_in(group, family.code))
+        for group in groups:
+            if count and len(group) != count:
+                yield Problem(
+                    f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS: got "
+                    f"{family.code}.{family.count_option}={count} with "
+                    f"{CHANNELS[group[0]].list_code} in {_SEG}.DATA_CHANNELS, expected one of "
+                    f"them; write {family.code} without a number",
+                    "config.combination",
+                )
 
 
 def _normalized_offsets(config: Config) -> Iterator[Problem]:

@@ -31,14 +31,15 @@ def _common_spacing(config: Config) -> Iterator[Problem]:
 
 
 def _decoding_spacing(config: Config) -> Iterator[Problem]:
-    """Refuse a voxel size for only one of encoding and decoding, if both need the same."""
-    sizes = {f"DATA.{part}.RESOLUTION": getattr(config.DATA, part) for part in ("TRAIN", "TEST")}
+    """Refuse a voxel size for only some of the images, if all need the same unit."""
+    parts = ["TRAIN", "TEST"] if config.DATA.VAL.FROM_TRAIN else ["TRAIN", "VAL", "TEST"]
+    sizes = {f"DATA.{part}.RESOLUTION": getattr(config.DATA, part) for part in parts}
     unset = [key for key, keys in sizes.items() if keys.spacing is None]
-    if len(unset) != 1 or not config.decoder.uses_spacing(config.ndim):
+    if len(unset) in (0, len(parts)) or not config.decoder.uses_spacing(config.ndim):
         return
-    ((key, keys),) = ((key, keys) for key, keys in sizes.items() if key not in unset)
+    key, keys = next((key, keys) for key, keys in sizes.items() if key not in unset)
     yield Problem(
-        f"{unset[0]}: got (-1,) with {key} {keys.RESOLUTION}, expected both voxel sizes or none, "
+        f"{unset[0]}: got (-1,) with {key} {keys.RESOLUTION}, expected all voxel sizes or none, "
         f"as {config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS} is decoded with the voxel size of the "
         "training",
         "config.combination",

@@ -112,7 +112,8 @@ def _monitor(config: Config) -> Iterator[Problem]:
     name, names = config.TRAIN.CHECKPOINT_MONITOR, monitor_names(config)
     if name not in names:
         yield Problem(
-            f"TRAIN.CHECKPOINT_MONITOR: got {name!r}, expected {', '.join(names)}",
+            f"TRAIN.CHECKPOINT_MONITOR: got {name!r}, expected {', '.join(names)} for "
+            f"{_SEG}.DATA_CHANNELS {config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS}",
             "config.combination",
         )
 

@@ -36,7 +36,7 @@ def outputs(config: Config) -> tuple[Output, ...]:
             length=CHANNELS[name].length,
             offset=CHANNELS[name].offset,
             group=CHANNELS[name].family,
-            is_ray=CHANNELS[name].family == "R",
+            is_ray=CHANNELS[name].is_ray,
         )
         for group, weight, loss in zip(groups, config.channel_weights, losses, strict=True)
         for name in group

@@ -24,6 +24,7 @@ KnownBy: TypeAlias = Literal[
     "neighbors",
     "offset",
 ]
+BlockTruth: TypeAlias = Literal["distance", "nearness", "disk"]
 LossName: TypeAlias = Literal["bce", "l1", "embedding"]
 OptionValue: TypeAlias = bool | int | float | str
 
@@ -131,6 +132,12 @@ class Channel:
         Number of the plane in its family.
     offset : tuple of int
         Offset in pixels of the other pixel of an affinity, in the order of the axes.
+    block_truth : {'distance', 'nearness', 'disk'}, optional
+        Way in which the blocks of an image compute the channel for its scores, if a pixel depends
+        on more than its neighbors: from the distance to the contour; also from the largest distance
+        in each instance; as a disk around the centroid. By default, such a channel has no scores.
+    is_ray : bool
+        Distance along a ray, whose direction differs between views of the image.
     needs_volume : bool
         The channel of a volume depends on the axis z, so that single annotated slices have no
         target.
@@ -160,6 +167,8 @@ class Channel:
     family: str = ""
     plane: int = 0
     offset: tuple[int, ...] = ()
+    block_truth: BlockTruth | None = None
+    is_ray: bool = False
     needs_volume: bool = False
     short: str = ""
 

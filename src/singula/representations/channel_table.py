@@ -106,6 +106,7 @@ _ROWS = (
         inside="high",
         seed_threshold="TH_POINTS",
         known_by="instance",
+        block_truth="disk",
     ),
     Channel(
         "D",
@@ -120,6 +121,7 @@ _ROWS = (
         surface_rank=2,
         foreground_only=True,
         known_by="contour_distance",
+        block_truth="distance",
     ),
     Channel(
         "Dv2",
@@ -130,6 +132,7 @@ _ROWS = (
         is_share=True,
         outside=1,
         known_by="nearness",
+        block_truth="nearness",
     ),
     Channel(
         "F",
@@ -223,8 +226,8 @@ _ROWS = (
         options=(
             Option("norm", True, "apply the hyperbolic tangent, for values from -1 to 1"),
             Option("activation", "tanh", "activation of the network's output", ("tanh", "linear")),
-            Option("alpha", 1.0, "divisor of the distances outside of instances", positive=True),
-            Option("beta", 1.0, "divisor of the distances inside of instances", positive=True),
+            Option("alpha", 1.0, "divisor of the distances inside of instances", positive=True),
+            Option("beta", 1.0, "divisor of the distances outside of instances", positive=True),
         ),
         inside="high",
         seed_threshold="TH_SIGNED_DISTANCE",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from singula.errors import UserError
 from singula.representations.base import Maps
-from singula.representations.channel_table import CHANNELS
+from singula.representations.channel import Channel, axis_of_neighbor
+from singula.representations.channel_table import CHANNELS, planes_in
+from singula.representations.families import FAMILIES
 from singula.representations.watershed import Term, Watershed
 
 if TYPE_CHECKING:
@@ -21,30 +23,84 @@ _POINTS = "P"
 
 
 class CombinedWatershed(Watershed):
-    """Watershed of a combination of channels, of which offsets are converted to a map of edges."""
+    """Watershed of a combination of channels.
+
+    It computes further maps: the edges of offsets, and the smallest affinity to the neighbors.
+    """
 
     @property
-    def uses_edges(self) -> bool:
-        """True if a term or the surface uses the map of edges."""
-        return EDGES in {term.channel for term in self.seeds} | {self.surface}
+    def computed(self) -> tuple[str, ...]:
+        """Names of the computed maps that a term or the surface uses."""
+        used = {term.channel for term in (*self.seeds, *self.growth)} | {self.surface}
+        return tuple(name for name in _COMPUTED if name in used)
+
+    @property
+    def ndim(self) -> int | None:
+        """Number of axes of the affinities; None without any."""
+        lengths = (len(CHANNELS[code].offset) for code in self.channels if CHANNELS[code].offset)
+        return next(lengths, None)
 
     def reach(
         self, settings: DecodeSettings, spacing: Sequence[float] | None, ndim: int
     ) -> tuple[int, ...]:
-        """Return the halo of the morphology and of the map of edges."""
+        """Return the halo of the morphology and of the computed maps."""
         halo = super().reach(settings, spacing, ndim)
-        return tuple(pixels + 1 for pixels in halo) if self.uses_edges else halo
+        return tuple(pixels + 1 for pixels in halo) if self.computed else halo
+
+    def bytes_per_pixel(self, *, in_blocks: bool) -> int:
+        """Return the bytes of the watershed, and 4 for each computed map."""
+        return super().bytes_per_pixel(in_blocks=in_blocks) + 4 * len(self.computed)
 
     def prepare(self, maps: Maps) -> Maps:
-        """Add the map of edges, if a term or the surface uses it."""
-        if not self.uses_edges:
-            return maps
-        components = {
-            CHANNELS[code].component: maps[code]
-            for code in self.channels
-            if CHANNELS[code].component
-        }
-        return {**maps, EDGES: edges_of_offsets(components)}
+        """Add the computed maps."""
+        rows = {CHANNELS[code]: maps[code] for code in self.channels}
+        return {**maps, **{name: _COMPUTED[name](rows) for name in self.computed}}
+
+
+def smallest_affinity(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
+    """Return the smallest affinity of each pixel to its direct neighbors in the image.
+
+    Parameters
+    ----------
+    rows : mapping of Channel to ndarray
+        Maps by channel, all (y, x) or all (z, y, x); those that are not affinities are ignored.
+
+    Returns
+    -------
+    ndarray of float32
+        Values in the same shape; 1 without neighbors.
+    """
+    import numpy as np
+
+    from singula.util.boxes import pair_boxes
+
+    shape = next(iter(rows.values())).shape
+    smallest = np.ones(shape, np.float32)
+    for channel, values in rows.items():
+        if not channel.offset or axis_of_neighbor(channel.offset) is None:
+            continue
+        first, second = pair_boxes(shape, channel.offset)
+        affinities = values[first].astype(np.float32, copy=False)
+        np.minimum(smallest[first], affinities, out=smallest[first])
+        np.minimum(smallest[second], affinities, out=smallest[second])
+    return smallest
+
+
+def _edges(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
+    components = {
+        row.component: values for row, values in rows.items() if row.component and not row.family
+    }
+    return edges_of_offsets(components)
+
+
+_COMPUTED: dict[str, Callable[[Mapping[Channel, np.ndarray]], np.ndarray]] = {
+    EDGES: _edges,
+    **{
+        family.summary.code: smallest_affinity
+        for family in FAMILIES.values()
+        if family.summary is not None
+    },
+}
 
 
 def edges_of_offsets(components: dict[int, np.ndarray]) -> np.ndarray:
@@ -103,34 +159,38 @@ def watershed_of(
     UserError
         ``decode.missing_channel``: a channel is missing, or cannot be used in this place.
     """
-    offsets = [code for code in codes if CHANNELS[code].component]
-    listed = {CHANNELS[code].list_code: code for code in codes} | {code: code for code in codes}
+    rows = _usable(codes, name)
+    offsets = [code for code, row in rows.items() if row.component]
+    listed = {row.list_code: code for code, row in rows.items()} | {code: code for code in rows}
     chosen_seeds = [_code_of(each, listed, name, "SEED_CHANNELS") for each in seeds]
     chosen_growth = [_code_of(each, listed, name, "GROWTH_MASK_CHANNELS") for each in growth]
     if not chosen_seeds:
-        chosen_seeds = seed_channels(codes)
+        chosen_seeds = seed_channels(rows)
     if not chosen_growth:
-        chosen_growth = covering_channels(codes)[:1]
+        covering = [code for code, row in rows.items() if row.growth_threshold]
+        chosen_growth = (covering_channels(codes) or covering)[:1]
     if not chosen_growth:
-        covers = [row.list_code for row in CHANNELS.values() if row.growth_threshold]
+        summaries = [each.summary for each in FAMILIES.values() if each.summary]
+        every = (*CHANNELS.values(), *summaries)
+        covers = [row.list_code for row in every if row.growth_threshold]
         raise _missing(
             f"DATA_CHANNELS: got {name}, expected a channel that covers the instances: one of "
             f"{', '.join(dict.fromkeys(covers))}",
             "add F, the foreground",
         )
-    growth_terms = tuple(_term(code, CHANNELS[code].growth_threshold, "GROWTH_MASK_CHANNELS")
+    growth_terms = tuple(_term(rows[code], rows[code].growth_threshold, "GROWTH_MASK_CHANNELS")
                          for code in chosen_growth)  # fmt: skip
     seed_terms = [
-        _term(code, CHANNELS[code].seed_threshold, "SEED_CHANNELS")
+        _term(rows[code], rows[code].seed_threshold, "SEED_CHANNELS")
         for code in chosen_seeds
         if code not in offsets
     ]
     if not set(offsets).isdisjoint(chosen_seeds):
         if not seed_terms:
-            first = chosen_growth[0]
-            seed_terms.append(_term(first, CHANNELS[first].seed_threshold, "SEED_CHANNELS"))
+            first = rows[chosen_growth[0]]
+            seed_terms.append(_term(first, first.seed_threshold, "SEED_CHANNELS"))
         seed_terms.append(Term(EDGES, False, "TH_EDGES"))
-    flooded, downhill = _surface(codes, offsets, surface, listed, name)
+    flooded, downhill = _surface(rows, offsets, surface, listed, name)
     return CombinedWatershed(
         name,
         tuple(codes),
@@ -142,17 +202,52 @@ def watershed_of(
     )
 
 
-def seed_channels(codes: Sequence[str]) -> list[str]:
-    """Return the channels of the seeds: `P`, or else all channels that the seeds can use.
+def require_neighbors(codes: Sequence[str], name: str) -> None:
+    """Raise an error without an affinity to the direct neighbors along each axis.
 
     Parameters
     ----------
     codes : sequence of str
         Keys of `CHANNELS`.
+    name : str
+        Name of the configuration, for the message.
+
+    Raises
+    ------
+    UserError
+        ``decode.missing_channel``, as described.
     """
-    if _POINTS in codes:
+    offsets = [CHANNELS[code].offset for code in codes if CHANNELS[code].offset]
+    axes = {axis_of_neighbor(offset) for offset in offsets} - {None}
+    if not offsets or len(axes) < len(offsets[0]):
+        raise _missing(
+            f"DATA_CHANNELS: got {name}, expected affinities (A) that include an offset of one "
+            "pixel along each axis",
+            "add A, or the offsets -1,0 and 0,-1 to its list",
+        )
+
+
+def _usable(codes: Sequence[str], name: str) -> dict[str, Channel]:
+    """Return the channels that the watershed can use, and the summaries of families, by code."""
+    rows = {code: CHANNELS[code] for code in codes if not CHANNELS[code].family}
+    for family in FAMILIES.values():
+        if family.summary is not None and planes_in(codes, family.code):
+            require_neighbors(codes, name)
+            rows[family.summary.code] = family.summary
+    return rows
+
+
+def seed_channels(rows: Mapping[str, Channel]) -> list[str]:
+    """Return the channels of the seeds: `P`, or else all channels that the seeds can use.
+
+    Parameters
+    ----------
+    rows : mapping of str to Channel
+        Channels by code.
+    """
+    if _POINTS in rows:
         return [_POINTS]
-    return [code for code in codes if CHANNELS[code].seed_threshold or CHANNELS[code].component]
+    return [code for code, row in rows.items() if row.seed_threshold or row.component]
 
 
 def covering_channels(codes: Sequence[str]) -> list[str]:
@@ -192,34 +287,37 @@ def _code_of(listed_code: str, codes: dict[str, str], name: str, key: str) -> st
     return codes[listed_code]
 
 
-def _term(code: str, threshold: str | None, key: str) -> Term:
-    channel = CHANNELS[code]
+def _term(channel: Channel, threshold: str | None, key: str) -> Term:
     if threshold is None or channel.inside is None:
         raise _missing(
             f"{key}: got {channel.list_code}, which has no threshold there",
             "remove the channel from this key",
         )
-    return Term(code, channel.inside == "high", threshold)
+    return Term(channel.code, channel.inside == "high", threshold)
 
 
 def _surface(
-    codes: Sequence[str], offsets: list[str], surface: str, listed: dict[str, str], name: str
+    rows: Mapping[str, Channel],
+    offsets: list[str],
+    surface: str,
+    listed: dict[str, str],
+    name: str,
 ) -> tuple[str, bool]:
     """Return the map that is flooded, and True if it is flooded from high to low values."""
     if surface:
         code = _code_of(surface, listed, name, "TOPOGRAPHIC_SURFACE_CHANNEL")
         if code in offsets:
             return EDGES, False
-        if CHANNELS[code].inside is None:
+        if rows[code].inside is None:
             raise _missing(
                 f"TOPOGRAPHIC_SURFACE_CHANNEL: got {surface}, which cannot be flooded",
                 "use a distance or a probability",
             )
-        return code, CHANNELS[code].inside == "high"
-    ranked = sorted((CHANNELS[c].surface_rank, c) for c in codes if CHANNELS[c].surface_rank)
+        return code, rows[code].inside == "high"
+    ranked = sorted((row.surface_rank, code) for code, row in rows.items() if row.surface_rank)
     if offsets and (not ranked or ranked[0][0] > _EDGES_RANK):
         return EDGES, False
-    return ranked[0][1], CHANNELS[ranked[0][1]].inside == "high"
+    return ranked[0][1], rows[ranked[0][1]].inside == "high"
 
 
 _EDGES_RANK = 5

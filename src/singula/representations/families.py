@@ -82,6 +82,12 @@ class Family:
         Publications.
     mean : str
         Meaning of the mean over all planes; empty if it has none.
+    summary : Channel, optional
+        Map that the watershed computes from the maps; None if it cannot use them.
+    count_option : str
+        Option with the number of maps; empty if there is none.
+    differs_from_biapy : tuple of int
+        Numbers of axes in which the maps of BiaPy have another meaning.
     """
 
     code: str
@@ -92,6 +98,9 @@ class Family:
     options: tuple[Option, ...] = ()
     citations: tuple[Citation, ...] = ()
     mean: str = ""
+    summary: Channel | None = None
+    count_option: str = ""
+    differs_from_biapy: tuple[int, ...] = ()
 
 
 def _rays(name: str, parameters: str) -> Planes:
@@ -107,6 +116,7 @@ def _rays(name: str, parameters: str) -> Planes:
             family="R",
             listed_as=name,
             plane=ray,
+            is_ray=True,
             foreground_only=True,
             known_by="instance",
             needs_volume=True,
@@ -146,7 +156,8 @@ def parse_offsets(text: str) -> tuple[Offset, ...]:
     Parameters
     ----------
     text : str
-        Different offsets of 2 or 3 integers, one per axis, that are not all 0.
+        Different offsets of 2 or 3 integers, one per axis, that are not all 0. None is the opposite
+        of another one, as both compare the same pixels.
     """
     number = r"-?\d{1,3}"
     one = rf"{number}(?:,{number}){{1,2}}"
@@ -156,7 +167,7 @@ def parse_offsets(text: str) -> tuple[Offset, ...]:
     is_valid = (
         len(offsets) <= _MOST_OFFSETS
         and len(set(map(len, offsets))) == 1
-        and len(set(offsets)) == len(offsets)
+        and len({max(each, tuple(-n for n in each)) for each in offsets}) == len(offsets)
         and all(any(offset) for offset in offsets)
         and max(abs(n) for offset in offsets for n in offset) <= _LARGEST_OFFSET
     )
@@ -237,15 +248,30 @@ _ROWS = (
         ),
         citations=(_POLYGONS, _POLYHEDRA),
         mean="mean distance to the border along all rays",
+        count_option="nrays",
+        differs_from_biapy=(3,),
     ),
     Family(
         "A",
         "affinities: whether two pixels at an offset belong to the same instance",
         _affinities,
         _default_offsets,
-        "A, or A with different offsets of one length, such as A[-1,0;0,-1]",
+        "A, or A with different offsets of one length, none the opposite of another, such as "
+        "A[-1,0;0,-1]",
         citations=(_MUTEX,),
         mean="mean over all offsets: low at the borders of instances",
+        summary=Channel(
+            "affinity",
+            "smallest affinity of a pixel to its direct neighbors",
+            "binary",
+            "singula.representations.combination:smallest_affinity",
+            listed_as="A",
+            family="A",
+            inside="high",
+            seed_threshold="TH_AFFINITY",
+            growth_threshold="TH_AFFINITY",
+            surface_rank=6,
+        ),
     ),
     Family(
         "E",
@@ -257,6 +283,7 @@ _ROWS = (
             Option("center_mode", "centroid", "center of an instance", ("centroid", "medoid")),
         ),
         citations=(_EMBEDDING,),
+        differs_from_biapy=(2, 3),
     ),
 )
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from singula.errors import UserError
 from singula.representations.base import (
     DecodePlan,
     Decoder,
@@ -16,9 +15,9 @@ from singula.representations.base import (
     SpecialDecoder,
     ThresholdValues,
 )
-from singula.representations.channel import OptionValue, axis_of_neighbor
+from singula.representations.channel import OptionValue
 from singula.representations.channel_table import CHANNELS, planes_in
-from singula.representations.combination import foreground_term
+from singula.representations.combination import foreground_term, require_neighbors
 from singula.representations.families import FAMILIES, Offset
 from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
 from singula.representations.watershed import Term
@@ -62,15 +61,7 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
     def build(cls, name: str, codes: Sequence[str]) -> Decoder:
         """Return the decoder of a configuration; see `SpecialDecoder.build`."""
         planes = planes_in(codes, "A")
-        offsets = [CHANNELS[code].offset for code in planes]
-        axes = {axis_of_neighbor(offset) for offset in offsets} - {None}
-        if not planes or len(axes) < len(offsets[0]):
-            raise UserError(
-                f"DATA_CHANNELS: got {name}, expected affinities (A) that include an "
-                "offset of one pixel along each axis, for the mutex watershed",
-                "add A, or the offsets -1,0 and 0,-1 to its list",
-                "decode.missing_channel",
-            )
+        require_neighbors(codes, name)
         return cls(name, tuple(codes), planes, foreground_term(codes))
 
     @property

@@ -114,6 +114,34 @@ def complete_channels(
     )
 
 
+def check_offsets(codes: Sequence[str], name: str, ndim: int) -> None:
+    """Raise an error if offsets lack an axis, or have more axes than the images.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Keys of `CHANNELS`.
+    name : str
+        Name of the configuration, for the message.
+    ndim : int
+        Number of axes of the images, 2 or 3.
+
+    Raises
+    ------
+    UserError
+        ``decode.missing_channel``, as described.
+    """
+    rows = [CHANNELS[code] for code in codes]
+    components = sorted(row.component for row in rows if row.component and not row.family)
+    if components and components != list(range(1, ndim + 1)):
+        expected = "H, V and Z" if ndim == 3 else "H and V, without Z"
+        raise UserError(
+            f"DATA_CHANNELS: got {name} for {ndim}D images (PROBLEM.NDIM), expected {expected}",
+            "correct the channels",
+            "decode.missing_channel",
+        )
+
+
 def join_channels(listed: Sequence[str]) -> str:
     """Return the configuration of a list of codes.
 

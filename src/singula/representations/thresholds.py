@@ -292,7 +292,8 @@ _ROWS = (
         "TH_AFFINITY",
         label="Affinity (A) above",
         meaning="Two pixels belong to one instance if their affinity is above this, and to two if "
-        "it is below; the most certain pairs decide first",
+        "it is below; the most certain pairs decide first. Watershed: seeds and instances have "
+        "smallest affinities to their neighbors above this",
         larger="more and smaller objects: touching objects separate, objects are split",
         default=0.5,
         example=0.4,

@@ -23,6 +23,7 @@ from singula.representations.channels import (
     encode_with,
     measure_extent,
 )
+from singula.representations.decoders import decode
 from singula.representations.table import complete_channels, split_channels
 
 NEW = ("F", "Bg", "T", "Db", "Dc", "Ds", "H", "V", "Dn")
@@ -46,6 +47,26 @@ def distances(points: np.ndarray, others: np.ndarray, spacing: np.ndarray) -> np
     """Return the distance of each point to the nearest of others, by comparing all pairs."""
     pairs = (points[:, None] - others[None]) * spacing
     return np.sqrt((pairs**2).sum(-1)).min(1)
+
+
+def test_signed_distances_are_divided_inside_and_outside() -> None:
+    labels = np.zeros((3, 11), np.uint8)
+    labels[:, 4:7] = 1
+    options = {"Ds": {"norm": False, "alpha": 2.0, "beta": 4.0}}
+    signed = encode(labels, ["Ds"], options=options)["Ds"][1]
+    np.testing.assert_allclose(signed[2:9], [-0.5, -0.25, 0.5, 1, 0.5, -0.25, -0.5])
+
+
+@pytest.mark.parametrize(("name", "ndim"), [("F+H", 2), ("F+H+V+Z", 2), ("F+H+V", 3)])
+def test_configurations_with_other_axes_than_the_image_are_errors(name: str, ndim: int) -> None:
+    labels = blobs((6, 12, 12)[-ndim:], 0)
+    maps = encode(labels, name.split("+")) if ndim == 3 or "Z" not in name else {}
+    if not maps:
+        maps = {code: np.zeros(labels.shape, np.float32) for code in name.split("+")}
+    for work in (lambda: encode(labels, name), lambda: decode(maps, name)):
+        with pytest.raises(UserError) as error:
+            work()
+        assert error.value.code == "decode.missing_channel"
 
 
 CASES = [((18, 24), (1.0, 1.0), 0), ((18, 24), (2.0, 0.5), 1), ((5, 12, 14), (3.0, 1.0, 1.0), 2)]

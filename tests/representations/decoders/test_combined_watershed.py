@@ -84,6 +84,45 @@ def test_edges_are_half_of_the_fall_between_neighbors() -> None:
     assert edges.dtype == np.float32
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("name", ["A", "F+A", "F+C+A"])
+def test_soft_affinities_are_flooded(name: str, ndim: int) -> None:
+    labels = shapes(ndim)
+    maps = soft(singula.encode(labels, name))
+    thresholds = {"TH_TYPE": "manual", "REMOVE_SMALL_OBJ": 10}
+    decoded = singula.decode(maps, name, thresholds=thresholds, method="watershed")
+    assert singula.match(labels, decoded, (0.5,))[0].f1 >= 0.95
+
+
+def test_the_smallest_affinity_is_that_to_a_direct_neighbor() -> None:
+    rng = np.random.default_rng(0)
+    name = "F+A[-1,0;0,1;-3,0]"
+    codes = CHANNELS[f"{name[2:]}.0"].code, CHANNELS[f"{name[2:]}.1"].code
+    decoder = find_decoder(name, method="watershed")
+    maps = {code: rng.random((5, 6), np.float32) for code in decoder.channels}
+    above, right = (maps[code] for code in codes)
+    smallest = decoder.prepare(maps)["affinity"]
+    for y, x in np.ndindex(5, 6):
+        pairs = [above[y, x]] if y > 0 else []
+        pairs += [above[y + 1, x]] if y < 4 else []
+        pairs += [right[y, x]] if x < 5 else []
+        pairs += [right[y, x - 1]] if x > 0 else []
+        assert smallest[y, x] == min(pairs)
+
+
+def test_affinities_in_the_keys_of_the_watershed() -> None:
+    chosen = find_decoder("F+A[-1,0;0,-1]", ("A",), ("F",), "A", "watershed")
+    assert [term.key for term in chosen.seeds] == ["TH_AFFINITY"]  # type: ignore[attr-defined]
+    assert chosen.surface == "affinity"  # type: ignore[attr-defined]
+    assert chosen.ndim == 2
+    assert chosen.reach(DecodeSettings(), None, 2) > find_decoder("F+C").reach(
+        DecodeSettings(), None, 2
+    )
+    with pytest.raises(UserError) as error:
+        find_decoder("F+A[-3,0;0,-3]", method="watershed")
+    assert error.value.code == "decode.missing_channel"
+
+
 def test_seeds_growth_and_surface_can_be_chosen() -> None:
     labels = shapes(2)
     maps = soft(singula.encode(labels, "F+C+Db"))

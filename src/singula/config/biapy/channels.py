@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from singula.config.biapy.families import family_options, join_embedding
 from singula.config.biapy.translation import Translation
 from singula.config.values import plain
 from singula.config.yaml_source import Entry
@@ -15,6 +16,7 @@ from singula.representations.channel_table import (
     internal_codes,
 )
 from singula.representations.combination import covering_channels, seed_channels
+from singula.representations.families import FAMILIES
 from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
 from singula.util.format import counted, show
 
@@ -29,6 +31,9 @@ def _channels(work: Translation) -> None:
         return
     work.entries.pop(entry.key)
     names = tuple(name for name in names if name not in NOT_PREDICTED)
+    names = join_embedding(work, entry, names)
+    if not names:
+        return
     flows = [name for name in names if name in _FLOWS]
     if flows:
         work.problem(
@@ -94,6 +99,9 @@ def _channel_options(work: Translation) -> None:
             "config.value",
         )
         return
+    if _is_refused(work):
+        return
+    value = family_options(work, entry, value)
     channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
     is_row = channels is None or str(channels.value) in DECODERS
     options = {
@@ -120,6 +128,11 @@ def _channel_options(work: Translation) -> None:
             work.problem(option, f"{show(item)} is not supported", "config.unsupported")
     if texts:
         work.put(entry, entry.key, tuple(texts))
+
+
+def _is_refused(work: Translation) -> bool:
+    """Return True if the channels have a problem, so that other keys cannot be compared to them."""
+    return any(each.text.startswith(f"{SEG}.DATA_CHANNELS:") for each in work.problems)
 
 
 def _one_size(value: object) -> object:
@@ -186,9 +199,9 @@ def _inferred(name: str, attribute: str) -> tuple[str, ...]:
     if name in DECODERS or SEPARATOR not in name:
         return ()
     internal = dict(zip(codes, internal_codes(tuple(codes)), strict=True))
-    channels = [code for code in internal.values() if code in CHANNELS]
+    rows = {code: CHANNELS[code] for code in internal.values() if code in CHANNELS}
     is_seed = attribute == "seed_threshold"
-    used = seed_channels(channels) if is_seed else covering_channels(channels)[:1]
+    used = seed_channels(rows) if is_seed else covering_channels(list(rows))[:1]
     return tuple(code for code in codes if internal[code] in used)
 
 
@@ -210,6 +223,8 @@ def _watershed_lists(work: Translation) -> None:
             continue
         if isinstance(values, tuple) and all(value == "auto" for value in values):
             continue
+        if _is_refused(work):
+            continue
         channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
         name = str(channels.value) if channels is not None else "BC"
         codes = (plain(listed.value) if listed is not None else ()) or _inferred(name, attribute)
@@ -227,7 +242,8 @@ def _watershed_lists(work: Translation) -> None:
         is_row = name in DECODERS
         for code, value in zip(codes, values, strict=True):
             internal = str(code) if is_row else code_in_list(str(code))
-            row = CHANNELS.get(internal)
+            family = FAMILIES.get(internal)
+            row = family.summary if family is not None else CHANNELS.get(internal)
             threshold = getattr(row, attribute) if row is not None else None
             if row is not None and row.component:
                 threshold = "TH_EDGES"

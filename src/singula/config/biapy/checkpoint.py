@@ -12,6 +12,7 @@ from singula.config.schema.root import Config
 from singula.config.yaml_source import Problem, from_mapping
 from singula.errors import UserError
 from singula.representations.channel_table import planes_in
+from singula.representations.families import FAMILIES
 from singula.util.format import list_lines
 
 _SOURCE = "cfg"
@@ -66,7 +67,7 @@ def config_for_prediction(
     ------
     UserError
         ``checkpoint.biapy_channels``: an option of a channel, which determines the meaning of its
-        map, has no equivalent, or the channels are rays in 3D; ``config.invalid``: another key
+        map, has no equivalent, or a family of channels differs; ``config.invalid``: another key
         that determines the maps has none.
     """
     read = {key: value for key, value in _dotted(cfg) if key.startswith(_READ)}
@@ -78,21 +79,34 @@ def config_for_prediction(
     if needed:
         raise ConfigError(needed, _SOURCE)
     options = [p.text for p in problems if p.text.startswith(_OPTIONS)]
-    if config.ndim == 3 and _has_rays(config):
-        options.append(
-            "PROBLEM.INSTANCE_SEG.DATA_CHANNELS: got rays (R) in 3D, which have other directions"
-        )
+    options += [
+        f"PROBLEM.INSTANCE_SEG.DATA_CHANNELS: got {family.code} in {config.ndim}D: "
+        f"{family.describe}"
+        for family in FAMILIES.values()
+        if config.ndim in family.differs_from_biapy
+        and planes_in(config.decoder.channels, family.code)
+    ]
     if options:
         raise UserError(
             f"the channels of this network have another meaning in BiaPy:{list_lines(options)}",
             "train again with Singula, or use a checkpoint with other channels",
             "checkpoint.biapy_channels",
         )
-    return config, [f"{problem.text}; the value has no effect" for problem in problems]
+    notices = [f"{problem.text}; the value has no effect" for problem in problems]
+    return config, [*notices, *_other_distances(read, config)]
 
 
-def _has_rays(config: Config) -> bool:
-    return bool(planes_in(config.decoder.channels, "R"))
+def _other_distances(read: Mapping[str, Any], config: Config) -> Iterator[str]:
+    """Yield a notice for signed distances of BiaPy 3.7, which have no divisors."""
+    options = read.get("PROBLEM.INSTANCE_SEG.DATA_CHANNELS_EXTRA_OPTS")
+    first = options[0] if isinstance(options, list) and options else options
+    given = first.get("D") if isinstance(first, Mapping) else None
+    if "Ds" in config.decoder.channels and not {"alpha", "beta"} & set(given or ()):
+        yield (
+            "PROBLEM.INSTANCE_SEG.DATA_CHANNELS: D of BiaPy 3.7 is a share of the largest distance "
+            "in each instance, and -1 outside: its thresholds in the file apply, but its maps "
+            "cannot be compared with signed distances of Singula"
+        )
 
 
 def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -43,7 +43,10 @@ PROCESSES: dict[str, Process] = {
         },
     ),
     "agglomeration": Process("mutex"),
-    "embeddings": Process("embedding"),
+    "embeddings": Process(
+        "embedding",
+        thresholds={"EMBEDSEG.FG_THRESH": "TH_CLUSTER", "EMBEDSEG.SEED_THRESH": "TH_SEEDINESS"},
+    ),
     "gradient-flow": Process(missing="flows of Cellpose and Omnipose are not supported"),
 }
 """Values of INSTANCE_CREATION_PROCESS."""
@@ -62,7 +65,7 @@ def _process(work: Translation) -> None:
     elif process.method not in METHODS:
         text = f"{show(entry.value)} is not supported: {process.missing}"
         work.problem(entry, text, "config.unsupported")
-    elif name != "watershed":
+    else:
         work.put(entry, f"{_SEG}.DECODER", process.method)
 
 

@@ -295,7 +295,7 @@ class Config(Section):
     def view_count(self) -> int:
         """Number of flips and rotations over which TEST.AUGMENTATION averages."""
         planes = [CHANNELS[code] for group in self.channel_groups for code in group]
-        rays = sum(plane.family == "R" for plane in planes)
+        rays = sum(plane.is_ray for plane in planes)
         return len(augmented_views(self.ndim, rays))
 
     @property

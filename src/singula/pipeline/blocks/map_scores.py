@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from singula.pipeline import from_config
 from singula.pipeline.blocks.context import BlockContext, block_context
 from singula.pipeline.blocks.tasks import Record, pack, unpack
 from singula.pipeline.score import class_map_sums, map_sums, values
+from singula.representations.channel import BlockTruth
 from singula.representations.channels import CHANNELS, encode_with, find_contour
 from singula.representations.channels.binary import disk_radius, draw_points, nearest_to_centroids
 from singula.representations.channels.distance import furthest_pixels, make_near
@@ -47,9 +48,13 @@ _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 # Channels whose ground truth depends only on the block and a small halo
 _LOCAL = tuple(code for code, channel in CHANNELS.items() if channel.reach == "contour")
-DISTANCES = ("D", "Dv2")
+_BY_TRUTH: dict[BlockTruth, tuple[str, ...]] = {
+    truth: tuple(code for code, channel in CHANNELS.items() if channel.block_truth == truth)
+    for truth in get_args(BlockTruth)
+}
+DISTANCES = (*_BY_TRUTH["distance"], *_BY_TRUTH["nearness"])
 """Channels whose ground truth is computed from the distance to the contour."""
-_SCORED = (*_LOCAL, *DISTANCES, "P", "class")
+_SCORED = (*_LOCAL, *DISTANCES, *_BY_TRUTH["disk"], "class")
 _MIN_HALO = 3  # pixels around a block that determine its contour
 _SIDE = {2: 512, 3: 64}  # of the boxes that are complete along an axis, along the other axes
 
@@ -66,8 +71,8 @@ def map_scores(image: BlockImage) -> dict[str, float] | None:
     if context.truth is None:
         return None
     scored = {*_LOCAL, "class"} if _is_sparse(context) else {*_SCORED}
-    if not _has_disks(_settings(context)):
-        scored -= {"P"}
+    disks = _disks(_settings(context))
+    scored -= set(_BY_TRUTH["disk"]) - set(disks)
     skipped = [name for name in context.names if name not in scored]
     if skipped:
         _log.warning(
@@ -75,13 +80,14 @@ def map_scores(image: BlockImage) -> dict[str, float] | None:
             "ground truth depends on whole instances, and a block contains parts"
         )
     names = set(context.names) & scored
+    near, points = names & set(_BY_TRUTH["nearness"]), names & set(disks)
     if names & set(DISTANCES):
         _measure_distances(image)
-    if names & {"Dv2", "P"}:
+    if near or points:
         image.run_phase("truth", measure_truth)
-    if "Dv2" in names:
+    if near:
         _store_furthest(image)
-    if "P" in names:
+    if points:
         _store_centers(image)
     image.run_phase("scores", score_maps)
     sums: dict[str, list[Ratio]] = {}
@@ -116,8 +122,8 @@ def score_maps(folder: Path, number: int) -> Record:
     core = np.ascontiguousarray(core)
     if set(settings.channels) & set(DISTANCES):
         true |= _true_distances(context, box, core)
-    if _has_disks(settings):
-        true["P"] = _true_points(context, box, core)
+    for name in _disks(settings):
+        true[name] = _true_points(context, box, core)
     ordered = {name: true[name] for name in settings.channels if name in true}
     sums = map_sums(ordered, maps, core > 0)
     if "class" in maps and context.truth is not None and context.truth.channels > 1:
@@ -205,10 +211,16 @@ def _outer(context: BlockContext, box: Box) -> Box:
     return grown(box, (max(_MIN_HALO, ceil(radius) + 1),) * len(box), context.shape)
 
 
-def _has_disks(settings: EncodeSettings) -> bool:
-    """Return True if the points are disks, which can be drawn in a block."""
-    options = settings.options_of("P")
-    return "P" in settings.channels and options["type"] == "centroid" and not options["erosion"]
+def _disks(settings: EncodeSettings) -> tuple[str, ...]:
+    """Return the channels of points that are disks, which can be drawn in a block."""
+    options = {
+        code: settings.options_of(code) for code in settings.channels if code in _BY_TRUTH["disk"]
+    }
+    return tuple(
+        code
+        for code, values in options.items()
+        if values["type"] == "centroid" and not values["erosion"]
+    )
 
 
 # Distances
@@ -299,19 +311,20 @@ def _distances(context: BlockContext, box: Box) -> npt.NDArray[np.float32]:
 
 def _true_distances(context: BlockContext, box: Box, labels: Array) -> dict[str, Array]:
     distance = _distances(context, box)
-    channels, true = _settings(context).channels, {}
-    if "D" in channels:
-        true["D"] = np.where(labels > 0, distance, np.float32(0))
-    if "Dv2" in channels:
+    true = {}
+    channels = _settings(context).channels
+    for code in set(channels) & set(_BY_TRUTH["distance"]):
+        true[code] = np.where(labels > 0, distance, np.float32(0))
+    for code in set(channels) & set(_BY_TRUTH["nearness"]):
         ids, furthest = (context.job.open_table("truth", n) for n in ("furthest_of", "furthest"))
         if not ids.any():  # the image has no instances
-            true["Dv2"] = np.zeros_like(distance)
+            true[code] = np.zeros_like(distance)
         else:
             index, present = _index_of(context, labels)
             rows = np.zeros(int(index.max(initial=0)) + 1, np.float32)
             rows[list(present)] = furthest[np.searchsorted(ids, list(present.values()))]
             make_near(distance, index, rows)
-            true["Dv2"] = distance
+            true[code] = distance
     return true
 
 
@@ -325,9 +338,9 @@ def measure_truth(folder: Path, number: int) -> Record:
     labels = np.ascontiguousarray(_read_truth(context, box))
     record: Record = {}
     channels = _settings(context).channels
-    if _has_disks(_settings(context)):
+    if _disks(_settings(context)):
         record |= pack("extents", extents(labels, context.around(number, 0)[1]))
-    if "Dv2" in channels:
+    if set(channels) & set(_BY_TRUTH["nearness"]):
         index, present = _index_of(context, labels)
         furthest = furthest_pixels(_distances(context, box), index)
         record["furthest_of"] = np.array(list(present.values()), np.int64)

@@ -65,7 +65,7 @@ def encode_border_distance(source: Source) -> NDArray[np.float32]:
 def encode_signed_distance(source: Source) -> NDArray[np.float32]:
     """Return the distance to the border of the instances, negative outside of them.
 
-    The distances are divided by the options ``beta`` (inside) and ``alpha`` (outside). With the
+    The distances are divided by the options ``alpha`` (inside) and ``beta`` (outside). With the
     option ``norm``, the result is their hyperbolic tangent. It is -1, or the negative diagonal of
     the image, in images without instances.
     """
@@ -73,12 +73,12 @@ def encode_signed_distance(source: Source) -> NDArray[np.float32]:
     alpha, beta = float(options["alpha"]), float(options["beta"])
     if not source.foreground.any():
         lengths = np.array(source.labels.shape) * np.array(source.spacing)
-        signed = np.full(source.labels.shape, -np.sqrt((lengths**2).sum()) / alpha, np.float32)
+        signed = np.full(source.labels.shape, -np.sqrt((lengths**2).sum()) / beta, np.float32)
     else:
-        signed = distance_inside(source) / np.float32(beta)
+        signed = distance_inside(source) / np.float32(alpha)
         if not source.foreground.all():
             outside = distance_to_zeros(~source.foreground, source.spacing)
-            signed -= outside / np.float32(alpha)
+            signed -= outside / np.float32(beta)
     if options["norm"]:
         np.tanh(signed, out=signed)
     return signed

@@ -14,7 +14,7 @@ from singula.representations.channels.encoders import encoder_of
 from singula.representations.channels.source import ChannelArray, EncodeSettings, Furthest, Source
 from singula.representations.channels.sparse import encode_sparse
 from singula.representations.channels.table import parse_channels
-from singula.representations.table import complete_channels
+from singula.representations.table import check_offsets, complete_channels
 from singula.util.arguments import as_array, flag, instance, items, number, text
 from singula.util.sparse_labels import is_sparse, sparse_label_image
 
@@ -58,6 +58,7 @@ def encode(
     ------
     TypeError, UserError
         `labels` is not a label image, or channels or settings are not allowed.
+        ``decode.missing_channel``: a configuration has offsets along other axes than the image.
 
     Examples
     --------
@@ -79,6 +80,8 @@ def encode(
         listed = items(channels, "channels", text)
         channels = [complete_channels(code, labels.ndim, chosen) for code in listed]
     codes = parse_channels(channels)
+    if len(codes) > 1 and isinstance(channels, str):
+        check_offsets(codes, channels, labels.ndim)
     settings = EncodeSettings(codes, contour_mode, sizes, point_radius, chosen)
     return encode_with(settings, labels)
 

@@ -17,7 +17,7 @@ from singula.representations.decoders.thresholds import (
     histogram_channels,
     resolve_thresholds,
 )
-from singula.representations.table import METHODS, complete_channels, find_decoder
+from singula.representations.table import METHODS, check_offsets, complete_channels, find_decoder
 from singula.util.arguments import as_array, choice, flag, function, instance, text
 from singula.util.format import counted
 
@@ -170,6 +170,7 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
             "arguments.shape",
         )
     axes = next(iter(channel_maps.values())).ndim
+    check_offsets(decoder.channels, decoder.name, axes)
     if decoder.ndim not in (None, axes):
         raise UserError(
             f"maps: got {counted(axes, 'axis', 'axes')}, expected {decoder.ndim} for "
