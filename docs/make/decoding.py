@@ -14,7 +14,6 @@ from singula.representations.table import DECODERS, find_decoder
 from singula.representations.thresholds import THRESHOLDS
 from singula.representations.watershed import Term, Watershed
 
-
 _PLACE = re.compile(r"<!-- table: ([\w ]+) -->\n.*?<!-- end of table -->", re.DOTALL)
 
 

@@ -168,6 +168,24 @@ def test_maps_with_another_meaning_are_an_error(
     assert next(iter(options)) in raised.value.message
 
 
+@pytest.mark.parametrize(
+    ("options", "differs"),
+    [({"act": "tanh"}, True), ({"act": "tanh", "alpha": 8, "beta": 50, "norm": True}, False)],
+)
+def test_signed_distances_of_the_newest_version_have_a_notice(
+    options: dict[str, Any], differs: bool
+) -> None:
+    section = {"DATA_CHANNELS": ["F", "D"], "DATA_CHANNELS_EXTRA_OPTS": [{"D": options}]}
+    cfg = {
+        "PROBLEM": {"TYPE": "INSTANCE_SEG", "NDIM": "2D", "INSTANCE_SEG": section},
+        "DATA": {"PATCH_SIZE": [32, 32, 1]},
+    }
+    network = {"MODEL.FEATURE_MAPS": (8, 16), "MODEL.Z_DOWN": (0,)}
+    assert (
+        any("D of BiaPy 3.7" in line for line in config_for_prediction(cfg, network)[1]) == differs
+    )
+
+
 def test_embeddings_have_other_offsets_and_bandwidths() -> None:
     section = {"DATA_CHANNELS": ["E_offset", "E_sigma", "E_seediness"]}
     cfg = {

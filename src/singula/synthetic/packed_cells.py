@@ -65,6 +65,25 @@ class _Regions:
     center_distance: Floats
 
 
+def check_plane(shape: Sequence[int]) -> None:
+    """Raise ValueError if a shape does not have two axes."""
+    if len(shape) != 2:
+        raise ValueError(f"shape: got {tuple(shape)}, expected two axes")
+
+
+def number_parts(parts: NDArray[Any], is_kept: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Return ids 1, 2, … of some connected components; the rest is background.
+
+    Parameters
+    ----------
+    parts : ndarray of int
+        Number of the component of each pixel.
+    is_kept : ndarray of bool
+        True for each component that gets an id, by number.
+    """
+    return np.asarray(np.where(is_kept, np.cumsum(is_kept), 0)[parts], np.uint16)
+
+
 def make_cells(shape: Sequence[int], rng: np.random.Generator) -> CellImage:
     """Draw a dense layer of touching convex cells of varied size.
 
@@ -94,8 +113,7 @@ def make_cells(shape: Sequence[int], rng: np.random.Generator) -> CellImage:
     >>> drawn.image.dtype, bool((drawn.labels > 0).mean() > 0.5)
     (dtype('uint8'), True)
     """
-    if len(shape) != 2:
-        raise ValueError(f"shape: got {tuple(shape)}, expected two axes")
+    check_plane(shape)
     steps = np.ones(2)
     positions = _displaced(shape, steps, 1.2, 8.0, rng)
     sites, radii = _place_sites(np.asarray(shape, float), CELL_RADIUS, _MARGIN, rng)
@@ -238,7 +256,7 @@ def _relabel_largest(numbers: NDArray[Any]) -> NDArray[np.uint16]:
     is_kept = np.zeros(len(sizes), bool)
     is_kept[largest[1:]] = True
     is_kept &= sizes >= _MIN_PIXELS[numbers.ndim]
-    return np.asarray(np.where(is_kept, np.cumsum(is_kept), 0)[parts], np.uint16)
+    return number_parts(parts, is_kept)
 
 
 def _fill(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singula.synthetic.optics import Floats, record, smooth_noise
-from singula.synthetic.packed_cells import CellImage
+from singula.synthetic.packed_cells import CellImage, check_plane, number_parts
 
 WIDTH = (6.0, 9.0)
 ELONGATION = (6.0, 10.0)  # length relative to the width
@@ -69,8 +69,7 @@ def make_rods(
     >>> drawn.image.dtype, bool((drawn.labels > 0).mean() > 0.1)
     (dtype('uint8'), True)
     """
-    if len(shape) != 2:
-        raise ValueError(f"shape: got {tuple(shape)}, expected two axes")
+    check_plane(shape)
     owner = np.zeros(tuple(shape), np.int32)
     light = np.zeros(tuple(shape))
     widths = [0.0]
@@ -155,4 +154,4 @@ def _label_visible_parts(owner: NDArray[np.int32], widths: Floats) -> NDArray[np
     number_of[parts.ravel()] = owner.ravel()
     is_kept = sizes >= _MIN_PART * widths[number_of] ** 2
     is_kept[0] = False
-    return np.asarray(np.where(is_kept, np.cumsum(is_kept), 0)[parts], np.uint16)
+    return number_parts(parts, is_kept)

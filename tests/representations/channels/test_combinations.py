@@ -333,8 +333,13 @@ def test_annotated_slices_have_no_channels_that_depend_on_z(channels: str) -> No
 def test_codes_and_axes_that_do_not_exist_are_refused() -> None:
     labels = np.zeros((10, 10), np.uint8)
     labels[disk((5, 5), 3)] = 1
-    for channels, code in (("F+Q", "channels.unknown"), ("F+F", "channels.unknown"),
-                           ("F+H+V+Z", "channels.no_z")):  # fmt: skip
+    cases: list[tuple[str | list[str], str]] = [
+        ("F+Q", "channels.unknown"),
+        ("F+F", "channels.unknown"),
+        ("F+H+V+Z", "decode.missing_channel"),
+        (["Z"], "channels.no_z"),
+    ]
+    for channels, code in cases:
         with pytest.raises(UserError) as error:
             encode(labels, channels)
         assert error.value.code == code

@@ -31,9 +31,10 @@ def _channels(work: Translation) -> None:
         return
     work.entries.pop(entry.key)
     names = tuple(name for name in names if name not in NOT_PREDICTED)
-    names = join_embedding(work, entry, names)
-    if not names:
+    joined_names = join_embedding(work, entry, names)
+    if joined_names is None:
         return
+    names = joined_names
     flows = [name for name in names if name in _FLOWS]
     if flows:
         work.problem(

@@ -20,8 +20,10 @@ _CENTER = {"center_mode": "medoid", "medoid_max_points": 10000}
 _AFFINITIES = ("z_affinities", "y_affinities", "x_affinities")
 
 
-def join_embedding(work: Translation, entry: Entry, names: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Replace the parts of an embedding in a list of channels by its code.
+def join_embedding(
+    work: Translation, entry: Entry, names: tuple[Any, ...]
+) -> tuple[Any, ...] | None:
+    """Replace the parts of an embedding in a list of channels by its code; None for a problem.
 
     Weights and losses of the parts are removed, because BiaPy replaces them by its own.
     """
@@ -34,7 +36,7 @@ def join_embedding(work: Translation, entry: Entry, names: tuple[Any, ...]) -> t
             f"got {', '.join(parts)}, expected all of {', '.join(EMBEDDING)}, or E",
             "decode.missing_channel",
         )
-        return ()
+        return None
     weights = work.take(f"{_SEG}.DATA_CHANNEL_WEIGHTS")
     if weights is not None and set(_items(weights.value)) - {1}:
         work.no_effect(weights)
