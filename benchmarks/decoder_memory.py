@@ -39,7 +39,7 @@ from singula.util.boxes import Box, boxes
 from singula.util.process import prepare_process, release_memory
 
 OFFSETS: dict[str, dict[str, Any]] = {code: {"norm": False} for code in "HVZ"}
-PLANAR = ("BC", "F+R8", "F+R32", "Db+R32", "F+A[-1,0;0,-1]", "F+A", "F+H+V", "E")
+PLANAR = ("BC", "F+R8", "F+R32", "Db+R32", "F+A[-1,0;0,-1]", "F+A", "A", "F+H+V", "E")
 SOLID = ("BC", "F+R96", "Db+R96", "A", "F+H+V+Z", "E")
 SHAPES = {2: (900, 900), 3: (28, 96, 96)}
 

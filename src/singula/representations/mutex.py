@@ -93,7 +93,7 @@ class MutexWatershed(ObjectDecoder, SpecialDecoder):
 
     def bytes_per_pixel(self, *, in_blocks: bool) -> int:
         """Return the measured bytes of the votes and their order; see `Decoder.bytes_per_pixel`."""
-        return 180 + 18 * len(self.planes)
+        return 250 + 35 * len(self.planes)
 
     def decode(
         self,

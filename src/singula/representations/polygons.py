@@ -84,11 +84,11 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
         return (("TH_PROBABILITY", "TH_NMS"),)
 
     def bytes_per_pixel(self, *, in_blocks: bool) -> int:
-        """Return the measured bytes if most pixels are candidates; see `Decoder.bytes_per_pixel`.
+        """Return the measured bytes if all pixels are candidates; see `Decoder.bytes_per_pixel`.
 
         The candidates of all blocks are compared afterward, which is not part of a box.
         """
-        return 85 + 3 * len(self.rays)
+        return 115 + 5 * len(self.rays)
 
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
