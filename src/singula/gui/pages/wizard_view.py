@@ -288,8 +288,8 @@ class WizardView:
             self.output.set_value(self.proposed)
         self.classes.set_value(data.classes)
         with self.summary:
-            show_parts(self.guard, data)
             show_findings(self.guard, data, self._use_copy)
+            show_parts(self.guard, data)
             with ui.stepper_navigation() as forward:
                 button("Next", self.stepper.next)
             has_problems = bool(data.inspection.problems)
