@@ -20,6 +20,7 @@ import psutil
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.records.results import Started
+from singula.util.process import PREVIEW_VARIABLE
 
 # Programs that a shell starts in the background inherit that SIGINT is ignored. The command needs
 # SIGINT, because the interface stops it by this signal.
@@ -210,7 +211,7 @@ class Processes:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     cwd=self.home,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", PREVIEW_VARIABLE: "1"},
                     start_new_session=True,
                 )
         except OSError as error:

@@ -132,6 +132,7 @@ class ResultsTree:
     metrics_csv = _Place("{0.run}/metrics.csv")
     run_json = _Place("{0.run}/run.json")
     progress = _Place("{0.run}/progress.jsonl")
+    preview = _Place("{0.run}/preview.png")
     report_html = _Place("{0.run}/report.html")
     log_file = _Place("{0.run}/{0.log_prefix}.log")
 

@@ -25,6 +25,7 @@ from singula.pipeline.checkpoints import check_same_training, find_start
 from singula.pipeline.load_data import load_training
 from singula.pipeline.normalization import write_statistics
 from singula.pipeline.object_size import ObjectSizes
+from singula.pipeline.preview import make_preview
 from singula.pipeline.sample_sheets import write_generated, write_probability_maps, write_samples
 from singula.pipeline.seed import STORED, training_seed
 from singula.report.model_plot import draw_model
@@ -186,13 +187,12 @@ def _prepare(
         write_probability_maps(config, tree, training)
         write_generated(config, tree, {"train": train_set, "val": val_set})
     if not resume and main:
-        for path in (tree.checkpoint_best, tree.checkpoint_last, _log_table(tree)):
-            renamed = set_aside(path)
-            start = renamed if start == path else start
+        start = _set_earlier_aside(tree, start)
     start = share_from_main(start)
+    loss = from_config.instance_loss(config)
     job = Training(
         network,
-        from_config.instance_loss(config),
+        loss,
         train_set,
         val_set,
         settings=from_config.fit_settings(config, seed, workers=workers, live=live),
@@ -215,6 +215,7 @@ def _prepare(
         | {**sizes.describe(), STORED: seed},
         resume=resume,
         start=start,
+        preview=make_preview(tree.preview, val_set or train_set, loss.outputs) if main else None,
     )
     facts = {**_data_facts(training, validation), "annotated": sizes.annotated}
     return job, {"parameters": parameters, **facts}
@@ -373,6 +374,14 @@ def _fitted(
     if main:
         write_statistics(tree, normalizer)
     return normalizer
+
+
+def _set_earlier_aside(tree: ResultsTree, start: Path | None) -> Path | None:
+    """Rename the files of an earlier training; return the new path of the start checkpoint."""
+    for path in (tree.checkpoint_best, tree.checkpoint_last, _log_table(tree)):
+        renamed = set_aside(path)
+        start = renamed if start == path else start
+    return start
 
 
 def set_aside(path: Path) -> Path:

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,9 @@ class Training:
         Continue from the last checkpoint if it exists.
     start : Path, optional
         Checkpoint of another run whose training is continued if there is no checkpoint to resume.
+    preview : callable, optional
+        Function that is called with network, device and epoch after each epoch, in one process. A
+        compiled network is not previewed, since it would be compiled again.
     """
 
     network: nn.Module
@@ -148,6 +152,7 @@ class Training:
     description: dict[str, Any]
     resume: bool = False
     start: Path | None = None
+    preview: Callable[[nn.Module, torch.device, int], None] | None = None
 
 
 def fit(job: Training) -> FitResult:
@@ -288,6 +293,8 @@ def _run(
         if rank == 0:
             job.log.write(history.rows, final=int(row["epoch"]) == settings.epochs)
             report.epoch_done(row)
+            if job.preview is not None and not settings.compile:
+                job.preview(trainer.network, trainer.device, int(row["epoch"]))
         return saver.end_epoch()
 
     with warnings.catch_warnings(), training_arithmetic(), report.status:

@@ -23,6 +23,8 @@ from singula.util.format import show
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _MAX_DIGITS = 12
+PREVIEW_VARIABLE = "SINGULA_PREVIEW"
+"""Variable with which the interface requests a picture of the prediction during the training."""
 # Variables that a launcher such as torchrun sets: default, minimum and maximum
 _LAUNCHER = {
     "RANK": (0, 0, 2**31 - 1),
