@@ -21,10 +21,10 @@ from locks import held_elsewhere
 from singula.gui import processes as module
 from singula.gui.control import Control, last_lines, next_run_id
 from singula.gui.processes import alive
+from singula.gui.run_search import find_runs
 from singula.gui.runs import (
     OUTPUT,
     RECORD,
-    find_runs,
     read_record,
     tail,
     view_run,
@@ -327,3 +327,62 @@ def test_last_lines_and_long_logs(tmp_path: Path) -> None:
     assert text.startswith("line ")
     assert text.endswith("line 49999\n")
     assert tail(tmp_path / "nothing") == ""
+
+
+def test_a_second_run_waits_until_the_first_has_ended(control: Control, program) -> None:
+    program("print('up', flush=True)\ntime.sleep(600)")
+    first = control.start(job())
+    until(lambda: "up" in tail(first / OUTPUT))
+    second, third = control.start(job(run_id=2)), control.start(job(run_id=3))
+    assert [view_run(folder).state for folder in (first, second, third)] == [
+        "running",
+        "waiting",
+        "waiting",
+    ]
+    assert next_run_id(control.guard, control.guard.home / "out", "cells") == 4
+    with pytest.raises(UserError) as error:
+        control.start(job(run_id=2))
+    assert error.value.code == "gui.run_waits"
+    control.start_waiting()
+    assert view_run(second).state == "waiting"
+    later = Control(control.guard)  # knows nothing but the files
+    control.stop(first)
+    until(lambda: ended(control, first))
+    later.start_waiting()
+    later.start_waiting()
+    assert [view_run(folder).state for folder in (second, third)] == ["running", "waiting"]
+    later.start_now(third)
+    assert view_run(third).state == "running"
+    for folder in (second, third):
+        later.stop(folder, kill=True)
+        until(lambda folder=folder: ended(later, folder))
+
+
+def test_a_run_is_removed_from_the_queue(control: Control, program) -> None:
+    program("print('up', flush=True)\ntime.sleep(600)")
+    first = control.start(job())
+    until(lambda: "up" in tail(first / OUTPUT))
+    second, third = control.start(job(run_id=2)), control.start(job(run_id=3))
+    (third / "mine.txt").write_text("")
+    for folder in (second, third):
+        control.cancel_waiting(folder)
+    assert not second.exists()
+    assert [path.name for path in third.iterdir()] == ["mine.txt"]
+    control.stop(first, kill=True)
+    until(lambda: ended(control, first))
+    control.start_waiting()
+    assert control.queue.waiting() == []
+
+
+def test_a_waiting_run_that_cannot_start_shows_the_error(control: Control, program) -> None:
+    program("print('up', flush=True)\ntime.sleep(600)")
+    first = control.start(job())
+    until(lambda: "up" in tail(first / OUTPUT))
+    second = control.start(job(run_id=2))
+    (control.guard.home / "cells.yaml").write_text("TRAIN: {ENABLE: 3}")
+    control.stop(first, kill=True)
+    until(lambda: ended(control, first))
+    control.start_waiting()
+    view = view_run(second)
+    assert view.state == "failed"
+    assert "TRAIN.ENABLE" in str(view.error)

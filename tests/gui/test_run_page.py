@@ -57,6 +57,7 @@ def test_start_does_not_restart_a_stopped_training(stopped: Path) -> None:
                 "cells_1: already exists, and this run would replace its training", retries=_MOST
             )
             await user.should_see("for example 2", retries=_MOST)
+            await user.should_see("Resume cells_1", retries=_MOST)
             link = _link(user, "Resume cells_1")
             assert link.props["href"] == f"/run?run={quote(str(stopped))}"
             await user.open(link.props["href"])

@@ -18,7 +18,8 @@ from singula.gui import runs
 from singula.gui.control import Control
 from singula.gui.form import Form
 from singula.gui.results import open_results
-from singula.gui.runs import OUTPUT, RECORD, find_runs, state_of, view_run
+from singula.gui.run_search import find_runs
+from singula.gui.runs import OUTPUT, RECORD, state_of, view_run
 from singula.gui.search import OUTPUT as SEARCH_OUTPUT
 from singula.gui.search import RECORD as SEARCH_RECORD
 from singula.gui.search import TRIALS, view_search

@@ -763,7 +763,8 @@ class TestInterface:
     def test_a_special_lock_file_does_not_block_the_list(
         self, control, tmp_path: Path, plant: Callable[[Path], None]
     ) -> None:
-        from singula.gui.runs import find_runs, state_of
+        from singula.gui.run_search import find_runs
+        from singula.gui.runs import state_of
 
         folder = control.folder(Job(Path("cells.yaml"), Path("out"), "cells"))
         (folder / "train_logs").mkdir(parents=True)

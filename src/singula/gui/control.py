@@ -10,7 +10,8 @@ from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Processes, alive, interrupt
-from singula.gui.runs import OUTPUT, RECORD, read_record
+from singula.gui.run_queue import Queue, job_of, record_failed_start
+from singula.gui.runs import OUTPUT, QUEUE, RECORD, read_queued, read_record
 from singula.io.atomic import make_folder, write_error
 from singula.io.record_files import write_record
 from singula.io.records.results import StartedRun
@@ -32,10 +33,12 @@ class Control:
 
     guard: Guard
     processes: Processes = field(init=False)
+    queue: Queue = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare to start processes in the first folder."""
         self.processes = Processes(self.guard.home)
+        self.queue = Queue(self.guard)
 
     def folder(self, job: Job) -> Path:
         """Return the folder of a run.
@@ -61,8 +64,8 @@ class Control:
         self.guard.check_run(config, tree)
         return config, tree
 
-    def start(self, job: Job) -> Path:
-        """Start or resume a run and return its folder.
+    def start(self, job: Job, *, now: bool = False) -> Path:
+        """Start or resume a run and return its folder; if another run is in progress, wait for it.
 
         The configuration is validated first, so that mistakes are reported immediately.
 
@@ -70,18 +73,32 @@ class Control:
         ----------
         job : Job
             The run.
+        now : bool
+            Do not wait for other runs.
 
         Raises
         ------
         UserError
-            ``gui.run_exists``: the run would replace files of an earlier run.
+            ``gui.run_exists``: the run would replace files of an earlier run; ``gui.run_waits``.
             ``run.locked``: another process writes to the run.
             Any error of `folder`.
         """
         with self.processes.starting:
-            return self._start(job)
+            job, folder = self._checked(job)
+            if not now and read_queued(folder) is not None:
+                raise UserError(
+                    f"{folder.name}: waits already",
+                    "open its page to start it now, or choose another number",
+                    "gui.run_waits",
+                )
+            if not now and self.queue.must_wait(folder):
+                self.queue.add(folder, job)
+            else:
+                self._start(job, folder)
+        return folder
 
-    def _start(self, job: Job) -> Path:
+    def _checked(self, job: Job) -> tuple[Job, Path]:
+        """Return a run with resolved paths and its folder, if it may start."""
         from singula.training.device import parse_gpu
 
         config, tree = self._opened(job)
@@ -109,9 +126,14 @@ class Control:
         job = replace(
             job, config=self.guard.check(job.config), result_dir=self.guard.check(job.result_dir)
         )
+        return job, folder
+
+    def _start(self, job: Job, folder: Path) -> None:
+        """Start the process of a run, and write its record."""
         arguments = job.arguments()
         make_folder(folder)
         _delete(folder / RECORD)
+        _delete(folder / QUEUE)
         started = self.processes.start(arguments, folder / OUTPUT, append=job.resume)
         record = StartedRun(
             **dict(started),
@@ -124,7 +146,52 @@ class Control:
             resume=job.resume,
         )
         write_record(folder / RECORD, record)
-        return folder
+
+    def start_waiting(self) -> None:
+        """Start the next run of the queue if no other run is in progress; call it regularly.
+
+        A run that cannot start any more, for example because its configuration was deleted, is
+        listed with the error.
+        """
+        with self.processes.starting:
+            waiting = self.queue.take_next()
+            if waiting is None:
+                return
+            folder, job = waiting
+            try:
+                self._start(*self._checked(job))
+            except UserError as error:
+                # In these cases, the files in the folder belong to another process.
+                if error.code not in ("run.locked", "gui.run_exists"):
+                    record_failed_start(folder, job, error)
+
+    def start_now(self, folder: Path) -> None:
+        """Start a waiting run next to the runs in progress.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the run.
+
+        Raises
+        ------
+        UserError
+            Any error of `start`.
+        """
+        queued = read_queued(self.guard.check(folder))
+        if queued is not None:
+            self.start(job_of(queued), now=True)
+
+    def cancel_waiting(self, folder: Path) -> None:
+        """Remove a run from the queue, and its folder if it is empty.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the run.
+        """
+        with self.processes.starting:
+            self.queue.remove(self.guard.check(folder))
 
     def resume(self, folder: Path) -> Path:
         """Resume the run of a folder with the command that started it, and return the folder.

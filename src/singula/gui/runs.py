@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,23 @@ import psutil
 
 from singula.config import load_config
 from singula.errors import UserError
-from singula.gui.guard import Guard
 from singula.gui.processes import alive, error_message
 from singula.io.record_files import read_record as read_record_file
-from singula.io.records.results import RunSummary, Started, StartedRun
+from singula.io.records.results import QueuedRun, RunSummary, Started, StartedRun
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import find_holder, lock_file
-from singula.runs.run import SUMMARY, is_finished, read_history, read_summary
+from singula.runs.run import SUMMARY, read_history, read_summary
 from singula.util.messages import captured_messages
 from singula.util.paths import open_regular
 
-RECORD, OUTPUT = "gui_run.json", "gui_output.log"
+RECORD, OUTPUT, QUEUE = "gui_run.json", "gui_output.log", "gui_queue.json"
 S = TypeVar("S", bound=Started)
 State = Literal[
-    "running", "finished", "empty", "incomplete", "stopped", "failed", "unfinished", "damaged"
-]
+    "waiting", "running", "finished", "empty", "incomplete", "stopped", "failed", "unfinished",
+    "damaged",
+]  # fmt: skip
 STATE_LABELS: dict[State, str] = {
+    "waiting": "waiting for another run",
     "running": "running",
     "finished": "finished",
     "empty": "finished, no objects",
@@ -39,9 +39,10 @@ STATE_LABELS: dict[State, str] = {
     "unfinished": "not finished",
     "damaged": "damaged",
 }
+FINISHED: tuple[State, ...] = ("finished", "empty", "incomplete")
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "unfinished", "incomplete", "damaged")
 _MAX_RECORD = 1 << 20
-_MAX_DEPTH, _MAX_FOLDERS, _TAIL_BYTES = 7, 20_000, 200_000
+_TAIL_BYTES = 200_000
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
 _STEP = re.compile(
     r"\bepoch (\d+)/(\d+), (?:validation )?step (\d+)/(\d+): .*?(?:([\d:]+) left)?$",
@@ -110,53 +111,19 @@ class RunView:
     has_progress: bool = False
 
 
-def find_runs(guard: Guard) -> list[Path]:
-    """Return the folders of all runs inside of the roots, the most recent first."""
-    folders = {folder for root in guard.roots for folder in _walk(root) if guard.allows(folder)}
-    return sorted(folders, key=_changed, reverse=True)
+def read_queued(folder: Path) -> QueuedRun | None:
+    """Return the record of a run that waits for another one; None if it does not wait."""
+    with captured_messages(), suppress(UserError):
+        return read_record_file(
+            folder / QUEUE, QueuedRun, max_bytes=_MAX_RECORD, follow_links=False
+        )
+    return None
 
 
-def finished_runs(guard: Guard) -> list[Path]:
-    """Return the folders of runs with a summary, the most recent first."""
-    return [folder for folder in find_runs(guard) if is_finished(folder)]
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    for count, (name, folders, files) in enumerate(os.walk(root)):
-        folder = Path(name)
-        depth = len(folder.relative_to(root).parts)
-        if _has_run(folder, folders, files):
-            yield folder
-            folders.clear()
-        if depth >= _MAX_DEPTH or count > _MAX_FOLDERS:
-            folders.clear()
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-
-
-def _has_run(folder: Path, folders: Iterable[str], files: Iterable[str]) -> bool:
-    """Return True if the entries of a folder are those of a run."""
-    if {SUMMARY, RECORD} & {*files}:
-        return True
-    # An unfinished run of the command line has neither a summary nor a record, but other files.
-    others = {"train_logs", "per_image"} & {*folders} or any(f.endswith(".log") for f in files)
-    return folder.parent.name == "results" and bool(others)
-
-
-def is_run(folder: Path, guard: Guard) -> bool:
-    """Return True if a folder inside of the roots contains a run, finished or not."""
-    if not guard.allows(folder) or not folder.is_dir():
-        return False
-    entries = [path.name for path in folder.iterdir()]
-    return _has_run(folder, entries, entries)
-
-
-def _changed(folder: Path) -> float:
-    names = (SUMMARY, RECORD, "predictions.jsonl", "train_logs", ".")
-    times = [0.0]
-    for name in names:
-        with suppress(OSError):
-            times.append((folder / name).stat().st_mtime)
-    return max(times)
+def runs_now(folder: Path) -> bool:
+    """Return True if the run of a folder is in progress, started here or in a terminal."""
+    record = read_record(folder)
+    return alive(record, folder / OUTPUT) is not None or runs_elsewhere(folder, record)
 
 
 def read_record(folder: Path) -> StartedRun | None:
@@ -253,12 +220,14 @@ def state_of(folder: Path) -> State:
 def _state(folder: Path, record: StartedRun | None, process: psutil.Process | None) -> State:
     if process is not None or runs_elsewhere(folder, record):
         return "running"
+    if read_queued(folder) is not None:
+        return "waiting"
     if record is None and _log_ends_in_error(folder):
         return "failed"
     if record is None and os.path.lexists(folder / RECORD):
         return "damaged"
     # The summary of an earlier run in the same folder remains until this run ends.
-    written = _modified(folder / SUMMARY)
+    written = modified_time(folder / SUMMARY)
     if written is not None and (record is None or written >= record.began):
         return _finished_state(folder)
     if record is None:
@@ -266,7 +235,7 @@ def _state(folder: Path, record: StartedRun | None, process: psutil.Process | No
     return "stopped" if record.stopped else "failed"
 
 
-def _modified(path: Path) -> float | None:
+def modified_time(path: Path) -> float | None:
     """Return the modification time of a path; None if it does not exist."""
     try:
         return path.lstat().st_mtime
@@ -352,13 +321,14 @@ def runs_elsewhere(folder: Path, record: StartedRun | None) -> bool:
     return holder is not None and holder.task in ("run", "")
 
 
-def _run_logs(folder: Path) -> list[Path]:
+def run_logs(folder: Path) -> list[Path]:
+    """Return the logs that the run of a folder wrote itself."""
     return sorted(path for path in folder.glob("*.log") if path.name != OUTPUT)
 
 
 def _run_log(folder: Path) -> str:
     """Return the end of the log that every run writes; each line begins with the time."""
-    logs = _run_logs(folder)
+    logs = run_logs(folder)
     return tail(logs[0]) if logs else ""
 
 
@@ -370,8 +340,10 @@ def _log_ends_in_error(folder: Path) -> bool:
 
 
 def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progress:
-    if state in ("finished", "empty", "incomplete"):
+    if state in FINISHED:
         return Progress("Finished", 1.0)
+    if state == "waiting":
+        return Progress("Starts when the runs before it have ended", 0.0)
     # The log may also contain an earlier run of the same folder: use the last line.
     lines = [m for kind in (_EPOCH, _STEP, IMAGE) for m in list(kind.finditer(log))[-1:]]
     last = max(lines, key=lambda match: match.start(), default=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,15 +11,15 @@ from pathlib import Path
 
 from fastapi import Response
 from fastapi.responses import FileResponse, RedirectResponse
-from nicegui import app, ui
+from nicegui import app, background_tasks, ui
 
 from singula.errors import UserError
 from singula.gui.access import AccessMiddleware
 from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
-from singula.gui.pages import compare, correct, missing, new, results, run, segment, tune
+from singula.gui.pages import compare, correct, help, missing, new, results, run, segment, tune
 from singula.gui.pages.frame import STYLE
-from singula.gui.runs import finished_runs
+from singula.gui.run_search import finished_runs
 from singula.gui.session import (
     Session,
     new_session,
@@ -28,6 +30,8 @@ from singula.gui.session import (
 from singula.gui.state import AppContext
 from singula.util.streams import print_line
 
+_log = logging.getLogger(__name__)
+_QUEUE_SECONDS = 2.0
 _RECONNECT_SECONDS = 30.0
 # Reports may contain scripts from the user's files, which must not run.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -148,7 +152,11 @@ def build(context: AppContext) -> None:
             path, media_type="text/html", headers={"content-security-policy": _REPORT_POLICY}
         )
 
-    for page in (new, segment, run, results, compare, correct, tune):
+    def start_queue() -> None:
+        background_tasks.create(_start_waiting_runs(context))
+
+    app.on_startup(start_queue)
+    for page in (new, segment, run, results, compare, correct, tune, help):
         page.add(context)
     missing.add()
 
@@ -186,6 +194,17 @@ def open_session(roots: Iterable[Path], port: int | None) -> Session:
     session = new_session(_free_port(port))
     write_session(file, session)
     return session
+
+
+async def _start_waiting_runs(context: AppContext) -> None:
+    """Start each waiting run when the runs before it have ended, until the server stops."""
+    while True:
+        context.control.processes.reap()
+        try:
+            await asyncio.to_thread(context.control.start_waiting)
+        except UserError as error:
+            _log.warning(str(error))
+        await asyncio.sleep(_QUEUE_SECONDS)
 
 
 def _free_port(requested: int | None) -> int:

@@ -95,8 +95,8 @@ def list_models(folder: Path | str | None = None) -> ModelList:
     Parameters
     ----------
     folder : Path or str, optional
-        Folder of runs; by default, only built-in models are listed. A run that cannot be read is
-        skipped, with a warning.
+        Folder of runs; by default, only built-in models are listed. Hidden folders, such as the
+        trash of the interface, are skipped. A run that cannot be read is skipped, with a warning.
 
     Returns
     -------
@@ -121,6 +121,8 @@ def list_models(folder: Path | str | None = None) -> ModelList:
     folder = user_path(folder, "folder", "folder")
     depths = range(_MAX_DEPTH + 1)
     for path in sorted(p.parent for depth in depths for p in folder.glob("*/" * depth + SUMMARY)):
+        if any(part[0] == "." for part in path.relative_to(folder).parts):
+            continue  # deleted in the interface
         try:
             models.append(describe_run(open_run(path)))
         except UserError as error:

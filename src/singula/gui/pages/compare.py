@@ -29,7 +29,7 @@ from singula.gui.pages.frame import (
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, open_results
-from singula.gui.runs import finished_runs
+from singula.gui.run_search import finished_runs
 from singula.gui.state import AppContext
 from singula.report.html import Markup, tag
 
@@ -43,7 +43,7 @@ def add(context: AppContext) -> None:
 
     @ui.page("/compare", title="Compare · Singula", response_timeout=60)
     async def page(run: str = "", other: str = "", image: str = "") -> None:
-        with frame("Results"):
+        with frame("Compare"):
             heading("Compare two runs", _TEXT)
             runs = await run_in_thread(finished_runs, context.guard)
             if len(runs) < 2:

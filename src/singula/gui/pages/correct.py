@@ -69,7 +69,7 @@ def add(context: AppContext) -> None:
 
     @ui.page("/correct", title="Correct · Singula", response_timeout=60)
     async def page(run: str = "", image: str = "") -> None:
-        with frame("Results"):
+        with frame("Correct"):
             try:
                 images = await run_in_thread(open_correctable, context.guard, run)
             except UserError as error:

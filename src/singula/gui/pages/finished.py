@@ -26,7 +26,7 @@ from singula.gui.pages.frame import (
     waiting,
 )
 from singula.gui.results import Results, open_results
-from singula.gui.runs import finished_runs, is_run
+from singula.gui.run_search import finished_runs, is_run
 from singula.gui.state import AppContext
 from singula.runs.run import Stage
 

@@ -15,6 +15,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
+from singula.gui.manual import OTHER_PAGE, PAGES, PageInfo, anchor
 from singula.gui.wording import TERMS, page_text
 from singula.report.html import Markup, escape, join, tag
 
@@ -24,7 +25,6 @@ T = TypeVar("T")
 # Label, value of the run, current value, and their difference (positive: better)
 ScoreRow = tuple[str, str, str, float]
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-_PAGES = (("New", "/new"), ("Run", "/run"), ("Results", "/results"), ("Tune", "/tune"))
 _THEMES = {"auto": ("◐", "system"), "light": ("☀", "light"), "dark": ("☾", "dark")}
 _SAVE_THEME = "document.cookie = 'singula_theme={}; path=/; max-age=31536000; SameSite=Strict'"
 
@@ -36,8 +36,9 @@ def frame(page: str) -> Iterator[None]:
     Parameters
     ----------
     page : str
-        Name of the page in the title bar.
+        Name of the page in `PAGES`.
     """
+    info = PAGES.get(page, OTHER_PAGE)
     request = ui.context.client.request
     theme = request.cookies.get("singula_theme", "auto") if request is not None else "auto"
     theme = theme if theme in _THEMES else "auto"
@@ -46,13 +47,25 @@ def frame(page: str) -> Iterator[None]:
     with ui.element("header").classes("bar"), ui.element("div").classes("bar-inner"):
         ui.link("Singula", "/new").classes("brand").props('aria-label="Singula, start"')
         with ui.element("nav").props('aria-label="Pages"'):
-            for name, target in _PAGES:
-                link = ui.link(name, target).classes("tab")
-                if name == page:
+            for name, other in PAGES.items():
+                if other.tab:
+                    continue
+                link = ui.link(name, other.address).classes("tab")
+                if name == (info.tab or page):
                     link.classes("here").props('aria-current="page"')
+        _help_button(info)
         _theme_button(dark, theme)
     with ui.element("main").props('id="content"').classes("page"):
         yield
+
+
+def _help_button(info: PageInfo) -> None:
+    """Add the button that explains the page and links to its documentation."""
+    control = ui.button("?", color=None).props("flat dense no-caps").classes("theme help-button")
+    control.props('aria-label="Help for this page" title="Help for this page"')
+    with control, ui.menu().classes("help-menu"):
+        ui.label(info.help)
+        ui.link("Documentation of this page", f"/help#{anchor(info.section)}", new_tab=True)
 
 
 def _theme_button(dark: ui.dark_mode, theme: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,12 +11,10 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.control import last_lines, next_run_id, run_number
-from singula.gui.guard import Guard
 from singula.gui.pages.empty_view import show_empty
 from singula.gui.pages.frame import (
     Look,
     button,
-    empty_state,
     error_state,
     fact_cards,
     frame,
@@ -30,12 +27,15 @@ from singula.gui.pages.frame import (
     with_error_notice,
 )
 from singula.gui.pages.paths import path_input
+from singula.gui.pages.run_list import RunTable, edit_notes
+from singula.gui.preview import TrainingPreview, read_preview
+from singula.gui.run_list import describe_run
+from singula.gui.run_search import find_runs
 from singula.gui.runs import (
+    FINISHED,
     RESUMABLE,
     STATE_LABELS,
     RunView,
-    State,
-    find_runs,
     read_record,
     state_of,
     trains,
@@ -47,7 +47,7 @@ from singula.report.html import Markup, join, tag
 from singula.report.run_sections import training_charts
 from singula.util.format import grouped
 
-_REFRESH_SECONDS, _MAX_LINES, _MAX_RUNS = 1.5, 200, 100
+_REFRESH_SECONDS, _MAX_LINES = 1.5, 200
 
 
 def add(context: AppContext) -> None:
@@ -59,40 +59,12 @@ def add(context: AppContext) -> None:
             if run:
                 await _show(context, run)
             else:
-                heading("Run", "Train, predict and score according to a configuration file.")
+                heading(
+                    "Run", "Train a model, segment the test images, and compare with your labels."
+                )
                 _start_form(context, config, results)
-                runs = await run_in_thread(_listed, context.guard)
                 subheading("Runs")
-                if runs:
-                    _list(context, runs)
-                else:
-                    empty_state(
-                        "No runs yet",
-                        "Choose a configuration above and start a run, or create a configuration "
-                        "from your images.",
-                        ("Create a configuration", "/new"),
-                    )
-
-
-def _listed(guard: Guard) -> list[tuple[Path, State | None]]:
-    """Return all runs, the most recent first, and the states of the displayed runs."""
-    runs = find_runs(guard)
-    states = [state_of(folder) for folder in runs[:_MAX_RUNS]]
-    return list(zip_longest(runs, states))
-
-
-def _list(context: AppContext, runs: list[tuple[Path, State | None]]) -> None:
-    """Add a list of runs with their states, the most recent first."""
-    with ui.element("ul").classes("run-list"):
-        for folder, state in runs:
-            if state is None:
-                continue
-            with ui.element("li"):
-                ui.link(folder.name, run_address("run", folder))
-                ui.label(context.guard.short(folder.parent.parent)).classes("note place")
-                ui.label(STATE_LABELS[state]).classes(f"state {state}")
-    if len(runs) > _MAX_RUNS:
-        ui.label(f"{len(runs) - _MAX_RUNS} older runs are not listed.").classes("note")
+                await RunTable(context).load()
 
 
 def _start_form(context: AppContext, config: str, result_dir: str) -> None:
@@ -201,10 +173,27 @@ async def _show(context: AppContext, run: str) -> None:
         return
     with ui.element("div").classes("head-row"):
         with ui.element("div"):
-            heading(folder.name)
-            ui.label(context.guard.short(folder)).classes("note")
+            await _title(context, folder)
         run_choice("run", await run_in_thread(find_runs, context.guard), folder, context.guard)
     await _Watch(context, folder).refresh()
+
+
+async def _title(context: AppContext, folder: Path) -> None:
+    """Add title and note of a run, with a button to change them."""
+    place = ui.element("div")
+
+    async def show() -> None:
+        row = await run_in_thread(describe_run, folder)
+        place.clear()
+        with place:
+            heading(row.title)
+            ui.label(context.guard.short(folder)).classes("note place")
+            if row.note:
+                ui.label(row.note).classes("run-note")
+            edit = button("Rename or annotate", lambda: edit_notes(context, row, show))
+            edit.classes(replace="as-button plain")
+
+    await show()
 
 
 class _Watch:
@@ -223,6 +212,7 @@ class _Watch:
         if self.trains:
             subheading("Training")
         self.curves = ui.html("", sanitize=False)
+        self.preview = ui.html("", sanitize=False)
         subheading("Log")
         self.log = ui.html("", sanitize=False).classes("log").props('tabindex="0" role="log"')
         ui.timer(_REFRESH_SECONDS, self.refresh, immediate=False)
@@ -233,6 +223,9 @@ class _Watch:
         view = await run_in_thread(view_run, self.folder)
         self._changed("facts", _facts(view), self.facts.set_content)
         self._changed("curves", _curves(view, trains=self.trains), self.curves.set_content)
+        preview = await run_in_thread(read_preview, self.folder)
+        shown = preview if view.state not in FINISHED else None
+        self._changed("preview", shown, lambda new: self.preview.set_content(_preview(new)))
         log = tag("pre", last_lines(view.log, _MAX_LINES) or "The log is empty.")
         self._changed("log", log, self.log.set_content)
         self._changed("error", (view.state, view.error), lambda _: self._set_error(view))
@@ -263,6 +256,13 @@ class _Watch:
                 ui.label(
                     "This run was started in a terminal; press Ctrl-C there to stop it."
                 ).classes("note")
+            elif view.state == "waiting":
+                button("Start now", with_error_notice(self._start_now))
+                button("Remove from the queue", with_error_notice(self._leave), look="secondary")
+                ui.label(
+                    "This run starts when the runs before it have ended, while the interface is "
+                    "open. Start it now if this computer has a second GPU."
+                ).classes("note")
             elif view.state == "running":
                 verb = "Kill" if self.killing else "Stop"
                 button(verb, with_error_notice(self._stop), look="bad")
@@ -270,11 +270,13 @@ class _Watch:
                     ui.label("Stopping: the run completes the files that it is writing.").classes(
                         "note"
                     )
-            elif view.state in ("finished", "empty", "incomplete"):
+            elif view.state in FINISHED:
                 ui.link("Show results", run_address("results", self.folder)).classes("as-button")
                 ui.link("Tune thresholds", run_address("tune", self.folder)).classes(
                     "as-button secondary"
                 )
+                other = f"/segment?model={quote(str(self.folder))}"
+                ui.link("Segment other images", other).classes("as-button secondary")
             editable = view.state == "failed" and view.record is not None
             # Without progress, the configuration must be corrected first.
             edit_first = editable and not view.has_progress
@@ -291,6 +293,14 @@ class _Watch:
         await run_in_thread(self.context.control.stop, self.folder, kill=self.killing)
         self.killing = True
         await self.refresh()
+
+    async def _start_now(self) -> None:
+        await run_in_thread(self.context.control.start_now, self.folder)
+        await self.refresh()
+
+    async def _leave(self) -> None:
+        await run_in_thread(self.context.control.cancel_waiting, self.folder)
+        ui.navigate.to("/run")
 
     async def _resume(self) -> None:
         self.killing = False
@@ -313,6 +323,16 @@ def _facts(view: RunView) -> Markup:
         if "val_loss" in last:
             facts.append(("Validation loss", f"{last['val_loss']:.4g}"))
     return join((fact_cards(facts), progress_bar(view.progress.phase, view.progress.share)))
+
+
+def _preview(preview: TrainingPreview | None) -> Markup:
+    """Return the picture of the prediction during the training as HTML."""
+    if preview is None:
+        return Markup()
+    title = f"Prediction after epoch {preview.epoch}, in one image"
+    image = tag("img", src=preview.address, alt=f"{title}: {', '.join(preview.titles)}")
+    panels = tag("div", *(tag("span", text) for text in preview.titles), class_="preview-titles")
+    return tag("figure", tag("h3", title), image, panels, class_="preview")
 
 
 def _curves(view: RunView, *, trains: bool) -> Markup:

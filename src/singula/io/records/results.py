@@ -238,6 +238,57 @@ class StartedRun(Started):
     resume: bool = False
 
 
+class QueuedRun(StoredRecord):
+    """Content of ``gui_queue.json``: a run that starts when the runs before it have ended.
+
+    Attributes
+    ----------
+    queued : float
+        Time at which the user started it, seconds since 1970.
+    """
+
+    config: str
+    result_dir: str
+    name: str
+    run_id: Count
+    gpu: str | None = None
+    resume: bool = False
+    queued: Finite
+
+
+class RunNotes(StoredRecord):
+    """Content of ``gui_notes.json``: title and note of a run, which the user wrote.
+
+    Attributes
+    ----------
+    title : str
+        Name that the interface shows; empty for the name of the folder.
+    note : str
+        Text of the user.
+    archived : bool
+        True if the run is listed separately.
+    """
+
+    title: str = ""
+    note: str = ""
+    archived: bool = False
+
+
+class DeletedRun(StoredRecord):
+    """Content of ``deleted.json``: a run that the interface moved to the trash.
+
+    Attributes
+    ----------
+    name : str
+        Name of the folder of the run.
+    deleted : float
+        Time, seconds since 1970.
+    """
+
+    name: str
+    deleted: Finite
+
+
 class StartedSearch(Started):
     """Content of ``gui_search.json``: a search for thresholds that the interface started."""
 
@@ -253,7 +304,8 @@ class StartedPrediction(Started):
     images : str
         Image or folder of images.
     model : str
-        Name of a built-in model; empty for the choice by the kind of each image.
+        Name of a built-in model, or folder of a run; empty for the choice by the kind of each
+        image.
     channel : str
         Name or number of the channel; empty for all.
     """
