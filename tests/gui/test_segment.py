@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_run import ExampleRun, cells
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.io.record_files import write_record
 from singula.io.records.results import StartedPrediction
+from singula.io.run_folder import ResultsTree
 from singula.io.write import write_csv, write_tiff
 from singula.zoo.models import built_in_models
 
@@ -23,12 +25,12 @@ pytest.importorskip(
 
 from singula.gui import processes as module
 from singula.gui import segment
+from singula.gui.overview import has_no_objects, joined_table, summarize_images
 from singula.gui.processes import Processes
 from singula.gui.segment import (
     OUTPUT,
     RECORD,
     find_segmentations,
-    model_choices,
     open_segmentation,
     propose_output,
     read_prediction,
@@ -37,6 +39,7 @@ from singula.gui.segment import (
     stop_segmentation,
     view_segmentation,
 )
+from singula.gui.segment_models import checked_model, model_choices, model_name, run_choices
 
 BEGIN = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 IMAGE = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -198,3 +201,50 @@ def test_other_folders_have_no_results(guard: Guard) -> None:
     with pytest.raises(UserError) as error:
         open_segmentation(guard, guard.home / "in")
     assert error.value.code == "gui.not_segmented"
+
+
+def test_a_run_is_a_model(guard: Guard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_PROGRAM", BEGIN + "print(sys.argv[1:])")
+    run = ExampleRun(guard.home, {"a": cells(2)}, keys={"TEST.ENABLE": True}).write()
+    with pytest.raises(UserError) as error:  # no checkpoint
+        start(guard, model=str(run))
+    assert error.value.code == "gui.unknown_model"
+    assert run_choices(guard) == {}
+    checkpoint = ResultsTree.of_run(run).checkpoint_best
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_text("weights")
+    assert list(run_choices(guard)) == [str(run)]
+    assert run_choices(guard)[str(run)] == "Your model: job_1, F1 1.000"
+    folder = start(guard, model=str(run))
+    until(guard, folder, lambda view: f"--model={run}" in view.log)
+    assert model_name(guard, read_prediction(guard, folder).model) == "job_1"
+    outside = tmp_path / "secret.pth"
+    outside.write_text("weights")
+    checkpoint.unlink()
+    checkpoint.symlink_to(outside)
+    for model in (str(run), str(outside), "../secret.pth"):
+        with pytest.raises(UserError) as error:
+            checked_model(guard, model)
+        assert error.value.code == "gui.outside"
+
+
+def test_the_overview_counts_and_joins_all_tables(guard: Guard) -> None:
+    folder = finished(guard)
+    for name, sizes in (("a", [10, 30, 20]), ("b", [])):
+        write_tiff(folder / f"{name}.tif", LABELS, "YX")
+        rows = [{"label": i + 1, "npixels": size} for i, size in enumerate(sizes)]
+        if rows:
+            write_csv(folder / f"{name}_stats.csv", rows)
+        else:
+            (folder / f"{name}_stats.csv").write_text("label,npixels\n")
+    tables = open_segmentation(guard, folder).tables()
+    summaries = summarize_images(tables)
+    assert [(s.name, s.objects, s.size) for s in summaries] == [("a", 3, 20.0), ("b", 0, None)]
+    assert not has_no_objects(summaries)
+    assert has_no_objects(summaries[1:])
+    assert not has_no_objects([])
+    lines = joined_table(tables).splitlines()
+    assert lines[:2] == ["image,label,npixels", "a,1,10"]
+    assert len(lines) == 4
+    os.remove(folder / "b_stats.csv")
+    assert [s.objects for s in summarize_images(tables)] == [3, None]

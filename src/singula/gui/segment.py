@@ -20,6 +20,7 @@ from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.gui.processes import Processes, alive, error_message, interrupt
 from singula.gui.runs import IMAGE, read_start, tail
+from singula.gui.segment_models import checked_model
 from singula.inference import gather_images
 from singula.inference.tasks import image_tasks
 from singula.io.formats.table import stem_of
@@ -30,7 +31,6 @@ from singula.io.records.results import StartedPrediction
 from singula.io.run_lock import check_free, output_locks
 from singula.runs.instances import Instances, LabelSource
 from singula.util.messages import captured_messages
-from singula.zoo.models import built_in_models
 
 Array = npt.NDArray[Any]
 RECORD, OUTPUT = "gui_predict.json", "gui_predict.log"
@@ -122,6 +122,11 @@ class SegmentedImages:
         """Return the file with the measurements of an image, which may not exist."""
         return self.folder / f"{name}_stats.csv"
 
+    def tables(self) -> dict[str, Path]:
+        """Return the files with the measurements of all images inside of the roots."""
+        files = {name: self.table_file(name) for name in self.sources}
+        return {name: file for name, file in files.items() if self.guard.allows(file)}
+
     def _raw(self, name: str, shape: tuple[int, ...]) -> Array | None:
         """Read the image of a label image; None, with a note, if it cannot be shown."""
         self.notes.clear()
@@ -164,12 +169,6 @@ def _count_pixels(source: LabelSource) -> int:
     return math.prod(read_header(source.path, source.arrays).shape)
 
 
-def model_choices() -> dict[str, str]:
-    """Return the built-in models with their descriptions; the empty name chooses by the image."""
-    titles = {name: f"{name}: {m.card.title}" for name, m in built_in_models().items()}
-    return {"": "Automatic, by the kind of each image", **titles}
-
-
 def propose_output(guard: Guard, images: str) -> str:
     """Return a new folder for the results, as text relative to the first root.
 
@@ -204,7 +203,8 @@ def start_segmentation(
     output : str
         New or empty folder for the results.
     model : str
-        Name of a built-in model; empty to choose one by the kind of each image.
+        Name of a built-in model, or folder of a run, whose tuned thresholds are used; empty to
+        choose a built-in model by the kind of each image.
     channel : str
         Name or number of the channel to predict; empty for all.
 
@@ -219,10 +219,7 @@ def start_segmentation(
         raise UserError("no images are chosen", "choose a folder or an image", "gui.no_images")
     if not output.strip():
         raise UserError("no folder for the results is chosen", "choose a folder", "gui.no_output")
-    if model not in model_choices():
-        raise UserError(
-            f"the model {model!r} does not exist", "choose a model of the list", "gui.unknown_model"
-        )
+    model = checked_model(guard, model)
     source, folder = guard.check(images), guard.check(output)
     files = gather_images([source])
     guard.check_below([*files, folder])

@@ -1,4 +1,4 @@
-"""Segment page: find objects with a built-in model, and show them."""
+"""Segment page: find objects with a built-in model or a run, and show them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.control import last_lines
+from singula.gui.overview import ImageSummary, has_no_objects, joined_table, summarize_images
 from singula.gui.pages.export import ExportPanel
 from singula.gui.pages.frame import (
     button,
@@ -35,7 +36,6 @@ from singula.gui.segment import (
     SegmentedImages,
     SegmentView,
     find_segmentations,
-    model_choices,
     open_segmentation,
     propose_output,
     read_prediction,
@@ -44,18 +44,36 @@ from singula.gui.segment import (
     stop_segmentation,
     view_segmentation,
 )
+from singula.gui.segment_models import model_choices, model_name, run_choices
 from singula.gui.state import AppContext
-from singula.report.html import tag
+from singula.report.html import escape, tag
+from singula.util.format import grouped
 
 _REFRESH_SECONDS, _MAX_LINES, _MAX_LISTED = 1.0, 60, 20
+# Field and header of the columns of the table of all images
+_OVERVIEW = ("name", "Image"), ("objects", "Objects found"), ("size", "Median size (px)")
+_ADVICE = (
+    "Choose another model: fluorescence images and stained tissue need different models.",
+    "If the images have several channels, enter the channel with the objects.",
+    "Compare the images with those that the model was trained on: size and brightness of the "
+    "objects.",
+    "Draw labels in some of your images, and train a model on them.",
+)
+_OPEN = """<q-td :props="props"><a href="#" class="nicegui-link"
+ @click.prevent="$parent.$emit('open', props.value)">{{ props.value }}</a></q-td>"""
 
 
 def add(context: AppContext) -> None:
     """Register the route of the page."""
 
     @ui.page("/segment", title="Segment · Singula", response_timeout=60)
-    async def page(run: str = "") -> None:
-        with frame("New"):
+    async def page(run: str = "", model: str = "") -> None:
+        with frame("Segment"):
+            if not run:
+                heading("Segment images")
+                start_card(context, model)
+                await list_earlier(context)
+                return
             try:
                 record = await run_in_thread(read_prediction, context.guard, run)
             except UserError as error:
@@ -64,60 +82,90 @@ def add(context: AppContext) -> None:
                 ui.link("Back", "/new").classes("as-button secondary")
                 return
             folder = context.guard.check(run)
+            used = await run_in_thread(model_name, context.guard, record.model)
             heading(
                 f"Segmented images: {folder.name}",
-                f"{context.guard.short(record.images)} → {context.guard.short(folder)}",
+                f"{context.guard.short(record.images)} → {context.guard.short(folder)}\n"
+                f"Model: {used}",
             )
             await _Watch(context, folder).refresh()
 
 
-def start_card(context: AppContext) -> None:
-    """Add the form that starts a prediction with a built-in model."""
-    guard = context.guard
+def start_card(context: AppContext, model: str = "") -> None:
+    """Add the form that starts a prediction.
+
+    Parameters
+    ----------
+    context : AppContext
+        State that all pages share.
+    model : str
+        Folder of a run that is chosen first; empty for the automatic choice.
+    """
     with ui.element("div").classes("choices"), ui.element("section").classes("card"):
         subheading("Segment images without training")
         ui.label(
-            "A built-in model finds the nuclei in fluorescence images or stained tissue. Label "
-            "images, tables and pictures are written to a new folder."
+            "A model finds the objects in your images: a built-in model for nuclei in fluorescence "
+            "images or stained tissue, or a model that you trained. Label images, tables and "
+            "pictures are written to a new folder."
         )
-        proposed = {"output": propose_output(guard, "")}
+        _StartForm(context, model)
 
-        def propose(path: str) -> None:
-            if output.value in ("", proposed["output"]):
-                proposed["output"] = propose_output(guard, path)
-                output.set_value(proposed["output"])
 
-        images = path_input(
-            guard, "Image, or folder of images", folders=True, files=True, on_change=propose
+class _StartForm:
+    """Fields that start a prediction."""
+
+    def __init__(self, context: AppContext, model: str) -> None:
+        self.context, self.guard = context, context.guard
+        self.proposed = propose_output(self.guard, "")
+        self.images = path_input(
+            self.guard,
+            "Image, or folder of images",
+            folders=True,
+            files=True,
+            on_change=self._propose,
         )
         with ui.element("div").classes("row-of"):
-            model = dropdown("Model", model_choices(), "").classes("model-choice")
-            channel = ui.input("Channel, if images have several").props("outlined dense")
-        output = path_input(guard, "New folder for the results", proposed["output"], folders=True)
-        messages = ui.element("div").props('aria-live="polite"').classes("grow")
+            self.model = dropdown("Model", model_choices(), "").classes("model-choice")
+            self.channel = ui.input("Channel, if images have several").props("outlined dense")
+        self.output = path_input(
+            self.guard, "New folder for the results", self.proposed, folders=True
+        )
+        self.begin = button("Segment", self._start)
+        self.messages = ui.element("div").props('aria-live="polite"').classes("grow")
+        # The search for runs must not delay the page.
+        ui.timer(0, lambda: self._add_runs(model), once=True)
 
-        async def start() -> None:
-            messages.clear()
-            begin.disable()
-            try:
-                folder = await run_in_thread(
-                    start_segmentation,
-                    guard,
-                    context.control.processes,
-                    images=images.value or "",
-                    output=output.value or "",
-                    model=str(model.value or ""),
-                    channel=channel.value or "",
-                )
-            except UserError as error:
-                with messages:
-                    error_state(error, "The images were not segmented")
-                return
-            finally:
-                begin.enable()
-            ui.navigate.to(run_address("segment", folder))
+    async def _add_runs(self, model: str) -> None:
+        runs = await run_in_thread(run_choices, self.guard)
+        if runs:
+            value = model if model in runs else self.model.value
+            self.model.set_options({**model_choices(), **runs}, value=value)
 
-        begin = button("Segment", start)
+    def _propose(self, path: str) -> None:
+        if self.output.value in ("", self.proposed):
+            self.proposed = propose_output(self.guard, path)
+            self.output.set_value(self.proposed)
+
+    async def _start(self) -> None:
+        self.messages.clear()
+        self.begin.disable()
+        try:
+            folder = await run_in_thread(
+                start_segmentation,
+                self.guard,
+                self.context.control.processes,
+                images=self.images.value or "",
+                output=self.output.value or "",
+                model=str(self.model.value or ""),
+                channel=self.channel.value or "",
+            )
+        except UserError as error:
+            with self.messages:
+                error_state(error, "The images were not segmented")
+            return
+        finally:
+            self.begin.enable()
+        ui.navigate.to(run_address("segment", folder))
 
 
 async def list_earlier(context: AppContext) -> None:
@@ -203,7 +251,9 @@ class _Watch:
                     error_state(error, "The results cannot be shown")
             return
         with self.results:
-            await _Results(self.context, opened).load()
+            shown = _Results(self.context, opened)
+            await shown.show_all()
+            await shown.load()
 
     async def _stop(self) -> None:
         await run_in_thread(stop_segmentation, self.folder)
@@ -218,6 +268,21 @@ class _Watch:
         await self.refresh()
 
 
+def _column(field: str, label: str) -> dict[str, object]:
+    align = "left" if field == "name" else "right"
+    return {"name": field, "field": field, "label": label, "sortable": True, "align": align}
+
+
+def _advise() -> None:
+    """Add a message for images without objects."""
+    with ui.element("section").classes("warning").props('role="alert"'):
+        ui.label("No objects in any image").classes("error-title-plain")
+        ui.label("What you can try:")
+        with ui.element("ol"):
+            for text in _ADVICE:
+                ui.html(text, sanitize=escape, tag="li")
+
+
 class _Results:
     """Viewer and table of the segmented images."""
 
@@ -225,9 +290,10 @@ class _Results:
         self.images, self.loads = images, 0
         names = list(images.sources)
         self.name = names[0]
+        self.summary = ui.element("div")
         with ui.element("div").classes("row-of tools"):
-            choice = dropdown("Image", names, self.name).classes("run-choice")
-            choice.on_value_change(self._choose)
+            self.choice = dropdown("Image", names, self.name).classes("run-choice")
+            self.choice.on_value_change(self._choose)
             self.correct_link = ui.link("Correct objects").classes("as-button secondary")
             self.download = button("Download the table", self._download, look="secondary")
         self.table_path = ui.label().classes("note place")
@@ -241,6 +307,34 @@ class _Results:
     async def _choose(self, event: Any) -> None:
         self.name = str(event.value)
         await self.load()
+
+    async def show_all(self) -> None:
+        """Show the table of all images, and advice if none has objects."""
+        summaries = await run_in_thread(summarize_images, self.images.tables())
+        with self.summary:
+            if has_no_objects(summaries):
+                _advise()
+            if len(summaries) > 1:
+                self._list(summaries)
+
+    def _list(self, summaries: list[ImageSummary]) -> None:
+        counts = [summary.objects for summary in summaries if summary.objects is not None]
+        title = f"All images ({len(summaries)}): {grouped(sum(counts))} objects"
+        with ui.expansion(title, value=len(summaries) <= _MAX_LISTED).classes("elsewhere"):
+            table = ui.table(
+                columns=[_column(*names) for names in _OVERVIEW],
+                rows=[vars(summary) for summary in summaries],
+                row_key="name",
+                pagination={"rowsPerPage": _MAX_LISTED},
+            )
+            table.classes("objects").props("dense flat")
+            table.add_slot("body-cell-name", _OPEN)
+            table.on("open", lambda event: self.choice.set_value(event.args))
+            button("Download the table of all images", self._download_all, look="secondary")
+
+    async def _download_all(self) -> None:
+        text = await run_in_thread(joined_table, self.images.tables())
+        ui.download.content(text.encode("utf-8"), f"{self.images.folder.name}.csv")
 
     async def load(self) -> None:
         """Read the image in a thread, then show it unless another one was chosen."""
