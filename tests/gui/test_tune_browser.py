@@ -53,7 +53,8 @@ def test_positions_of_sliders_and_means_of_all_images(browser: Any, served: Inte
     assert means.locator("td").all_inner_texts()[:2] == ["32", "32"]
     slider = tab.get_by_role("slider", name="Minimum size of an object, pixels")
     slider.locator("[tabindex='0']").focus()
-    tab.keyboard.press("End")
+    for _ in range(12):  # by ten steps each
+        tab.keyboard.press("PageUp")
     objects = means.locator("tr", has_text="Objects found").locator("td")
     tab.wait_for_function(
         "[...document.querySelectorAll('.score-table')].some(t =>"
@@ -69,6 +70,8 @@ def test_positions_of_sliders_and_means_of_all_images(browser: Any, served: Inte
     open_page(served, tab, "/tune?run=good/job/results/job_1")
     drawn(tab)
     tab.locator(".threshold-line", has_text="Minimum size").filter(has_text=position).wait_for()
+    tab.get_by_text("Settings in use", exact=True).click()
+    tab.locator(".in-use", has_text="These results").wait_for()
     # A restart of the server loads the page again, with the positions in its address.
     tab.locator("canvas").wait_for()
     tab.wait_for_url("**&values=*")

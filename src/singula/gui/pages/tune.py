@@ -102,8 +102,10 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
                 SearchPanel(context, results, self._use_result)
                 subheading("Use these settings")
                 self._save_controls()
-                self.in_use = ui.html("", sanitize=False)
-        ui.timer(0, self._show_in_use, once=True)
+                with ui.expansion("Settings in use").classes("file-view") as self.opened_use:
+                    self.in_use = ui.html(tag("p", "Reading the model …"), sanitize=False)
+                # Reading a model takes some seconds, which would delay the first moves.
+                self.opened_use.on_value_change(self._open_in_use)
         ui.timer(0, self.load, once=True)
 
     def address(self) -> str:
@@ -282,7 +284,14 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
             save_in_checkpoint, self.results, dict(self.values), self.context.guard, provenance
         )
         notify_saved(f"saved in {self.context.guard.short(path)}")
-        await self._show_in_use()
+        if self.opened_use.value:
+            await self._show_in_use()
+        else:
+            self.opened_use.open()
+
+    async def _open_in_use(self, event: Any) -> None:
+        if event.value:
+            await with_error_notice(self._show_in_use)()
 
     async def _show_in_use(self) -> None:
         """Show which thresholds the results, the model and the next run use."""
