@@ -54,7 +54,7 @@ def test_a_list_of_channels_is_trained_and_decoded(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("channels", ["F+C+Db", "F+H+V", "F+V+H", "Db+R"])
+@pytest.mark.parametrize("channels", ["F+C+Db", "F+H+V", "F+V+H", "Db+R", "E"])
 def test_blocks_equal_the_whole_image(channels, command, write_config, data_2d, tmp_path) -> None:
     keys = {f"{SEG}.DATA_CHANNELS": channels.split("+"), f"{SEG}.DATA_MW_TH_TYPE": "manual"}
     config = write_config(data_2d, **keys, **{"TRAIN.EPOCHS": 25}, **RUNS[channels])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _SCORES = ("Db", "F", "P")
 """Channels whose value is the probability of a polygon, the preferred one first."""
+_SLAB_PIXELS = 1 << 15  # whose candidates are collected together, to save memory
 _HIGHEST_IN_CENTER = ("Db",)
 """Channels of `_SCORES` whose value decreases from the center of an instance to its border."""
 
@@ -88,7 +90,8 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
 
         The candidates of all blocks are compared afterward, which is not part of a box.
         """
-        return 115 + 5 * len(self.rays)
+        rays = len(self.rays)
+        return 15 + 3 * rays // 2 if in_blocks else 30 + 2 * rays
 
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
@@ -97,19 +100,28 @@ class PolygonDecoder(ObjectDecoder, SpecialDecoder):
         from singula.representations.decoders.polygons import (
             as_columns,
             find_candidates,
+            join_polygons,
             thin_candidates,
         )
+        from singula.util.boxes import local, shape_of
 
-        maps = read_maps(core)
-        candidates = find_candidates(
-            maps[self.score],
-            [maps[code] for code in self.rays],
-            plan.thresholds["TH_PROBABILITY"],
-            core,
-            max(shape),
-            prefer_central=self.score not in _HIGHEST_IN_CENTER,
-        )
-        return as_columns(thin_candidates(candidates, shape, plan.spacing))
+        maps, parts = read_maps(core), []
+        first, *others = core
+        rows = max(1, _SLAB_PIXELS // max(1, math.prod(shape_of(tuple(others)))))
+        for start in range(first.start, first.stop, rows):
+            slab = (slice(start, min(first.stop, start + rows)), *others)
+            at = local(slab, core)
+            candidates = find_candidates(
+                maps[self.score][at],
+                [maps[code][at] for code in self.rays],
+                plan.thresholds["TH_PROBABILITY"],
+                slab,
+                max(shape),
+                prefer_central=self.score not in _HIGHEST_IN_CENTER,
+            )
+            parts.append(thin_candidates(candidates, shape, plan.spacing))
+        joined = join_polygons(parts, len(shape), len(self.rays))
+        return as_columns(thin_candidates(joined, shape, plan.spacing))
 
     def merge(self, plan: DecodePlan, parts: Iterable[Objects], shape: Sequence[int]) -> Objects:
         """Return the polygons that remain after one non-maximum suppression."""
