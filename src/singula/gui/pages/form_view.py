@@ -78,7 +78,7 @@ class FormView:
         self._top(target, results or "results")
         self.summary = ui.element("div").props('aria-live="polite"')
         self.mode = ui.toggle({"basic": "Basic settings", "advanced": "Advanced"}, value="basic")
-        self.mode.props("no-caps unelevated").classes("form-mode")
+        self.mode.props("no-caps unelevated toggle-text-color=on-accent").classes("form-mode")
         self.mode.on_value_change(lambda _: self._draw())
         self.basic = ui.element("div")
         with ui.element("div").classes("form-split") as self.advanced:
