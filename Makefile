@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo demo-3d test test-slow test-all coverage bench fuzz lint types check docs wheel clean
+.PHONY: demo demo-3d test test-slow test-all test-napari coverage bench fuzz lint types check docs wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,11 @@ test-slow: $(STAMP)
 
 test-all: $(STAMP)
 	$(PYTEST)
+
+# The widgets of the plugin for napari, on a display of their own.
+test-napari: $(STAMP)
+	OMP_NUM_THREADS=1 $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1200x24") \
+		$(BIN)/python -m pytest -p npe2 -p pytest-qt -p napari tests/napari_plugin
 
 # Lines and branches that no test reaches, on the screen and in build/coverage/index.html.
 coverage: $(STAMP)

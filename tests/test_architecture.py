@@ -15,7 +15,7 @@ SOURCE = Path(singula.__file__).parent
 PACKAGES = (  # noqa: SIM905
     "errors util io models representations config data training prediction labels measure metrics "
     "blocks runs zoo report exports dataset autoconfig synthetic pipeline inference tuning "
-    "commands notebook gui cli __main__"
+    "commands notebook gui napari_plugin cli __main__"
 ).split()
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -109,6 +109,7 @@ def modules_after(code: str) -> set[str]:
 
 def test_importing_singula_imports_nothing_heavy() -> None:
     heavy = {"torch", "numpy", "pandas", "scipy", "skimage", "matplotlib", "pydantic", "numba"}
+    heavy |= {"napari", "npe2", "qtpy"}
     assert not heavy & modules_after("import singula")
     assert not heavy & modules_after("import singula.cli")
 

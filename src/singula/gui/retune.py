@@ -146,27 +146,15 @@ class Retune:
     @cached_property
     def sliders(self) -> list[Slider]:
         """Sliders of all thresholds that affect the instances of this configuration."""
-        used, sources = self._used(), self._sources()
-        sliders = []
-        for key in keys_that_matter(self.config):
-            if key == SMALL:
-                value = float(self.config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE)
-                sliders.append(
-                    Slider(key, LABELS[key], 0, max(200, 4 * value), 1, value, sources.get(key, ""))
-                )
-                continue
-            threshold = THRESHOLDS[key.removeprefix("DATA_MW_")]
-            high = threshold.high
-            if threshold.search_range is not None:
-                high = max(threshold.search_range[1], used[key])
-            elif high is None:
-                high = self._largest_distance(threshold.channels)
-            step = 0.01 if high <= 2 else 0.1
-            # Rounded like saved thresholds
-            value = round(min(used[key], high), 4)
-            source = sources.get(key, "")
-            sliders.append(Slider(key, LABELS[key], 0.0, high, step, value, source))
-        return sliders
+        used = {
+            **self._used(),
+            SMALL: float(self.config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE),
+        }
+        sources = self._sources()
+        return [
+            make_slider(key, used[key], self.maps, sources.get(key, ""))
+            for key in keys_that_matter(self.config)
+        ]
 
     def _used(self) -> dict[str, float]:
         """Return the thresholds that the run used for this image, including automatic ones."""
@@ -180,10 +168,6 @@ class Retune:
         sources = self.results.run.test.threshold_sources
         keys = {name: key.removeprefix(PREFIX) for name, key in KEYS.items()}
         return {keys[name]: SOURCE_LABELS[s] for name, s in sources.items() if s in SOURCE_LABELS}
-
-    def _largest_distance(self, channels: tuple[str, ...]) -> float:
-        largest = max((float(self.maps[c].max()) for c in channels if c in self.maps), default=1)
-        return max(1.0, float(np.ceil(10 * largest)) / 10)
 
     def decode(self, values: Mapping[str, float]) -> Outcome:
         """Return instances and scores for other thresholds.
@@ -217,6 +201,38 @@ class Retune:
             matches = match_overlap(table, self.config.TEST.MATCHING_STATS_THS)
             scores = [match for match in matches if match.n_images]
         return Outcome(labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])), scores)
+
+
+def make_slider(key: str, value: float, maps: Mapping[str, Array], source: str = "") -> Slider:
+    """Return the slider of a threshold, with a range for the predicted maps.
+
+    Parameters
+    ----------
+    key : str
+        Key in ``PROBLEM.INSTANCE_SEG``.
+    value : float
+        Value of the threshold.
+    maps : mapping of str to ndarray
+        Predicted maps by channel.
+    source : str
+        Origin of the value.
+    """
+    if key == SMALL:
+        return Slider(key, LABELS[key], 0, max(200, 4 * value), 1, value, source)
+    threshold = THRESHOLDS[key.removeprefix("DATA_MW_")]
+    high = threshold.high
+    if threshold.search_range is not None:
+        high = max(threshold.search_range[1], value)
+    elif high is None:
+        high = _largest_distance(maps, threshold.channels)
+    step = 0.01 if high <= 2 else 0.1
+    # Rounded like saved thresholds
+    return Slider(key, LABELS[key], 0.0, high, step, round(min(value, high), 4), source)
+
+
+def _largest_distance(maps: Mapping[str, Array], channels: tuple[str, ...]) -> float:
+    largest = max((float(maps[c].max()) for c in channels if c in maps), default=1)
+    return max(1.0, float(np.ceil(10 * largest)) / 10)
 
 
 def keys_that_matter(config: Config) -> list[str]:

@@ -17,7 +17,8 @@ from singula.util.format import counted
 from singula.zoo.models import built_in_models
 
 Kind = Literal["plane", "colors", "volume"]
-_MODELS: dict[Kind, str] = {"plane": "nuclei", "colors": "nuclei_he", "volume": "nuclei_3d"}
+MODELS: dict[Kind, str] = {"plane": "nuclei", "colors": "nuclei_he", "volume": "nuclei_3d"}
+"""Built-in models by the kind of images."""
 _IMAGES: dict[Kind, tuple[str, str]] = {
     "plane": ("gray image", "gray images"),
     "colors": ("color image", "color images"),
@@ -94,7 +95,7 @@ def choose_models(
 
 def _check_model(path: Path, kind: Kind) -> None:
     """Raise an error if there is no built-in model for a kind of images."""
-    if _MODELS[kind] not in built_in_models():
+    if MODELS[kind] not in built_in_models():
         raise UserError(
             f"{path}: got a {_IMAGES[kind][0]}, for which this version has no built-in model (it "
             f"has {', '.join(built_in_models())})",
@@ -104,7 +105,7 @@ def _check_model(path: Path, kind: Kind) -> None:
 
 
 def _choice(kind: Kind, files: list[Path]) -> ModelChoice:
-    name = _MODELS[kind]
+    name = MODELS[kind]
     count = counted(len(files), *_IMAGES[kind])
     example = f", such as {files[0].name}" if files[1:] else f" ({files[0].name})"
     return ModelChoice(name, tuple(files), f"{count}{example}: model {name}")

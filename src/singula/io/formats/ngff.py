@@ -191,6 +191,25 @@ def listed_series(attributes: Mapping[str, Any]) -> list[str]:
     return [str(path).strip("/") for path in series if str(path).strip("/")]
 
 
+def level_paths(attributes: Mapping[str, Any]) -> list[str]:
+    """Return the paths of the arrays of an image in its group, the finest level first.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Attributes of the group of the image.
+
+    Raises
+    ------
+    ValueError
+        The metadata do not follow the format.
+    """
+    try:
+        return [str(level["path"]) for level in _ome(attributes)["multiscales"][0]["datasets"]]
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"its OME-Zarr metadata lack {error}") from error
+
+
 def axis_letters(names: Sequence[object], types: Sequence[object] | None = None) -> str:
     """Return a letter of T, C, Z, Y, X for each axis, Q for an unknown one.
 

@@ -1,0 +1,158 @@
+"""The widgets in a viewer: `make test-napari`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from singula.exports import export
+from singula.io.read import read_labels
+from singula.metrics import match
+
+WAIT = 120_000  # milliseconds
+
+
+def open_sample(viewer: Any, name: str) -> Any:
+    """Open a sample by the menu's command, and return its labels."""
+    viewer.open_sample("singula", name)
+    return viewer.layers[1].data
+
+
+def finish(qtbot: Any, widget: Any) -> None:
+    qtbot.waitUntil(lambda: not widget.busy, timeout=WAIT)
+
+
+def dock(viewer: Any, name: str) -> Any:
+    return viewer.window.add_plugin_dock_widget("singula", name)[1]
+
+
+def test_segment_finds_the_nuclei_and_thresholds_change_the_layer(
+    viewer: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    truth = open_sample(viewer, "nuclei")
+    widget = dock(viewer, "Segment")
+    assert widget.model.value == "nuclei"
+    widget.segment()
+    assert not widget.segment_button.isEnabled()
+    finish(qtbot, widget)
+    layer = widget.result
+    assert match(truth, layer.data, thresholds=[0.5])[0].f1 > 0.9
+    count = len(np.unique(layer.data))
+    widget._sliders["TH_CONTOUR"].setValue(0)
+    qtbot.waitUntil(lambda: not layer.data.any(), timeout=WAIT)
+    finish(qtbot, widget)
+    assert "Lower the thresholds" in widget.message.text()
+    widget.reset()
+    finish(qtbot, widget)
+    assert len(np.unique(layer.data)) == count
+    widget.add_maps()
+    assert "map B" in viewer.layers
+    files = widget.save(tmp_path)
+    assert [file.suffix for file in files] == [".tif"]
+    np.testing.assert_array_equal(read_labels(files[0], 2).array[..., 0], layer.data)
+
+
+def test_volumes_and_images_over_time_are_recognized(viewer: Any, qtbot: Any) -> None:
+    viewer.open_sample("singula", "nuclei_3d")
+    widget = dock(viewer, "Segment")
+    assert widget.model.value == "nuclei_3d"
+    assert "z-stack" in widget.about.text()
+    viewer.layers.clear()
+    assert not widget.segment_button.isEnabled()
+    viewer.open_sample("singula", "nuclei_over_time")
+    assert widget.model.value == "nuclei"
+    assert "6 images" in widget.about.text()
+
+
+def test_an_image_for_another_model_shows_the_error_in_the_widget(viewer: Any, qtbot: Any) -> None:
+    viewer.add_image(np.zeros((20, 20, 3), np.uint8), rgb=True)
+    widget = dock(viewer, "Segment")
+    widget.model.choose("nuclei")
+    widget.segment()
+    finish(qtbot, widget)
+    assert "channel" in widget.message.text()
+    assert len(viewer.layers) == 1
+    assert widget.segment_button.isEnabled()
+
+
+def test_readers_open_the_files_of_singula(viewer: Any, tmp_path: Path) -> None:
+    labels = np.zeros((30, 40), np.uint16)
+    labels[3:9, 4:20] = 4
+    (path,) = export(labels, "ome-zarr", tmp_path)
+    viewer.open(str(path), plugin="singula")
+    np.testing.assert_array_equal(np.asarray(viewer.layers[0].data), labels)
+
+
+def test_a_canceled_training_leaves_the_widget_ready(
+    viewer: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    open_sample(viewer, "nuclei")
+    widget = dock(viewer, "Train and fine-tune")
+    widget.folder.setText(str(tmp_path / "models"))
+    widget.start()
+    widget.cancel()
+    finish(qtbot, widget)
+    assert widget.message.text() == "Canceled"
+    assert widget.start_button.isEnabled()
+    assert widget.run is None
+
+
+def test_segment_correct_fine_tune_and_segment_again(
+    viewer: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    open_sample(viewer, "nuclei")
+    segment = dock(viewer, "Segment")
+    segment.segment()
+    finish(qtbot, segment)
+    found = segment.result.data.copy()
+
+    review = dock(viewer, "Review")
+    review.objects.choose(segment.result)
+    review.start()
+    finish(qtbot, review)
+    values = [item.confidence for item in review.items]
+    assert values == sorted(values)
+    assert len(values) == len(np.unique(found)) - 1
+    deleted, divided, kept = (item.number for item in review.items[:3])
+    review.delete()
+    review.move(1)
+    box = review.current.box
+    rows, columns = np.nonzero(found == divided)
+    long = int(np.ptp(columns) > np.ptp(rows))
+    order = np.argsort((rows, columns)[long])
+    review.split()
+    for place in (order[0], order[-1]):
+        review.add_point((float(rows[place]), float(columns[place])))
+    review.move(1)
+    review.accept()
+    corrected = review.layer.data
+    assert not (corrected == deleted).any()
+    assert len(np.unique(corrected[box][found[box] == divided])) == 2
+    np.testing.assert_array_equal(corrected == kept, found == kept)
+    np.testing.assert_array_equal(segment.result.data, found)
+    (file,) = review.save(tmp_path / "objects")
+    stored = read_labels(file, 2).array[..., 0]
+    np.testing.assert_array_equal(stored, corrected)
+    prediction = read_labels(tmp_path / "objects" / "image.tif", 2).array[..., 0]
+    np.testing.assert_array_equal(prediction, found)
+
+    train = review.fine_tune()
+    assert train.labels.layer is review.layer
+    train.folder.setText(str(tmp_path / "models"))
+    train.minutes.setValue(0.1)
+    train.start(("TRAIN.EPOCHS=1",))
+    finish(qtbot, train)
+    assert train.run is not None, train.message.text()
+    assert train.plot.axes.lines
+
+    segment.image.choose(viewer.layers["nuclei"])
+    segment.model.choose(str(train.run))
+    segment.segment()
+    finish(qtbot, segment)
+    assert segment.result.data.any(), segment.message.text()
+    assert segment.save(tmp_path / "results")
+    before = len(viewer.layers)
+    train.show_results()
+    assert {"objects found", "map B"} <= {layer.name for layer in viewer.layers[before:]}
