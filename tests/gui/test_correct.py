@@ -40,14 +40,15 @@ def test_tools_change_objects_at_clicks_and_outlines(work: Correction) -> None:
     work.choose("split")
     assert not work.click((0, 18, 5))
     assert work.click((0, 18, 33))
-    assert work.ids == [1, 3, 4]
+    assert work.ids == {1, 3, 4}
     work.choose("delete")
     assert not work.click((0, 0, 0))
     assert work.click((0, 18, 33))
-    assert work.ids == [1, 3]
+    assert work.ids == {1, 3}
     work.choose("draw")
     assert work.outline(SQUARE, 0)
     assert work.selected == 5
+    assert work.ids == {1, 3, 5}
     work.choose("extend")  # the object under the first corner
     assert work.outline([(3.0, 16.0), (3.0, 20.0), (6.0, 20.0), (6.0, 16.0)], 0)
     assert (work.editor.labels[4, 18:20] == 1).all()
@@ -55,9 +56,11 @@ def test_tools_change_objects_at_clicks_and_outlines(work: Correction) -> None:
     assert work.outline([(1.0, 8.0), (1.0, 11.0), (11.0, 11.0), (11.0, 8.0)], 0)
     assert label(work.editor.labels == 1)[1] == 1
     while work.undo():
-        pass
+        assert work.ids == set(np.unique(work.editor.labels)) - {0}
     np.testing.assert_array_equal(work.editor.labels, LABELS)
     assert work.scene.instance_at(0, 18, 33) == 3
+    while work.redo():
+        assert work.ids == set(np.unique(work.editor.labels)) - {0}
 
 
 def test_the_review_goes_from_uncertain_to_certain_objects(work: Correction) -> None:

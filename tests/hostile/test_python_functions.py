@@ -637,7 +637,7 @@ TABLE |= {
         "of_file": Argument(None, SPACING),
     },
     "singula.Model.confidence": lambda _: {
-        "labels": Argument(LABEL_IMAGE, LABELS.with_values(volume=VOLUME)),
+        "labels": Argument(LABEL_IMAGE, LABELS),
         "maps": Argument(MAPS, maps_kind("B", "C")),
     },
     "singula.Model.predict": lambda _: {

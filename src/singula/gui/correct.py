@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
@@ -15,7 +16,7 @@ from singula.gui.pictures import Scene
 from singula.gui.results import Results, open_results
 from singula.gui.retune import Retune
 from singula.gui.segment import RECORD, SegmentedImages, open_segmentation
-from singula.labels.edit import LabelEditor
+from singula.labels.edit import Change, LabelEditor
 from singula.measure.confidence import confidence
 from singula.pipeline import from_config
 from singula.runs.corrections import CorrectedFiles, Review, State, review_order
@@ -26,6 +27,7 @@ TOOLS: tuple[Tool, ...] = get_args(Tool)
 OUTLINE_TOOLS: frozenset[Tool] = frozenset({"draw", "extend", "cut"})
 """Tools that need an outline; the other ones need clicks."""
 Position = tuple[int, int, int]
+_MAX_PIXELS = 1 << 26
 
 
 @dataclass(eq=False)
@@ -55,6 +57,8 @@ class Correction:
         Id of the marked object; 0 for none.
     start : tuple of int, optional
         First click (z, y, x) of a tool that needs two.
+    ids : set of int
+        Ids of all objects.
     """
 
     scene: Scene
@@ -67,10 +71,11 @@ class Correction:
     selected: int = 0
     start: Position | None = None
 
-    @property
-    def ids(self) -> list[int]:
-        """Ids of all objects."""
-        return [number for number in np.unique(self.editor.labels).tolist() if number]
+    ids: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Collect the ids, which corrections then change."""
+        self.ids = set(np.unique(self.editor.labels).tolist()) - {0}
 
     @property
     def state_of_review(self) -> Review:
@@ -138,7 +143,7 @@ class Correction:
         elif self.tool == "split" and start is not None:
             ends = [self._point(place) for place in (start, position)]
             self.selected = self.editor.split(self.scene.instance_at(*start), ends)[0]
-        return self._show(before)
+        return self._finish(before)
 
     def outline(self, corners: Sequence[Sequence[float]], plane: int) -> bool:
         """Apply a tool that needs an outline, and return True if the labels changed.
@@ -163,7 +168,7 @@ class Correction:
         place = plane if self.editor.labels.ndim == 3 else None
         if self.tool == "draw":
             self.selected = self.editor.draw(corners, place)
-            return self._show(before)
+            return self._finish(before)
         number = self._outlined(corners, plane)
         if not number:
             raise UserError(
@@ -172,7 +177,7 @@ class Correction:
             )  # fmt: skip
         parts = self.editor.reshape(number, corners, place, add=self.tool == "extend")
         self.selected = parts[0] if parts else 0
-        return self._show(before)
+        return self._finish(before)
 
     def _outlined(self, corners: Sequence[Sequence[float]], plane: int) -> int:
         first = self.scene.instance_at(plane, *(round(value) for value in corners[0]))
@@ -189,23 +194,17 @@ class Correction:
         if self.selected:
             self.editor.delete([self.selected])
             self.selected = 0
-        return self._show(before)
+        return self._finish(before)
 
     def undo(self) -> bool:
         """Undo the last correction, and return True if there was one."""
         self.start, change = None, self.editor.undo()
-        if change is not None:
-            self.selected = next((n for n in change.ids if (change.before == n).any()), 0)
-            self.scene.replace_instances(self.editor.labels)
-        return change is not None
+        return change is not None and self._show(change, change.before)
 
     def redo(self) -> bool:
         """Repeat the last undone correction, and return True if there was one."""
         self.start, change = None, self.editor.redo()
-        if change is not None:
-            self.selected = next((n for n in change.ids if (change.after == n).any()), 0)
-            self.scene.replace_instances(self.editor.labels)
-        return change is not None
+        return change is not None and self._show(change, change.after)
 
     def accept(self) -> None:
         """Mark the selected object as right."""
@@ -216,9 +215,22 @@ class Correction:
         """Write the corrected labels and the state of the review."""
         self.files.save(self.predicted, self.editor.labels, self.state_of_review)
 
-    def _show(self, before: int) -> bool:
-        if len(self.editor.changes) == before:
-            return False
+    def _finish(self, before: int) -> bool:
+        """Display the last correction, if there is one more than before."""
+        changes = self.editor.changes
+        selected = self.selected
+        changed = len(changes) > before and self._show(changes[-1], changes[-1].after)
+        self.selected = selected
+        return changed
+
+    def _show(self, change: Change, labels: npt.NDArray[Any]) -> bool:
+        """Update ids, marked object and picture after the box of a change got other labels."""
+        present = set(np.unique(labels).tolist())
+        altered = set(change.ids)
+        # The box of an extension does not contain the whole object.
+        self.ids -= set() if change.name == "extend" else altered - present
+        self.ids |= altered & present
+        self.selected = min(altered & self.ids, default=0)
         self.scene.replace_instances(self.editor.labels)
         return True
 
@@ -277,6 +289,8 @@ class CorrectableImages:
         else:
             scene, predicted, path = self._of_run(self.opened, name)
             values = _of_maps(self.opened, name, predicted)
+        if predicted.labels.size > _MAX_PIXELS:
+            raise _too_large(name)
         files = CorrectedFiles(path, name)
         self.guard.check_below([files.folder])
         predicted = replace(predicted, image=scene.raw)
@@ -289,14 +303,18 @@ class CorrectableImages:
     def _of_run(self, results: Results, name: str) -> tuple[Scene, Instances, Path]:
         stage = results.run.stages[-1]
         if results.images.window(name) is not None:
-            raise UserError(
-                f"{name}: is too large for this page",
-                "correct it in napari, or export it to QuPath",
-                "gui.too_large",
-            )
+            raise _too_large(name)
         predicted = results.instances(name, stage)
         path = results.run.instance_files(stage)[name]
         return results.scene(name, stage, predicted.labels), predicted, path
+
+
+def _too_large(name: str) -> UserError:
+    return UserError(
+        f"{name}: is too large for this page",
+        "correct it in napari, or export it to QuPath",
+        "gui.too_large",
+    )
 
 
 def open_correctable(guard: Guard, folder: Path | str) -> CorrectableImages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -89,6 +90,7 @@ class _View:
         self.context, self.images = context, images
         self.name = image if image in images.names else images.names[0]
         self.work: Correction | None = None
+        self.busy = asyncio.Lock()
         with ui.element("div").classes("row-of tools"):
             choice = dropdown("Image", images.names, self.name).classes("run-choice")
             choice.on_value_change(self._choose_image)
@@ -198,28 +200,28 @@ class _View:
         await self._act(lambda work: work.outline(corners, self.viewer.slice))
 
     async def _act(self, action: Callable[[Correction], bool]) -> None:
-        """Apply a correction, and save it if it changed the labels."""
-        work = self.work
-        if work is None:
-            return
-        try:
-            changed = action(work)
-        except UserError as error:
-            show_error(error)
+        """Apply a correction in a thread, and save it if it changed the labels."""
+        async with self.busy:  # corrections and files keep the order of the clicks
+            if (work := self.work) is None:
+                return
+            try:
+                changed = await run_in_thread(action, work)
+            except UserError as error:
+                show_error(error)
+                changed = False
+            if changed:
+                self.viewer.refresh()
+            self.viewer.select(work.selected, center=False)
             self._update()
-            return
-        if changed:
-            self.viewer.refresh()
-        self.viewer.select(work.selected, center=False)
-        self._update()
-        if changed:
-            await self._save()
+            if changed:
+                await self._save()
 
     async def _accept(self) -> None:
-        if self.work is not None:
-            self.work.accept()
-            self._go(1)
-            await self._save()
+        async with self.busy:
+            if self.work is not None:
+                self.work.accept()
+                self._go(1)
+                await self._save()
 
     def _go(self, step: int) -> None:
         """Mark the next or previous object to review."""
