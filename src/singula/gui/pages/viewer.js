@@ -279,7 +279,7 @@ export default {
       context.globalAlpha = 1;
       this.mark(context);
       if (complete) canvas.dataset.drawn = `${this.version}/${this.slice}`;
-      else delete canvas.dataset.drawn;
+      canvas.dataset.complete = complete;
     },
     mark(context) {
       if (this.guides) drawGuides(context, this.view, this.aspect, this.guides);
