@@ -85,7 +85,12 @@ class Opened:
         )[:3]
 
     def check(self, name: str, value: bool) -> None:
-        self.tab.get_by_role("checkbox", name=name, exact=True).set_checked(value)
+        """Check or uncheck a box, whose state changes when the server has answered."""
+        box = self.tab.get_by_role("checkbox", name=name, exact=True)
+        state = str(value).lower()
+        if box.get_attribute("aria-checked") != state:
+            box.click()
+            self.tab.locator(f"[aria-checked={state}]", has_text=name).first.wait_for()
         self.tab.wait_for_timeout(500)
 
     def choose(self, label: str) -> None:
