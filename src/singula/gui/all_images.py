@@ -157,4 +157,4 @@ def apply_to_all(
     config = retest_config(run, {**configured(run.config), **named_thresholds(values)})
     path = guard.check(tree.tuning / RETEST_FILE)
     write_text(path, "# Test with other thresholds of the page Tune\n" + config.to_yaml())
-    return control.start(Job(path, tree.job_dir.parent, tree.name, tree.run_id))
+    return control.start(Job(path, tree.job_dir.parent, tree.name, tree.run_id), now=True)
