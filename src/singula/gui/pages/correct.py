@@ -94,7 +94,9 @@ class _View:
         with ui.element("div").classes("row-of tools"):
             choice = dropdown("Image", images.names, self.name).classes("run-choice")
             choice.on_value_change(self._choose_image)
-            button("?", self._show_help, look="secondary").props('aria-label="Help and shortcuts"')
+            button("Shortcuts", self._show_help, look="secondary").props(
+                'title="Keyboard shortcuts (?)"'
+            )
         self.problem = ui.element("div").props('aria-live="assertive"')
         self._help_dialog()
         with ui.element("div").classes("split") as self.content:
