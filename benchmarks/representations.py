@@ -50,8 +50,7 @@ from singula.pipeline.load_data import find_pairs
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.representations.channels import encode_with
 from singula.representations.decoders import DecodeSettings, decode
-from singula.representations.families import FAMILIES
-from singula.representations.table import SEPARATOR, find_decoder
+from singula.representations.table import SEPARATOR
 from singula.synthetic.datasets import DRAWINGS, make_drawn_dataset
 from singula.tuning.tuner import Example, Tuner
 from singula.util.boxes import evenly_spaced
@@ -161,9 +160,7 @@ def configuration(name: str, text: str, folder: Path, options: argparse.Namespac
         write_proposal(survey, file, minutes=options.minutes)
     channels, _, extra = text.partition(":")
     listed = channels.split(SEPARATOR)
-    weights: tuple[float, ...] = (1,) * len(listed)  # a code with several maps has one weight
-    if FAMILIES.keys().isdisjoint(listed):
-        weights = choose_channel_weights(find_decoder(channels).channels, 1).value
+    weights = choose_channel_weights(SEPARATOR.join(listed), 1).value
     changes = [
         "DATA.TRAIN.REPLICATE=1",
         f"{_SEG}.DATA_CHANNELS={channels}",

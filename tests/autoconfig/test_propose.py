@@ -15,8 +15,9 @@ from singula.autoconfig.report import reasons_table
 from singula.autoconfig.setting import spell
 from singula.config.load import config_and_notices
 from singula.config.validate_model import multiples
-from singula.dataset.facts import Machine, Objects
+from singula.dataset.facts import Machine, Objects, survey_dataset
 from singula.errors import UserError
+from singula.synthetic.datasets import make_drawn_dataset
 
 from .conftest import GPU
 
@@ -197,6 +198,27 @@ def test_fixed_channels_decide_thresholds_and_weights(survey) -> None:
         assert len(config.channel_weights) == len(channels)
         thresholds = {choice.key for choice in proposal.choices if "DATA_MW_TH" in choice.key}
         assert len(thresholds) == n_thresholds
+
+
+@pytest.mark.parametrize(
+    ("channels", "thresholds"),
+    [
+        ("F+A", {"TH_AFFINITY", "TH_FOREGROUND"}),
+        ("E", {"TH_SEEDINESS", "TH_CLUSTER"}),
+        ("F+C+Db", {"TH_BINARY_MASK", "TH_CONTOUR", "TH_BORDER_DISTANCE", "TH_FOREGROUND"}),
+    ],
+)
+def test_lists_of_channels_get_the_thresholds_of_their_decoder(
+    survey, channels: str, thresholds: set[str]
+) -> None:
+    proposal = propose(survey(), fixed=[Choice(f"{SEG}.DATA_CHANNELS", channels)])
+    config, notices = loaded(proposal)
+    assert notices == []
+    assert len(proposal[f"{SEG}.DATA_CHANNEL_WEIGHTS"]) == len(channels.split("+"))
+    names = set(config.decoder.threshold_names(into_contour=True))
+    assert names == thresholds
+    written = {choice.key.rpartition(".")[2] for choice in proposal.choices if "TH_" in choice.key}
+    assert {name.removeprefix("DATA_MW_") for name in written} - {"GENERATED_THRESHOLDS"} == names
 
 
 def test_more_minutes_give_more_epochs_within_the_time(survey) -> None:
@@ -388,3 +410,16 @@ def test_objects_of_several_images_are_concatenated(survey) -> None:
     assert len(facts.objects()) == 9 * 40
     alone = replace(facts, parts=())
     assert len(alone.objects()) == len(Objects.empty(2)) == 0
+
+
+def test_the_reason_for_the_channels_names_the_shape_of_the_objects(tmp_path) -> None:
+    reasons = {}
+    for name in ("cells", "rods", "tissue"):
+        root = tmp_path / name
+        make_drawn_dataset(root, name, np.random.default_rng(0), n_train=2, n_val=0, n_test=0)
+        proposal = propose(survey_dataset(root))
+        assert proposal[f"{SEG}.DATA_CHANNELS"] == "BC"
+        reasons[name] = dict((key, why) for key, _, why in proposal.reasons)[f"{SEG}.DATA_CHANNELS"]
+    assert "(R)" in reasons["rods"]
+    assert "(A)" in reasons["tissue"]
+    assert ";" not in reasons["cells"].replace("; D takes", "")

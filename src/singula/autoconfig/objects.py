@@ -8,8 +8,11 @@ from singula.autoconfig.setting import Choice
 from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import KEYS
 from singula.dataset.facts import Machine, Survey
+from singula.dataset.facts.shapes import ShapeSummary
+from singula.representations.base import Decoder
 from singula.representations.channel import NORMALIZED, Channel
 from singula.representations.channel_table import CHANNELS
+from singula.representations.table import DECODERS, channel_groups
 from singula.representations.thresholds import THRESHOLDS
 from singula.util.format import counted
 
@@ -17,6 +20,7 @@ _SEG = "PROBLEM.INSTANCE_SEG"
 _MANY_LOST = 0.02
 _MAX_LOST = 0.3
 _ROUND = 0.85
+_DENSE, _LONG_OBJECTS, _CONVEX = 0.95, 3.0, 0.85  # between the sets of docs/results.md
 _CROWDED = 0.25
 # Pixels of a long training. On `dsb2018`, the best contour threshold was 0.2 after 8e7 pixels and
 # 0.1 after 1.1e9 pixels.
@@ -40,23 +44,40 @@ def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
         )
     if machine.gpus and sizes.touching >= _CROWDED and sizes.compact >= _ROUND:
         return Choice(key, "BCD", f"{touch} and are round: contour and distance separate them")
+    why = f"{touch}: B and C suffice"
     if sizes.touching >= _CROWDED:
-        return Choice(key, "BC", f"{touch}: the contour separates them; D takes a third longer")
-    return Choice(key, "BC", f"{touch}: B and C suffice")
+        why = f"{touch}: the contour separates them; D takes a third longer"
+    return Choice(key, "BC", why + _unsuitable(sizes.shape))
 
 
-def choose_channel_weights(used: Sequence[str], classes: int) -> Choice:
+def _unsuitable(shape: ShapeSummary) -> str:
+    """Return which other channels scored lower for objects of this shape; see docs/results.md."""
+    if shape.density > _DENSE:
+        return (
+            f"; {shape.density:.0%} of the pixels are in objects, for which affinities (A) and "
+            "offsets (H, V) scored lower"
+        )
+    if shape.elongation > _LONG_OBJECTS or shape.convexity < _CONVEX:
+        return (
+            f"; polygons (R) and offsets (H, V) suit objects less that are {shape.elongation:.1f} "
+            f"times as long as wide and fill {shape.convexity:.0%} of their convex hull"
+        )
+    return ""
+
+
+def choose_channel_weights(channels: str, classes: int) -> Choice:
     """Choose the weights of the channels and of the class head in the loss.
 
     Parameters
     ----------
-    used : sequence of str
-        Codes of the channels.
+    channels : str
+        Value of ``DATA_CHANNELS``; a code with several maps has one weight.
     classes : int
         Number of classes with the background.
     """
     # Distances in pixels are larger than the values of the other channels.
-    weights = tuple(0.1 if _is_in_pixels(CHANNELS[code]) else 1 for code in used)
+    groups = channel_groups(channels)
+    weights = tuple(0.1 if _is_in_pixels(CHANNELS[group[0]]) else 1 for group in groups)
     values = weights + ((0.5,) if classes > 2 else ())
     note = "one per channel" + (", then the class head" if classes > 2 else "")
     return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
@@ -103,21 +124,25 @@ def choose_growth() -> Choice:
 
 
 def choose_thresholds(
-    sizes: Sizes, used: Sequence[str], spacing: tuple[float, ...] | None, pixels: float
+    sizes: Sizes, decoder: Decoder, spacing: tuple[float, ...] | None, pixels: float
 ) -> list[Choice]:
-    """Choose the thresholds of the watershed, the same for all images.
+    """Choose the thresholds of the decoder, the same for all images.
 
     Parameters
     ----------
     sizes : Sizes
         Statistics of the training instances.
-    used : sequence of str
-        Codes of the channels.
+    decoder : Decoder
+        Decoder of the channels.
     spacing : tuple of float, optional
         Voxel size; distances are in its unit.
     pixels : float
         Number of pixels that the network trains on, over all epochs.
     """
+    if decoder.name not in DECODERS:
+        names = decoder.threshold_names(into_contour=True)
+        return [_default(name) for name in THRESHOLDS if name in names]
+    used = decoder.channels
     why = "fixed thresholds separate touching objects better than automatic ones"
     choices = [Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why)]
     seeds = {"TH_BINARY_MASK", *(CHANNELS[code].seed_threshold for code in used)}

@@ -241,14 +241,15 @@ def _instances(
     n_classes : int
         Number of classes with the background.
     """
-    codes = find_decoder(str(used.value)).channels
+    channels = str(used.value)
+    decoder = find_decoder(channels)
+    codes, named = decoder.channels, channels in DECODERS
     chosen = [
         used,
-        objects.choose_channel_weights(codes, n_classes),
-        objects.choose_contour(sizes, codes),
+        objects.choose_channel_weights(channels, n_classes),
+        *([objects.choose_contour(sizes, codes), objects.choose_growth()] if named else []),
         *([objects.choose_point_radius(sizes)] if objects.has_disks(codes) else []),
-        objects.choose_growth(),
-        *objects.choose_thresholds(sizes, codes, spacing, pixels),
+        *objects.choose_thresholds(sizes, decoder, spacing, pixels),
         *objects.choose_seed_morphology(sizes, codes),
         *objects.choose_min_size(sizes),
     ]
