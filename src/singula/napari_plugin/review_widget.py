@@ -40,7 +40,6 @@ from singula.napari_plugin.review import (
 from singula.napari_plugin.segmentation import METADATA, Frame
 from singula.util.format import counted
 
-_FRAME_COLOR = "#f0e442"  # of a color-blind-safe palette
 _COLUMNS = ("object", "confidence", "state")
 _CANVAS = 600  # pixels of the canvas of the viewer, about
 _MARGIN = 4.0  # ratio of the shown width to the width of the object
@@ -63,7 +62,6 @@ class ReviewWidget(Panel):
         )
         self.source: ReviewSource | None = None
         self.layer: Labels | None = None
-        self.frame: Any = None
         self.items: list[QueueItem] = []
         self._predicted: Any = None
         self._accepted: dict[Frame, set[int]] = {}
@@ -197,7 +195,6 @@ class ReviewWidget(Panel):
         for axis, position in enumerate(world[: layer.ndim - 2]):
             self.viewer.dims.set_point(axis + self.viewer.dims.ndim - layer.ndim, position)
         layer.selected_label = item.number
-        self._frame_object(item)
         self.viewer.layers.selection.active = layer
         camera = getattr(self.viewer, "scene", self.viewer).camera  # `scene` since napari 0.9
         camera.center = tuple(world[-3:])
@@ -206,27 +203,6 @@ class ReviewWidget(Panel):
             for side, size in zip(item.box[-2:], layer.scale[-2:], strict=True)
         ]
         camera.zoom = _CANVAS / (_MARGIN * max(sides))
-
-    def _frame_object(self, item: QueueItem) -> None:
-        """Draw a frame around the chosen object, in a layer of its own."""
-        if self.layer is None:
-            return
-        (top, bottom), (left, right) = ((s.start - 1.5, s.stop + 0.5) for s in item.box[-2:])
-        corners = ((top, left), (top, right), (bottom, right), (bottom, left))
-        rectangle = np.array([(*item.center[:-2], *corner) for corner in corners])
-        if self.frame not in self.viewer.layers:
-            self.frame = self.viewer.add_shapes(
-                ndim=self.layer.ndim,
-                name="chosen object",
-                scale=self.layer.scale,
-                edge_color=_FRAME_COLOR,
-                face_color="transparent",
-                edge_width=0.6,
-            )
-        self.frame.data = []
-        self.frame.add_rectangles(
-            rectangle, edge_color=_FRAME_COLOR, face_color="transparent", edge_width=0.6
-        )
 
     def move(self, step: int) -> None:
         """Go to another object of the queue.
