@@ -55,7 +55,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
 
 def act(tab: Any, run: str, action: str) -> None:
     click(tab, f"Actions for {run}")
-    tab.get_by_role("menuitem").get_by_text(action, exact=True).click()
+    tab.locator(".q-menu").get_by_text(action, exact=True).click()
 
 
 def test_runs_are_renamed_archived_deleted_and_restored(browser: Any, runs: Interface) -> None:

@@ -36,7 +36,7 @@ class Interface:
                 env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
                 | {"OMP_NUM_THREADS": "1", "XDG_STATE_HOME": str(self.folder.parent / "state")},
             )
-        for _ in range(600):
+        for _ in range(3000):
             found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", self.log.read_text())
             if found:
                 break
