@@ -27,6 +27,7 @@ OFFSETS = "A[-1,0;0,-1;-3,0]"
 def write_run(folder: Path, ndim: int, **options: Any) -> None:
     lattice = cells(ndim)
     keys = {"PROBLEM.INSTANCE_SEG.DATA_CHANNELS": ["F", OFFSETS] if ndim == 2 else "BC"}
+    keys["DATA.PATCH_SIZE"] = [16, 16, 2] if ndim == 2 else [4, 16, 16, 1]
     missing = options.pop("missing", (3, 4, 5))
     run = ExampleRun(folder, {"bad": without(lattice, *missing)}, keys=keys, **options).write()
     tree = ResultsTree.of_run(run)
