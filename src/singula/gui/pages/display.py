@@ -95,7 +95,8 @@ class ChannelControls:
         color = next((n for n in options if COLORS[n] == look.color), options[0])
         with ui.element("div").classes("display-row"):
             ui.label(name).classes("display-name")
-            select = dropdown("Color", options, color).props(f'aria-label="Color of {name}"')
+            title = f"Color {index + 1}" if self.scene.channels > 1 else "Color"
+            select = dropdown(title, options, color)
             select.on_value_change(lambda e: self._change(index, color=COLORS[e.value]))
             step = (high - low) / _STEPS or 1.0
             with ui.element("div").classes("display-slider"):
