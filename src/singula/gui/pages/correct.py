@@ -211,19 +211,20 @@ class _View:
             except UserError as error:
                 show_error(error)
                 changed = False
+            if work is self.work:  # the user may have chosen another image
+                if changed:
+                    self.viewer.refresh()
+                self.viewer.select(work.selected, center=False)
+                self._update()
             if changed:
-                self.viewer.refresh()
-            self.viewer.select(work.selected, center=False)
-            self._update()
-            if changed:
-                await self._save()
+                await self._save(work)
 
     async def _accept(self) -> None:
         async with self.busy:
-            if self.work is not None:
-                self.work.accept()
+            if (work := self.work) is not None:
+                work.accept()
                 self._go(1)
-                await self._save()
+                await self._save(work)
 
     def _go(self, step: int) -> None:
         """Mark the next or previous object to review."""
@@ -232,9 +233,8 @@ class _View:
             self.viewer.select(self.work.selected)
             self._update()
 
-    async def _save(self) -> None:
-        if (work := self.work) is None:
-            return
+    async def _save(self, work: Correction) -> None:
+        """Save the corrections of an image, which may not be the shown one any more."""
         try:
             await run_in_thread(work.save)
         except UserError as error:
