@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -204,6 +205,30 @@ def test_other_folders_are_not_deleted(
             assert error.value.code == "gui.not_in_trash"
     assert (run / "mine.txt").is_file()
     assert (outside / "run.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", f"results/{TRASH}"])
+def test_files_elsewhere_are_not_moved(
+    run: Path, guard: Guard, name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside, link = tmp_path_factory.mktemp("outside"), run.parents[1] / name
+    (outside / "job_1-checkpoint-best.pth").write_text("of another program")
+    shutil.rmtree(link, ignore_errors=True)
+    link.symlink_to(outside)
+    before = contents(run)
+    with pytest.raises(UserError) as error:
+        delete_run(guard, run)
+    assert error.value.code == "gui.outside"
+    inside = run.parents[2] / "elsewhere"
+    inside.mkdir()
+    link.unlink()
+    link.symlink_to(inside)
+    with pytest.raises(UserError) as error:
+        delete_run(guard, run)
+    assert error.value.code == "gui.not_deletable"
+    assert contents(run) == before
+    assert [path.name for path in outside.iterdir()] == ["job_1-checkpoint-best.pth"]
+    assert not list(inside.iterdir())
 
 
 def test_a_record_in_the_trash_cannot_name_another_place(run: Path, guard: Guard) -> None:

@@ -64,7 +64,8 @@ def delete_run(guard: Guard, folder: Path) -> TrashEntry:
     ------
     UserError
         ``gui.outside``; ``gui.not_deletable``: it is not the folder of a run with its default
-        location; ``run.locked``: the run is in progress, or another process writes to it.
+        location, or its checkpoints or the trash are links; ``run.locked``: the run is in progress,
+        or another process writes to it.
     StorageError
         The folder cannot be moved.
     """
@@ -82,6 +83,11 @@ def delete_run(guard: Guard, folder: Path) -> TrashEntry:
             "delete the folder outside of Singula",
             "gui.not_deletable",
         )
+    for path in (tree.checkpoints, folder.parent / TRASH):
+        if guard.check(path) != path:  # files elsewhere are neither moved nor written
+            raise UserError(
+                f"{path}: is a link", "delete the run outside of Singula", "gui.not_deletable"
+            )
     if runs_now(folder):
         raise UserError(f"{folder.name}: is running", "stop the run first", "run.locked")
     with hold([lock_file(folder), tree.checkpoint_lock], "delete"):
@@ -150,13 +156,11 @@ def list_trash(folders: list[Path]) -> list[TrashEntry]:
     folders : list of Path
         Trash folders of `search_runs`.
     """
-    entries = [
-        found
-        for folder in folders
-        if folder.is_dir() and not folder.is_symlink()
-        for path in folder.iterdir()
-        if (found := _read_entry(path)) is not None
-    ]
+    entries = []
+    for folder in folders:
+        with suppress(OSError):  # it cannot be read
+            paths = [] if folder.is_symlink() else list(folder.iterdir())
+            entries += [entry for entry in map(_read_entry, paths) if entry is not None]
     return sorted(entries, key=lambda entry: entry.deleted, reverse=True)
 
 
@@ -190,9 +194,10 @@ def restore_run(guard: Guard, entry: Path) -> Path:
             "delete that run first, or keep this run in the trash",
             "gui.restore_exists",
         )
-    _move(deleted.folder / _RUN, target)
+    # The entry is listed as long as it has the run, so that a failed restoration can be repeated.
     for path, place in files.items():
         _move(path, guard.check(place))
+    _move(deleted.folder / _RUN, target)
     with suppress(OSError):  # contains other files
         (deleted.folder / _RECORD).unlink()
         (deleted.folder / _CHECKPOINTS).rmdir()
