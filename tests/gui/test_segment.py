@@ -107,6 +107,12 @@ def test_progress_stop_and_kill(guard: Guard, monkeypatch: pytest.MonkeyPatch) -
     ("log", "stopped", "state", "error"),
     [
         ("[2/2] b.tif: 3 instances\n2 of 2 images: out\n", False, "finished", None),
+        (
+            "[1000/1000] b.tif: 3 instances\n1000 of 1\u202f000 images: out\n",
+            False,
+            "finished",
+            None,
+        ),
         ("1 of 2 images: out\nerror: 1 of 2 images failed\n", False, "incomplete", "1 of 2"),
         ("0 of 2 images: out\nerror: no model\n", False, "failed", "no model"),
         ("error: no model\n  → give a model\n", False, "failed", "give a model"),
@@ -121,6 +127,25 @@ def test_the_state_follows_from_the_log(
     assert view.state == state
     assert (view.error is None) == (error is None)
     assert error is None or error in (view.error or "")
+
+
+def test_a_prediction_is_not_continued_twice(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROGRAM", BEGIN + "print('up', flush=True)\ntime.sleep(100)")
+    folder = start(guard)
+    until(guard, folder, lambda view: "up" in view.log)
+    with pytest.raises(UserError) as error:
+        resume_segmentation(guard, Processes(guard.home), folder)
+    assert error.value.code == "run.locked"
+    stop_segmentation(folder)
+    until(guard, folder, lambda view: view.state == "stopped")
+
+
+def test_a_record_cannot_name_a_model_outside(guard: Guard, tmp_path: Path) -> None:
+    (tmp_path / "secret.pth").write_text("weights")
+    folder = finished(guard, model=str(tmp_path / "secret.pth"))
+    with pytest.raises(UserError) as error:
+        resume_segmentation(guard, Processes(guard.home), folder)
+    assert error.value.code == "gui.outside"
 
 
 def test_files_of_the_user_are_not_replaced(guard: Guard) -> None:

@@ -13,6 +13,7 @@ from singula.gui.control import Control
 from singula.gui.correct import CorrectableImages
 from singula.gui.processes import error_message
 from singula.gui.segment import SegmentedImages, read_prediction
+from singula.gui.segment_models import checked_model
 from singula.inference.choose import choose_models
 from singula.pipeline.run import Job
 from singula.runs.corrections import FOLDER
@@ -84,13 +85,13 @@ def start_fine_tuning(control: Control, images: CorrectableImages, minutes: floa
     Raises
     ------
     UserError
-        ``corrections.none``; ``gui.outside``: the training images of the model are outside of the
-        folders that the interface may open; ``gui.fine_tune``: the configuration was not written;
-        the errors of `Control.start`.
+        ``corrections.none``; ``gui.unknown_model``; ``gui.outside``: the model or its training
+        images are outside of the folders that the interface may open; ``gui.fine_tune``: the
+        configuration was not written; the errors of `Control.start`.
     """
     guard, corrected = images.guard, images.labels_folder / FOLDER
     corrected_pairs(corrected)
-    model = model_of(images)
+    model = checked_model(guard, model_of(images))  # others may have written the record
     files = [path for pair in training_pairs(Path(model)) for path in (pair.image, pair.label)]
     guard.check_below([corrected, *filter(None, files)])
     output = guard.check(_free_name(guard.home, f"{images.folder.name}_corrected"))

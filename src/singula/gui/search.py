@@ -24,12 +24,12 @@ from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free, lock_file
 from singula.runs.run import Run
 from singula.tuning.trial import check_goal
+from singula.util.format import GROUPED, ungrouped
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
 State = Literal["none", "running", "finished", "stopped", "failed"]
-_NUMBER = r"\d[\d\u202f]*"
 _TRIED = re.compile(
-    rf"^ *((?:({_NUMBER}) of about )?({_NUMBER}) settings? tried, best [\d.]+)$", re.MULTILINE
+    rf"^ *((?:({GROUPED}) of about )?({GROUPED}) settings? tried, best [\d.]+)$", re.MULTILINE
 )
 _SCORES = ("pq", "f1", "precision", "recall")
 
@@ -210,17 +210,13 @@ def _progress(output: str) -> tuple[str, float | None]:
     tried, images = list(_TRIED.finditer(output)), list(IMAGE.finditer(output))
     if tried:
         text, done, total = tried[-1].groups()
-        return text, _count(done) / max(1, _count(total)) if done else None
+        return text, ungrouped(done) / max(1, ungrouped(total)) if done else None
     if "searching for" in output:
         return "Trying the first settings", None
     if images:
         done, total = int(images[-1][1]), int(images[-1][2])
         return f"Predicting images: {done} of {total}", done / max(1, total)
     return "Starting", 0.0
-
-
-def _count(text: str) -> int:
-    return int(text.replace("\u202f", ""))
 
 
 def _read_result(trials: Path, record: StartedSearch) -> SearchResult:

@@ -30,12 +30,13 @@ from singula.io.record_files import write_record
 from singula.io.records.results import StartedPrediction
 from singula.io.run_lock import check_free, output_locks
 from singula.runs.instances import Instances, LabelSource
+from singula.util.format import GROUPED, ungrouped
 from singula.util.messages import captured_messages
 
 Array = npt.NDArray[Any]
 RECORD, OUTPUT = "gui_predict.json", "gui_predict.log"
 State = Literal["running", "finished", "incomplete", "stopped", "failed"]
-_RESULT = re.compile(r"^(\d+) of (\d+) images?: ", re.MULTILINE)
+_RESULT = re.compile(rf"^(\d+) of ({GROUPED}) images?: ", re.MULTILINE)
 _MAX_PIXELS = 1 << 28  # of an image that the page shows
 _MAX_DEPTH, _MAX_FOLDERS = 4, 5_000  # of the search for earlier results
 _DEFAULT_NAME = "instances"
@@ -251,6 +252,7 @@ def resume_segmentation(guard: Guard, processes: Processes, folder: Path) -> Pat
         As for `start_segmentation` and `read_prediction`.
     """
     record = read_prediction(guard, folder)
+    checked_model(guard, record.model)  # others may have written the record
     guard.check_below([*gather_images([guard.check(record.images)]), folder])
     return _start(processes, folder, record, "--resume")
 
@@ -261,6 +263,10 @@ def _start(processes: Processes, folder: Path, record: StartedPrediction, *optio
     arguments += [f"--model={record.model}"] if record.model else []
     arguments += [f"--channel={record.channel}"] if record.channel else []
     with processes.starting:
+        if alive(read_start(folder / RECORD, StartedPrediction), folder / OUTPUT) is not None:
+            raise UserError(
+                f"{folder.name}: a prediction is already running", "wait for it", "run.locked"
+            )
         check_free(output_locks(folder))
         started = processes.start(arguments, folder / OUTPUT)
         write_record(folder / RECORD, record.model_copy(update=dict(started)))
@@ -325,7 +331,7 @@ def view_segmentation(folder: Path, record: StartedPrediction) -> SegmentView:
             return SegmentView("running", "Loading the model", None, log)
         done, total = int(images[-1][1]), int(images[-1][2])
         return SegmentView("running", f"Image {done} of {total}", done / max(1, total), log)
-    if result is not None and int(result[1]) == int(result[2]):
+    if result is not None and int(result[1]) == ungrouped(result[2]):
         return SegmentView("finished", "Finished", 1.0, log)
     if result is not None and int(result[1]):
         return SegmentView("incomplete", "Some images failed", None, log, error_message(log))

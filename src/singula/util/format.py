@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+GROUPED = r"\d[\d\u202f]*"
+"""Regular expression of the text of `grouped`."""
 _MAX_CHARACTERS = 80  # of a value in a message
 
 
@@ -37,6 +39,17 @@ def counted(count: int, word: str, plural: str | None = None) -> str:
 def grouped(count: int) -> str:
     """Return an integer with thin spaces between thousands."""
     return f"{count:,}".replace(",", "\u202f")
+
+
+def ungrouped(text: str) -> int:
+    """Return the integer of a text of `grouped`.
+
+    Examples
+    --------
+    >>> ungrouped(grouped(1234567))
+    1234567
+    """
+    return int(text.replace("\u202f", ""))
 
 
 def shape_text(shape: Iterable[float]) -> str:
