@@ -88,7 +88,10 @@ def test_several_roots_and_missing_ones(tmp_path: Path) -> None:
     (tmp_path / "two").mkdir()
     guard = Guard.of([tmp_path / "one", tmp_path / "two"])
     assert guard.allows(tmp_path / "two" / "x")
-    assert guard.short(tmp_path / "two" / "x") == "two/x"
+    assert guard.short(tmp_path / "one" / "x") == "x"
+    for name in ("one/x", "two/x", "one", "one/~x/y", "one/..x"):
+        path = (tmp_path / name).resolve()
+        assert guard.check(guard.short(path)) == path
     with pytest.raises(UserError) as error:
         Guard.of([tmp_path / "three"])
     assert error.value.code == "gui.root_missing"

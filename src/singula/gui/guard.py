@@ -231,12 +231,15 @@ class Guard:
         return errors
 
     def short(self, path: Path | str) -> str:
-        """Return a path relative to its root, as text for pages."""
+        """Return a path for pages and fields: relative to the first root, or else absolute.
+
+        `check` of the text returns the path.
+        """
         full = Path(path)
-        for root in self.roots:
-            if full == root or root in full.parents:
-                relative = os.path.relpath(full, root)
-                return relative if len(self.roots) == 1 else os.path.join(root.name, relative)
+        if full == self.home or self.home in full.parents:
+            relative = os.path.relpath(full, self.home)
+            if not relative.startswith("~"):  # not a home folder
+                return relative
         return str(path)
 
     def listing(self, folder: Path | str) -> tuple[list[Path], list[Path]]:

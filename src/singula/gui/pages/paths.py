@@ -64,7 +64,7 @@ def path_input(
     field.on("change", report_change)
 
     def take(path: Path) -> None:
-        field.set_value(guard.short(path) if len(guard.roots) == 1 else str(path))
+        field.set_value(guard.short(path))
         report_change()
 
     files = not folders if files is None else files
