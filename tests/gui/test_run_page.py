@@ -135,6 +135,25 @@ def test_a_run_that_never_began_is_edited_before_it_is_started_again(stopped: Pa
     asyncio.run(story())
 
 
+def test_the_name_of_a_folder_adds_no_attributes(tmp_path: Path) -> None:
+    name = 'a" onfocus="alert(1)'
+    folder = tmp_path / name / "results" / f"{name}_1"
+    (folder / "train_logs").mkdir(parents=True)
+
+    async def story() -> None:
+        async with simulated_user() as user:
+            page.add(AppContext(Guard.of([tmp_path])))
+            await user.open("/run")
+            await user.should_see(folder.name, retries=_MOST)
+            with user:
+                buttons = list(ElementFilter(kind=ui.button))
+            labels = [control.props.get("aria-label") for control in buttons]
+            assert f"Actions for {folder.name}" in labels
+            assert not any("onfocus" in control.props for control in buttons)
+
+    asyncio.run(story())
+
+
 def test_a_prediction_announces_no_curves(tmp_path: Path) -> None:
     (tmp_path / "cells.yaml").write_text("TRAIN: {ENABLE: False}\nTEST: {ENABLE: True}\n")
     folder = tmp_path / "results" / "cells" / "results" / "cells_1"

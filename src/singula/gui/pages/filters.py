@@ -71,10 +71,11 @@ class Filters:
                         text = ui.label(_text(low, high)).classes("key-name")
                         bar = Range(
                             min=smallest, max=largest, step=step, value={"min": low, "max": high}
-                        ).props(f'dense aria-label="Filter: {title}"')
+                        ).props("dense")
+                        bar.props["aria-label"] = f"Filter: {title}"
                         bar.on_value_change(partial(self._move, name, text))
                     remove = button("✕", partial(self._remove, name), look="plain")
-                    remove.props(f'aria-label="Remove the filter: {title}"')
+                    remove.props["aria-label"] = f"Remove the filter: {title}"
 
     def _move(self, name: str, text: ui.label, event: Any) -> None:
         low, high = float(event.value["min"]), float(event.value["max"])

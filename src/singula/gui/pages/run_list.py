@@ -105,7 +105,7 @@ class RunTable:
 
     def _menu(self, row: RunRow) -> None:
         control = ui.button("⋮", color=None).props("flat dense no-caps").classes("theme")
-        control.props(f'aria-label="Actions for {row.folder.name}"')
+        control.props["aria-label"] = f"Actions for {row.folder.name}"
         with control, ui.menu():
             ui.menu_item("Rename or annotate …", partial(self._edit, row))
             text = "Move out of the archive" if row.archived else "Archive"
@@ -150,7 +150,7 @@ class RunTable:
                     control = button(
                         "Remove", with_error_notice(partial(self._ask_remove, entry)), look="plain"
                     )
-                    control.props(f'aria-label="Remove {entry.name} permanently"')
+                    control.props["aria-label"] = f"Remove {entry.name} permanently"
 
     async def _restore(self, entry: TrashEntry) -> None:
         await run_in_thread(restore_run, self.context.guard, entry.folder)
@@ -188,7 +188,8 @@ def edit_notes(context: AppContext, row: RunRow, changed: Callable[[], Awaitable
     with ui.dialog() as dialog, ui.card().classes("browser"):
         ui.label(f"Title and note of {row.folder.name}").classes("error-title-plain")
         title = ui.input("Title", value=row.title if row.title != row.folder.name else "")
-        title.props(f'outlined dense maxlength={MAX_TITLE} hint="empty: {row.folder.name}"')
+        title.props(f"outlined dense maxlength={MAX_TITLE}")
+        title.props["hint"] = f"empty: {row.folder.name}"
         note = ui.textarea("Note", value=row.note)
         note.props(f"outlined dense autogrow maxlength={MAX_NOTE}")
         for field in (title, note):
