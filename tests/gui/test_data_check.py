@@ -177,6 +177,12 @@ def test_damaged_data_are_not_usable(home: Path) -> None:
     assert {KINDS[kind].title for kind in ("unreadable", "unpaired")} <= titles
 
 
+def test_a_broken_link_is_a_finding(home: Path) -> None:
+    (home / "cells" / "train" / "x" / "im9.tif").symlink_to(home / "nowhere.tif")
+    data = checked(home)
+    assert "im9.tif" in str([group.rows for group in data.groups])
+
+
 def test_the_address_restores_the_entries() -> None:
     from urllib.parse import parse_qsl, urlsplit
 

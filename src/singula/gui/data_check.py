@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -231,9 +232,13 @@ def _fingerprint(parts: Sequence[Folders], ndim: int | None) -> Fingerprint:
     for part in parts:
         for folder in (part.images, part.labels):
             files.append((part.name, str(folder), 0, 0))
-            for path in sorted(folder.iterdir()) if folder is not None else ():
-                status = path.stat()
-                files.append((part.name, str(path), status.st_mtime_ns, status.st_size))
+            paths: list[Path] = []
+            with suppress(OSError):  # the inspection reports unreadable folders and broken links
+                paths = sorted(folder.iterdir()) if folder is not None else []
+            for path in paths:
+                with suppress(OSError):
+                    status = path.stat()
+                    files.append((part.name, str(path), status.st_mtime_ns, status.st_size))
     return (ndim, *files)
 
 

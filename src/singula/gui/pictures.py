@@ -157,12 +157,13 @@ class Scene:
 
     def show_only(self, ids: Collection[int] | None) -> None:
         """Hide the instances whose ids are not listed; None shows all."""
+        visible = None
+        if ids is not None:
+            largest = int(self.labels["instances"].max(initial=0))
+            visible = np.zeros(largest + 1, bool)
+            visible[list(ids)] = True
         with self._lock:
-            self._visible = None
-            if ids is not None:
-                largest = int(self.labels["instances"].max(initial=0))
-                self._visible = np.zeros(largest + 1, bool)
-                self._visible[list(ids)] = True
+            self._visible = visible
             self.version += 1
 
     def describe(self, z: int, y: int, x: int, map_key: str = "") -> str:
@@ -295,8 +296,9 @@ class Scene:
         inner = part[1:-1, 1:-1]
         painted = ((inner.astype(np.uint32) + 254) % 255 + 1).astype(np.uint8)
         painted[inner == 0] = 0
-        if self._visible is not None and layer != "truth":
-            painted[~self._visible[inner]] = 0
+        visible = self._visible  # another thread may replace it
+        if visible is not None and layer != "truth":
+            painted[~visible[inner]] = 0
         if layer != "instances":
             painted = np.where(find_contour(part, "inner")[1:-1, 1:-1], painted, 0)
         if layer == "truth":

@@ -52,7 +52,6 @@ class WizardView:
         self.context, self.guard, self.entries = context, context.guard, entries
         self.data: CheckedData | None = None
         self.running: DataCheck | None = None
-        self.accepted = False
         self.page = ui.element("div")
         with self.page:
             heading(
@@ -222,7 +221,7 @@ class WizardView:
     def _invalidate(self) -> None:
         """Discard the check, because a field was changed."""
         self._cancel()
-        self.data, self.accepted = None, False
+        self.data = None
         self.summary.clear()
         self._allow(False)
         self._remember()
@@ -357,7 +356,7 @@ class WizardView:
                 self.context,
                 form,
                 output,
-                replace=output.exists(),
+                replace=False,
                 results=self.results.value or ".",
                 address=self._current().address,
             )
