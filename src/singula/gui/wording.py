@@ -28,6 +28,8 @@ _FIELDS = {
     "--model": "Model",
     "--channel": "Channel",
     "--fix": "Fix",
+    "--from": "Model",
+    "--minutes": "Training time (minutes)",
 }
 _PHRASES = (
     (re.compile(r"repeat the command with --resume"), "press Resume"),

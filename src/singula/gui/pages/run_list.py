@@ -28,7 +28,7 @@ from singula.gui.trash import (
     restore_run,
 )
 from singula.gui.wording import TERMS
-from singula.util.format import counted, grouped
+from singula.util.format import counted
 
 
 class RunTable:
@@ -99,8 +99,7 @@ class RunTable:
         if row.scores.f1 is not None and row.scores.iou is not None:
             score = ui.label(f"Detection score (F1) {row.scores.f1:.3f}").classes("run-score")
             score.props(f'title="{TERMS["Detection score (F1)"]} Here: {row.scores.iou:g}."')
-        images = counted(row.scores.images, "image")
-        objects = f"{grouped(row.scores.objects)} object{'s' * (row.scores.objects != 1)}"
+        objects, images = counted(row.scores.objects, "object"), counted(row.scores.images, "image")
         ui.label(f"{objects} in {images}").classes("note")
 
     def _menu(self, row: RunRow) -> None:

@@ -47,7 +47,7 @@ from singula.gui.segment import (
 from singula.gui.segment_models import model_choices, model_name, run_choices
 from singula.gui.state import AppContext
 from singula.report.html import escape, tag
-from singula.util.format import grouped
+from singula.util.format import counted
 
 _REFRESH_SECONDS, _MAX_LINES, _MAX_LISTED = 1.0, 60, 20
 # Field and header of the columns of the table of all images
@@ -319,7 +319,7 @@ class _Results:
 
     def _list(self, summaries: list[ImageSummary]) -> None:
         counts = [summary.objects for summary in summaries if summary.objects is not None]
-        title = f"All images ({len(summaries)}): {grouped(sum(counts))} objects"
+        title = f"All images ({len(summaries)}): {counted(sum(counts), 'object')}"
         with ui.expansion(title, value=len(summaries) <= _MAX_LISTED).classes("elsewhere"):
             table = ui.table(
                 columns=[_column(*names) for names in _OVERVIEW],
