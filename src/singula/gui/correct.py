@@ -13,7 +13,7 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
-from singula.gui.results import Results, open_results
+from singula.gui.results import Results, check_instances, open_results
 from singula.gui.retune import Retune
 from singula.gui.segment import RECORD, SegmentedImages, open_segmentation
 from singula.labels.edit import Change, LabelEditor
@@ -336,12 +336,7 @@ def open_correctable(guard: Guard, folder: Path | str) -> CorrectableImages:
     if (path / RECORD).is_file():
         return CorrectableImages(guard, path, open_segmentation(guard, path))
     results = open_results(path, guard)
-    if not results.run.stages:
-        raise UserError(
-            f"{path.name}: has no instances; it was not tested, or they were deleted",
-            "run it with TEST.ENABLE: True and a folder of test images",
-            "gui.no_instances",
-        )
+    check_instances(results)
     return CorrectableImages(guard, path, results)
 
 

@@ -150,6 +150,27 @@ def open_results(folder: Path, guard: Guard) -> Results:
     return Results(run, images)
 
 
+def check_instances(results: Results) -> None:
+    """Raise an error if a run has no instances of any image.
+
+    Parameters
+    ----------
+    results : Results
+        Results of the run.
+
+    Raises
+    ------
+    UserError
+        ``gui.no_instances``.
+    """
+    if not results.run.stages:
+        raise UserError(
+            f"{results.run.tree.run.name}: has no objects; it was not tested, or they were deleted",
+            "run it with TEST.ENABLE: True and a folder of test images",
+            "gui.no_instances",
+        )
+
+
 def _check_files(run: Run, guard: Guard) -> None:
     """Raise an error if a folder or link in the results leads outside of the roots."""
     tree = run.tree

@@ -22,13 +22,15 @@ from singula.gui.pages.frame import (
     requested_folder,
     run_address,
     run_in_thread,
+    run_label,
+    score_table,
     show_address,
     subheading,
     waiting,
 )
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
-from singula.gui.results import Results, open_results
+from singula.gui.results import Results, check_instances, open_results
 from singula.gui.run_search import finished_runs
 from singula.gui.state import AppContext
 from singula.report.html import Markup, tag
@@ -73,7 +75,7 @@ def compare_address(first: Path | None, second: Path | None, image: str = "") ->
 
 
 def _choices(guard: Guard, runs: list[Path], chosen: list[Path | None]) -> None:
-    options = {str(path): f"{path.name}  ({guard.short(path.parents[2])})" for path in runs}
+    options = {str(path): run_label(path, guard) for path in runs}
     with ui.element("div").classes("row-of tools"):
         for index, title in enumerate(("First run", "Second run")):
             value = str(chosen[index]) if str(chosen[index]) in options else None
@@ -94,12 +96,7 @@ class _View:
         self, context: AppContext, folders: list[Path], results: list[Results], image: str
     ) -> None:
         for each in results:
-            if not each.run.stages:
-                raise UserError(
-                    f"{each.run.tree.run.name}: has no objects",
-                    "choose another run",
-                    "gui.no_instances",
-                )
+            check_instances(each)
         self.folders, self.results, self.loads = folders, results, 0
         self.names = common_images(results[0], results[1])
         if not self.names:
@@ -193,18 +190,6 @@ class _View:
 def _score_table(titles: list[str], lines: list[ScoreLine]) -> Markup:
     if not lines:
         return tag("p", "There are no scores: the runs have no labels.", class_="note")
-    head = tag("tr", tag("th", "", scope="col"), *(tag("th", t, scope="col") for t in titles))
-    body = [
-        tag(
-            "tr",
-            tag("th", line.title, scope="row"),
-            tag("td", line.first),
-            tag("td", line.second, class_=_trend(line.gain)),
-        )
-        for line in lines
-    ]
-    return tag("table", tag("thead", head), tag("tbody", *body), class_="score-table compare")
-
-
-def _trend(gain: float) -> str | None:
-    return "better" if gain > 0 else "worse" if gain < 0 else None
+    rows = [(line.title, line.first, line.second, line.gain) for line in lines]
+    table = score_table("", titles[1], rows, before=titles[0])
+    return tag("div", table, class_="compare-scores")

@@ -25,7 +25,7 @@ from singula.gui.pages.frame import (
     show_address,
     waiting,
 )
-from singula.gui.results import Results, open_results
+from singula.gui.results import Results, check_instances, open_results
 from singula.gui.run_search import finished_runs, is_run
 from singula.gui.state import AppContext
 from singula.runs.run import Stage
@@ -70,12 +70,7 @@ def add_finished_page(
                 return
             try:
                 results = await run_in_thread(open_results, folder, context.guard)
-                if not results.run.stages:
-                    raise UserError(
-                        f"{folder.name}: has no instances; it was not tested, or they were deleted",
-                        "run it with TEST.ENABLE: True and a folder of test images",
-                        "gui.no_instances",
-                    )
+                check_instances(results)
                 if name == "Results":
                     await show_empty(context, folder, results)
                 view(context, folder, results, image)

@@ -216,14 +216,15 @@ def requested_folder(run: str, guard: Guard) -> Path:
 
 def run_choice(page: str, runs: Sequence[Path], chosen: Path | None, guard: Guard) -> None:
     """Add a list of runs that opens the page of the chosen run."""
-    options = {str(path): _run_label(path, guard) for path in runs}
+    options = {str(path): run_label(path, guard) for path in runs}
     value = str(chosen) if chosen is not None and str(chosen) in options else None
     select = dropdown("Run", options, value)
     select.on_value_change(lambda event: ui.navigate.to(run_address(page, Path(event.value))))
     select.classes("run-choice")
 
 
-def _run_label(path: Path, guard: Guard) -> str:
+def run_label(path: Path, guard: Guard) -> str:
+    """Return the name of a run for a list, with the folder of its results."""
     folder = guard.short(path.parent.parent.parent)
     return f"{path.name}" + (f"  ({folder})" if folder not in ("", ".") else "")
 
@@ -258,7 +259,9 @@ def progress_bar(phase: str, share: float | None) -> Markup:
     return join((bar, text))
 
 
-def score_table(title: str, current: str, rows: Sequence[ScoreRow]) -> Markup:
+def score_table(
+    title: str, current: str, rows: Sequence[ScoreRow], *, before: str = "Before"
+) -> Markup:
     """Return an HTML table of scores of the run and current scores.
 
     Parameters
@@ -269,8 +272,10 @@ def score_table(title: str, current: str, rows: Sequence[ScoreRow]) -> Markup:
         Header of the column of current scores.
     rows : sequence of ScoreRow
         Rows of the table.
+    before : str
+        Header of the column of the run.
     """
-    head = tag("tr", *(tag("th", text, scope="col") for text in (title, "Before", current)))
+    head = tag("tr", *(tag("th", text, scope="col") for text in (title, before, current)))
     body = []
     for label, old, new, gain in rows:
         trend = "better" if gain > 0 else "worse" if gain < 0 else None
