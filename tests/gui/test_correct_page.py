@@ -45,6 +45,8 @@ def test_a_correction_is_saved_with_its_image(
             correct.add(AppContext(Guard.of([tmp_path])))
             client = await user.open(f"/correct?run={folder}&image=a")
             (view,) = views
+            while view.work is None:
+                await asyncio.sleep(0.05)
             with client:
                 task = asyncio.create_task(view._act(delete_later))
                 while not entered.is_set():

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.gui.looks import AUTO, ChannelLook, Look, automatic_look, look_from_text, paint
-from singula.gui.tiles import TILE, cut, halve, palette_png
+from singula.gui.tiles import TILE, Boxes, boxes, cut, halve, palette_png
 from singula.metrics import color_associations, match
 from singula.report.maps import NetworkMaps
 from singula.report.matches import match_bits, match_codes, match_palette
@@ -70,6 +70,7 @@ class Scene:
     _matched: Array | None = None
     _matched_later: Callable[[], Array] | None = None
     _visible: Array | None = None
+    _boxes: Boxes | None = None
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -140,7 +141,7 @@ class Scene:
             )
         with self._lock:
             self.labels = {**self.labels, "instances": labels}
-            self._matched = self._visible = None
+            self._matched = self._visible = self._boxes = None
             self.version += 1
 
     def instance_at(self, z: int, y: int, x: int) -> int:
@@ -149,6 +150,13 @@ class Scene:
         if not (0 <= y < height and 0 <= x < width and 0 <= z < self.depth):
             return 0
         return int(self._label_plane("instances", z)[y, x])
+
+    def boxes(self) -> Boxes:
+        """Return the bounding box of each instance by its id; the first call reads all labels."""
+        with self._lock:
+            if self._boxes is None:
+                self._boxes = boxes(self.labels["instances"])
+            return self._boxes
 
     @property
     def is_filtered(self) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Boxes = Mapping[int, tuple[tuple[int, int], ...]]
 TILE = 512
 """Side of a tile in pixels."""
 
@@ -51,7 +52,7 @@ def palette_png(values: Array, table: Array) -> bytes:
     return stream.getvalue()
 
 
-def boxes(labels: Array) -> Mapping[int, tuple[tuple[int, int], ...]]:
+def boxes(labels: Array) -> Boxes:
     """Return the bounding box of each object by its id.
 
     Parameters

@@ -33,6 +33,7 @@ from singula.gui.pages.frame import (
     show_address,
     show_error,
     subheading,
+    waiting,
 )
 from singula.gui.pages.viewer import Viewer
 from singula.gui.state import AppContext
@@ -80,7 +81,13 @@ def add(context: AppContext) -> None:
                 return
             heading("Correct", context.guard.short(images.folder))
             view = _View(context, images, image)
-            await view.load()
+            ui.timer(0, view.load, once=True)
+
+
+def _apply(action: Callable[[Correction], bool], work: Correction) -> bool:
+    changed = action(work)
+    work.scene.boxes()  # for the mark of the object; this takes long for a large image
+    return changed
 
 
 class _View:
@@ -162,19 +169,23 @@ class _View:
 
     async def load(self) -> None:
         """Read the image in a thread, then show it."""
-        name = self.name
+        name, self.work = self.name, None
         show_address(run_address("correct", self.images.folder, name))
         self.problem.clear()
+        with self.problem:
+            waiting(f"Reading {name} …")
         self.content.set_visibility(False)
         try:
-            work = await run_in_thread(self.images.read, name)
+            work = await run_in_thread(self._read, name)
         except UserError as error:
             if name == self.name:
+                self.problem.clear()
                 with self.problem:
                     error_state(error, "This image cannot be corrected")
             return
         if name != self.name:
             return
+        self.problem.clear()
         self.work = work
         self.content.set_visibility(True)
         self.viewer.show(work.scene, f"{name} with its objects")
@@ -182,6 +193,11 @@ class _View:
         self._choose(work.tool)
         self._go(1)
         await self.fine_tune.refresh()
+
+    def _read(self, name: str) -> Correction:
+        work = self.images.read(name)
+        work.scene.boxes()  # for the mark of the first object
+        return work
 
     def _choose(self, tool: Tool) -> None:
         """Choose a tool."""
@@ -207,7 +223,7 @@ class _View:
             if (work := self.work) is None:
                 return
             try:
-                changed = await run_in_thread(action, work)
+                changed = await run_in_thread(_apply, action, work)
             except UserError as error:
                 show_error(error)
                 changed = False

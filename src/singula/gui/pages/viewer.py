@@ -14,7 +14,6 @@ from singula.gui.looks import AUTO, look_to_text
 from singula.gui.pages.display import LABELS, ChannelControls
 from singula.gui.pages.frame import Slider, dropdown, run_in_thread, show_error
 from singula.gui.pictures import Scene, Scenes, Side
-from singula.gui.tiles import boxes
 from singula.report.html import Markup, tag
 from singula.report.matches import MATCH_KINDS, swatch_style
 from singula.report.overlay import middle_plane
@@ -60,7 +59,6 @@ class Viewer:
         self.slice = 0
         self.picked = 0
         self.map_key = ""
-        self._boxes: tuple[int, Any] = (-1, {})
         self._sides: dict[Side, tuple[Canvas, str]] = {}
         self.shown = {name: name in _INITIAL_LAYERS for name in LABELS}
         self.opacity = dict(_OPACITY)
@@ -143,9 +141,7 @@ class Viewer:
         self.picked = number
         if self.scene is None:
             return
-        if self._boxes[0] != self.scene.version or not self._boxes[1]:
-            self._boxes = self.scene.version, boxes(self.scene.labels["instances"])
-        box = self._boxes[1].get(number)
+        box = self.scene.boxes().get(number)
         if box is None:
             self._set(box=[])
             return
