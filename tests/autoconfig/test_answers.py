@@ -11,7 +11,7 @@ from singula.autoconfig.answers import OBJECTS
 from singula.config import Config, load_config
 from singula.config.thresholds import origin
 from singula.gui.guard import Guard
-from singula.gui.wizard import Answers, draft, make_example, recognize
+from singula.gui.wizard import Answers, make_example, propose_form, recognize
 from singula.pipeline import timing
 from singula.representations.channels import parse_channels
 from singula.training.speed import TrainingSpeed
@@ -36,7 +36,7 @@ def both(home: Path, tmp_path: Path, channels: str | None, classes: int) -> tupl
     """Return the configurations of the wizard and of the notebook."""
     guard = Guard.of([home])
     parts, _ = recognize(guard, "example_2d")
-    form, _, _ = draft(
+    form, _, _ = propose_form(
         Answers(
             ndim=2,
             find=channels or "auto",

@@ -11,9 +11,9 @@ from singula.gui.guard import Guard
 from singula.gui.wizard import (
     FIND,
     Answers,
-    draft,
     make_example,
     parts_from_fields,
+    propose_form,
     recognize,
     samples,
 )
@@ -52,7 +52,7 @@ def test_answers_become_a_configuration(guard: Guard, tmp_path: Path, ndim: int)
         assert sample.png is not None
         assert sample.png.startswith(b"\x89PNG")
         assert "objects" in sample.caption
-    form, proposal, _ = draft(Answers(parts=tuple(parts), output=Path("a.yaml")), guard)
+    form, proposal, _ = propose_form(Answers(parts=tuple(parts), output=Path("a.yaml")), guard)
     assert form.config().ndim == ndim
     assert proposal.speed is not None
     assert proposal.speed.whole_step == 3.0
@@ -68,7 +68,7 @@ def test_the_kind_of_object_decides_the_channels(guard: Guard, find: str) -> Non
     assert find in DECODERS
     parts, _ = recognize(guard, "example_2d")
     answers = Answers(parts=tuple(parts), find=find, output=Path("b.yaml"))
-    form, _, _ = draft(answers, guard)
+    form, _, _ = propose_form(answers, guard)
     keys = form.config().PROBLEM.INSTANCE_SEG
     assert find == keys.DATA_CHANNELS
     # What else follows from the channels is chosen for them.
@@ -83,7 +83,7 @@ def test_the_kind_of_object_decides_the_channels(guard: Guard, find: str) -> Non
 
 def test_classes_follow_the_answer(guard: Guard) -> None:
     parts, _ = recognize(guard, "example_2d")
-    form, _, _ = draft(Answers(parts=tuple(parts), classes=3, output=Path("c.yaml")), guard)
+    form, _, _ = propose_form(Answers(parts=tuple(parts), classes=3, output=Path("c.yaml")), guard)
     assert form.config().MODEL.N_CLASSES == 4
 
 
@@ -96,7 +96,7 @@ def test_an_existing_configuration_stays(guard: Guard, home: Path) -> None:
         ("../x.yaml", "gui.outside"),
     ):
         with pytest.raises(UserError) as error:
-            draft(Answers(parts=tuple(parts), output=Path(name)), guard)
+            propose_form(Answers(parts=tuple(parts), output=Path(name)), guard)
         assert error.value.code == code
     assert (home / "there.yaml").read_text() == "mine"
 
@@ -112,7 +112,7 @@ def test_separate_folders(guard: Guard) -> None:
         ("train", False),
         ("test", True),
     ]
-    form, _, _ = draft(Answers(parts=tuple(parts), output=Path("d.yaml")), guard)
+    form, _, _ = propose_form(Answers(parts=tuple(parts), output=Path("d.yaml")), guard)
     assert form.config().DATA.VAL.FROM_TRAIN
     assert not form.config().DATA.TEST.LOAD_GT
     for images, labels, code in (

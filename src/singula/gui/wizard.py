@@ -197,7 +197,7 @@ def samples(pairs: Sequence[Pair], ndim: int | None, count: int = 4) -> list[Sam
     return pictures
 
 
-def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
+def propose_form(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
     """Fill the form like `singula init`, and apply the answers.
 
     Parameters

@@ -32,7 +32,7 @@ from singula.gui.pages.frame import (
 from singula.gui.pages.kind_pictures import kind_picture
 from singula.gui.pages.paths import path_input
 from singula.gui.state import AppContext
-from singula.gui.wizard import FIND, Answers, draft, parts_from_fields, recognize
+from singula.gui.wizard import FIND, Answers, parts_from_fields, propose_form, recognize
 
 _REFRESH_SECONDS = 0.3
 
@@ -199,7 +199,7 @@ class WizardView:
         )
         self.minutes.props("outlined dense").classes("short").on("change", self._remember)
         with ui.stepper_navigation():
-            button("Suggest settings", self._draft)
+            button("Suggest settings", self._suggest)
             button("Back", self.stepper.previous, look="plain")
         self.messages = ui.element("div").props('aria-live="polite"')
 
@@ -321,7 +321,7 @@ class WizardView:
             for line in lines:
                 ui.label(line).classes("note place")
 
-    async def _draft(self) -> None:
+    async def _suggest(self) -> None:
         """Fill the form with values that suit the data."""
         self.messages.clear()
         with self.messages:
@@ -337,7 +337,7 @@ class WizardView:
                 output=Path(self.output.value or ""),
                 result_dir=Path(self.results.value or "."),
             )
-            form, proposal, notes = await run_in_thread(draft, answers, self.guard)
+            form, proposal, notes = await run_in_thread(propose_form, answers, self.guard)
         except UserError as error:
             self.messages.clear()
             with self.messages:
