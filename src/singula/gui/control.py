@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from singula.io.run_folder import RETEST_FILE, ResultsTree
 from singula.io.run_lock import check_free
 from singula.pipeline.run import Job
 from singula.util.messages import captured_messages
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -161,8 +164,10 @@ class Control:
             try:
                 self._start(*self._checked(job))
             except UserError as error:
-                # In these cases, the files in the folder belong to another process.
-                if error.code not in ("run.locked", "gui.run_exists"):
+                if error.code in ("run.locked", "gui.run_exists"):
+                    # The files in the folder belong to another process.
+                    _log.warning(f"{folder}: left the queue: {error}")
+                else:
                     record_failed_start(folder, job, error)
 
     def start_now(self, folder: Path) -> None:
