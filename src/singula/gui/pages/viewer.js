@@ -46,7 +46,6 @@ export default {
     this.awaited = 0;
     this.view = { scale: 1, x: 0, y: 0 };
     this.fitted = true;
-    this.tools = [];
     const canvas = this.$refs.canvas;
     this.gestures = new Gestures(this, canvas);
     this.observer = new ResizeObserver(() => this.resized());
@@ -182,7 +181,6 @@ export default {
       this.$emit("pick", { y: Math.floor(y), x: Math.floor(x) });
     },
     key(event) {
-      if (this.tools.some((tool) => tool.key?.(event))) return;
       const canvas = this.$refs.canvas;
       const step = Math.min(canvas.width, canvas.height) / 8;
       const actions = {
@@ -284,7 +282,6 @@ export default {
     mark(context) {
       if (this.guides) drawGuides(context, this.view, this.aspect, this.guides);
       if (this.box && this.box.length === 4) drawBox(context, this.view, this.aspect, this.box);
-      for (const tool of this.tools) tool.paint?.(context, this.view);
       if (this.pixel_size) {
         const bar = drawScale(context, this.view.scale, this.pixel_size);
         this.$refs.canvas.dataset.bar = `${bar.length} ${bar.pixels}`;

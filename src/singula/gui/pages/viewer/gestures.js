@@ -2,13 +2,12 @@
 const CLICK = { mouse: 4, pen: 6, touch: 12 }; // largest movement of a click, in pixels
 
 export class Gestures {
-  // `viewer` has the methods panBy, zoomBy, pixel, hover, pick, and the list `tools`.
+  // `viewer` has the methods panBy, zoomBy, pixel, hover and pick.
   constructor(viewer, canvas) {
     this.viewer = viewer;
     this.canvas = canvas;
     this.points = new Map();
     this.moved = 0;
-    this.tool = null;
     const listen = (name, handler) => canvas.addEventListener(name, handler.bind(this));
     listen("pointerdown", this.down);
     listen("pointermove", this.move);
@@ -35,30 +34,17 @@ export class Gestures {
     } catch {
       // The pointer has already left, as in tests that dispatch events.
     }
-    if (this.points.size === 1) {
-      this.moved = 0;
-      const pixel = this.viewer.pixel(this.at(event));
-      this.tool = this.viewer.tools.find((tool) => tool.down?.(pixel, event)) || null;
-    } else {
-      this.tool?.cancel?.();
-      this.tool = null;
-      this.moved = Infinity;
-    }
+    this.moved = this.points.size === 1 ? 0 : Infinity;
   }
 
   move(event) {
     const now = this.at(event);
     this.viewer.hover(this.viewer.pixel(now));
     const before = this.points.get(event.pointerId);
-    if (!before) {
-      this.viewer.tools.forEach((tool) => tool.hover?.(this.viewer.pixel(now), event));
-      return;
-    }
+    if (!before) return;
     if (this.points.size === 2) {
       const other = [...this.points].find(([id]) => id !== event.pointerId)[1];
       this.pinch(before, now, other);
-    } else if (this.tool) {
-      this.tool.move?.(this.viewer.pixel(now), event);
     } else {
       const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
       this.moved += Math.abs(dx) + Math.abs(dy);
@@ -82,15 +68,11 @@ export class Gestures {
   up(event) {
     const pixel = this.viewer.pixel(this.at(event));
     if (this.points.delete(event.pointerId) && !this.points.size) {
-      if (this.tool) this.tool.up?.(pixel, event);
-      else if (this.moved <= this.limit(event)) this.viewer.pick(pixel, event);
-      this.tool = null;
+      if (this.moved <= this.limit(event)) this.viewer.pick(pixel);
     }
   }
 
   cancel(event) {
     this.points.delete(event.pointerId);
-    this.tool?.cancel?.();
-    this.tool = null;
   }
 }

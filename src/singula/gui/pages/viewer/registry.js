@@ -1,8 +1,4 @@
-// Viewers of the page, so that other scripts can add tools, and views that move together.
-//
-// A tool is an object with some of the methods down(pixel, event), move, up, hover, cancel(),
-// key(event) and paint(context, view). A pixel is [y, x] with fractions. A tool whose `down`
-// returns true gets the movement instead of the view. Add it to `tools` of a viewer.
+// Viewers of the page that move together.
 export const viewers = new Map();
 
 export function moveOthers(viewer) {
