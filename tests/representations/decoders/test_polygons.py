@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import ConvexHull
 
 import singula
 from singula.errors import UserError
@@ -22,6 +24,7 @@ from singula.representations.decoders.polygons import (
     suppress_overlaps,
     thin_candidates,
 )
+from singula.representations.decoders.polyhedra import suppress_polyhedra
 from singula.representations.polygons import PolygonDecoder
 from singula.representations.table import find_decoder
 from singula.util.boxes import Box, boxes
@@ -97,6 +100,33 @@ def test_parts_give_the_same_pixels(soft_scene) -> None:
     np.testing.assert_array_equal(polygons.distances, once.distances)
     for box in tiles[:12]:
         np.testing.assert_array_equal(draw_polygons(polygons, box, spacing), expected[box])
+
+
+def test_polyhedra_are_compared_by_all_common_voxels() -> None:
+    rng, shape = np.random.default_rng(0), (46, 12, 26)
+    directions = np.array(list(product((-3, 3), (-1, 1), (-1, 1)))) + rng.normal(0, 0.1, (8, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    faces = ConvexHull(directions).simplices
+    bases = np.linalg.inv(directions[faces].transpose(0, 2, 1))
+    outcomes = set()
+    for _ in range(30):
+        # Two open toward each other: their points are far apart, also if they overlap.
+        first, step = rng.integers(10, 16), rng.integers(14, 28)
+        points = np.array([[first, 5, 5], [first + step, 5, 5], [2, 5, 19]])
+        is_forward = directions[:, 0] * np.array([[1], [-1], [1]]) > 0
+        distances = np.where(is_forward, 13, 2) + rng.random((3, 8))
+        masks = [np.zeros(shape, bool).ravel() for _ in points]
+        for point, lengths, mask in zip(points, distances, masks, strict=True):
+            voxels = np.indices(shape).reshape(3, -1) - point[:, None]
+            for base, corners in zip(bases, faces, strict=True):
+                parts = base @ voxels
+                mask |= (parts.min(axis=0) >= 0) & ((parts.T / lengths[corners]).sum(axis=1) <= 1)
+        one, two, _ = masks
+        separate = (one & two).sum() <= 0.1 * min(one.sum(), two.sum())
+        survives = suppress_polyhedra(points, distances.astype(np.float32), directions, faces, 0.1)
+        assert survives.tolist() == [True, separate, True]
+        outcomes.add(bool(separate))
+    assert outcomes == {True, False}
 
 
 def test_equals_stardist(soft_scene) -> None:

@@ -56,8 +56,9 @@ def suppress_polyhedra(
         ends = distances * directions[:, axis].astype(np.float32)
         reach[:, 0, axis] = np.floor(ends.min(axis=1)).clip(max=0)
         reach[:, 1, axis] = np.ceil(ends.max(axis=1)).clip(min=0)
-    side = int((reach[:, 1] - reach[:, 0]).max()) + 1
-    cells = (points - points.min(axis=0)) // side
+    # A polyhedron can reach forward from its point, and another one backward from a later point.
+    sides = reach[:, 1].max(axis=0) - reach[:, 0].min(axis=0) + 1
+    cells = (points - points.min(axis=0)) // sides
     survives = np.zeros(len(points), np.bool_)
     inverse = 1 / distances.astype(np.float64)
     compiled(_suppress)(points, inverse, reach, cells, bases, corners, table, max_overlap, survives)
