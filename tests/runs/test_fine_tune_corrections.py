@@ -53,6 +53,9 @@ def test_init_writes_a_data_set_and_scores_the_model_on_held_out_images(
     corrected: Path, command, tmp_path: Path
 ) -> None:
     path = tmp_path / "tuned.yaml"
+    for unsuitable in ("missing", "nuclei_3d"):
+        assert command("init", corrected, "--from", unsuitable, "-o", path) != 0
+    assert not (tmp_path / "tuned_data").exists()  # so that the command can be repeated
     assert command("init", corrected, "--from", "nuclei", "-o", path) == 0, command.err
     config, data = load_config(path), tmp_path / "tuned_data"
     assert config.PATHS.CHECKPOINT_FILE == "nuclei"

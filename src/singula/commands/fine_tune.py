@@ -116,7 +116,12 @@ def training_pairs(model: Path) -> list[Pair]:
         run = open_run(model)
     keys = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
     images, labels = (find_folder(run, key) for key in keys)
-    if images is None or labels is None or run.config.DATA.TRAIN.INPUT_ZARR_MULTIPLE_DATA:
+    train = run.config.DATA.TRAIN
+    if images is None or labels is None or train.INPUT_ZARR_MULTIPLE_DATA:
+        return []
+    if train.IGNORE_PATH:
+        # Without the masks, pixels that are not annotated would be background.
+        _log.warning(f"the training images of {model} are left out: their labels have masks")
         return []
     try:
         return pair_files(images, labels, *keys, by_order=True)
@@ -156,6 +161,7 @@ def arrange_corrections(folder: Path, model: Path, output: Path) -> Path:
     pairs = corrected_pairs(folder)
     test = held_out(pairs)
     train = [pair for pair in pairs if pair not in test]
+    record = _score(model, test)  # before a file is written, as the model can be unsuitable
     further = training_pairs(model)
     for part, chosen in (("train", train), ("test", test)):
         for pair in chosen:
@@ -164,8 +170,7 @@ def arrange_corrections(folder: Path, model: Path, output: Path) -> Path:
         _add(pair, data / "train", f"model_{pair.name}", copy=False)
     used = counted(len(train), "corrected image")
     _log.info(f"training: {used} and {counted(len(further), 'training image')} of the model")
-    if test:
-        record = _score(model, test)
+    if record is not None:
         write_record(data / BEFORE, record)
         _log.info(
             f"test: {counted(len(test), 'corrected image')}, which {model} segments with F1 "
@@ -214,8 +219,8 @@ def _add(pair: Pair, folder: Path, name: str, *, copy: bool) -> None:
             link_file(source.resolve(), target)
 
 
-def _score(name: Path, pairs: Sequence[Pair]) -> BeforeRecord:
-    """Return the mean F1 of a model."""
+def _score(name: Path, pairs: Sequence[Pair]) -> BeforeRecord | None:
+    """Return the mean F1 of a model; None without images, for which the model is loaded too."""
     with captured_messages():
         model = load(name)
     scores = []
@@ -225,4 +230,4 @@ def _score(name: Path, pairs: Sequence[Pair]) -> BeforeRecord:
         image = read_image(pair.image, model.ndim).array
         truth = read_labels(pair.label, model.ndim, bool(model.reader.n_classes)).array[..., 0]
         scores.append(match(truth, model.predict(image), IOU).f1)
-    return BeforeRecord(model=str(name), images=len(scores), f1=fmean(scores))
+    return BeforeRecord(model=str(name), images=len(scores), f1=fmean(scores)) if scores else None
