@@ -46,6 +46,13 @@ def test_corrections_of_images_over_time_become_a_data_set(tmp_path: Path) -> No
     with pytest.raises(UserError) as raised:
         save_corrections(source, labels, corrected, {})
     assert raised.value.code == "napari.no_folder"
+    # The same prediction has the same files; another one in the folder has others.
+    assert save_corrections(source, labels, labels, {}, image=image, folder=tmp_path) == files
+    other = np.roll(labels, 5, axis=-1)
+    more = save_corrections(source, other, other, {}, image=image, folder=tmp_path)
+    assert [file.name for file in more] == ["image_0-2.tif", "image_1-2.tif"]
+    for frame, file in enumerate(files):
+        np.testing.assert_array_equal(read_labels(file, 2).array[..., 0], labels[frame])
 
 
 def test_corrections_of_a_run_are_next_to_its_predictions(finished_run: Path) -> None:

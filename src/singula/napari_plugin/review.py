@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def queue_frame(labels: Array, source: ReviewSource, frame: Frame) -> list[Queue
     from singula.runs.corrections import review_order
 
     ids = source.crop(np.asarray(labels), frame)
-    settings = from_config.encode_settings(source.config, "TEST")
+    settings = from_config.encode_settings(source.config, "TRAIN")
     values = confidence(ids, source.maps(frame), settings)
     boxes = find_objects(ids)
     return [
@@ -224,6 +225,7 @@ def save_corrections(
     """Write corrected label images next to the predictions, and return their files.
 
     The predictions are not changed. The folder of the corrected images is a data set for training.
+    Files of other predictions in a folder are not replaced; the next free name is used.
 
     Parameters
     ----------
@@ -270,15 +272,33 @@ def save_corrections(
                 "napari.no_folder",
             )
         else:
-            path = folder / f"{name}.tif"
             ids = before.astype(np.uint32)
+            path = _free_path(folder, name, ids)
             write_tiff(path, ids, "ZYX"[-source.ndim :], voxel_size)
-            item = Instances(name, ids, None, voxel_size)
+            item = Instances(path.stem, ids, None, voxel_size)
         item = _with_image(item, raw)
-        files = CorrectedFiles(path, name)
+        files = CorrectedFiles(path, path.stem)
         files.save(item, after.astype(np.uint32), review)
         written.append(files.labels)
     return written
+
+
+def _free_path(folder: Path, name: str, ids: Array) -> Path:
+    """Return the path of a label image, with a number if a file with other content exists."""
+    for number in count(1):
+        path = folder / (f"{name}.tif" if number == 1 else f"{name}-{number}.tif")
+        if not path.exists() or _has_labels(path, ids):
+            return path
+    raise AssertionError
+
+
+def _has_labels(path: Path, ids: Array) -> bool:
+    from singula.io.read import read_labels
+
+    try:
+        return np.array_equal(read_labels(path, ids.ndim).array[..., 0], ids)
+    except UserError:  # such as a raw image
+        return False
 
 
 def _with_image(item: Any, raw: Array | None) -> Any:
