@@ -19,6 +19,7 @@ from singula.util.format import counted
 Labels = npt.NDArray[np.unsignedinteger[Any]]
 Mask = npt.NDArray[np.bool_]
 _GAP = 3  # largest radius of a gap that a merge closes, in pixels
+_FAR = 1e9  # pixels; larger coordinates are not supported by scikit-image
 _NEAR = 5  # largest distance of a point from the object that it splits, in pixels
 
 
@@ -331,9 +332,11 @@ class LabelEditor:
         depth = self.labels.shape[0] if is_volume else 1
         plane = integer(plane, "plane", at_least=0, at_most=depth - 1) if is_volume else 0
         corners = np.array(items(outline, "outline", partial(_position, ndim=2))).reshape(-1, 2)
-        y, x = corners.T
+        if len(corners) < 3:
+            raise _no_pixels("of the image")
+        y, x = corners.T.clip(-_FAR, _FAR)
         rows, columns = draw.polygon(y, x, self.labels.shape[-2:])  # type: ignore[no-untyped-call]
-        if len(corners) < 3 or not len(rows):
+        if not len(rows):
             raise _no_pixels("of the image")
         box = (
             slice(int(rows.min()), int(rows.max()) + 1),
