@@ -64,6 +64,13 @@ def test_volumes_and_images_over_time_are_recognized(viewer: Any, qtbot: Any) ->
     viewer.open_sample("singula", "nuclei_over_time")
     assert widget.model.value == "nuclei"
     assert "6 images" in widget.about.text()
+    # Other layers do not change the choices of the user.
+    widget.model.choose("nuclei_3d")
+    viewer.add_labels(np.zeros((6, 9, 9), int))
+    viewer.add_image(np.zeros((9, 9)))
+    viewer.layers[0].name = "renamed"
+    assert widget.image.layer is viewer.layers[0]
+    assert widget.model.value == "nuclei_3d"
 
 
 def test_an_image_for_another_model_shows_the_error_in_the_widget(viewer: Any, qtbot: Any) -> None:

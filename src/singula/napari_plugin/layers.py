@@ -20,7 +20,7 @@ from singula.util.messages import captured_messages
 
 Array = Any
 LayerData = tuple[Any, dict[str, Any], str]
-IMAGE, FOUND = "image", "labels"  # types of layers
+IMAGE, LABELS = "image", "labels"  # types of layers
 _MAX_PIXELS = 1 << 27  # of all images of a run that are read at once
 
 
@@ -130,15 +130,15 @@ def _run_layers(run: Run, stage: Stage, images: RunImages) -> list[LayerData]:
 
         return _Frames(shapes, read_ids).stacked()
 
-    found = labels(lambda number: images.instances(names[number], stage))
+    predicted = labels(lambda number: images.instances(names[number], stage))
     truth = labels(lambda number: images.truth(names[number], stage, shapes[number]))
     raw = _Frames(shapes, lambda n: images.raw(names[n], stage, shapes[n])).stacked()
     layers = [] if raw is None else _image_layers(raw, "image", options)
     layers += _map_layers(run, stage, names, shapes, options)
     if truth is not None:
-        layers.append((truth, {**options, "name": "your labels", "visible": False}, FOUND))
-    if found is not None:
-        layers.append((found, {**options, "name": "objects found"}, FOUND))
+        layers.append((truth, {**options, "name": "your labels", "visible": False}, LABELS))
+    if predicted is not None:
+        layers.append((predicted, {**options, "name": "objects found"}, LABELS))
     return layers
 
 
@@ -257,4 +257,4 @@ def _pyramid_layers(
     elif "C" in axes:
         levels = [da.take(level, 0, axis=axes.index("C")) for level in levels]
     data = levels if len(levels) > 1 else levels[0]
-    return [(data, options, FOUND if is_labels else IMAGE)]
+    return [(data, options, LABELS if is_labels else IMAGE)]

@@ -44,6 +44,7 @@ class LayerChoice(QComboBox):
     def __init__(self, viewer: Viewer, types: Sequence[Any]) -> None:
         super().__init__()
         self._viewer, self._types = viewer, tuple(types)
+        self._chosen: Any = None
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -51,7 +52,7 @@ class LayerChoice(QComboBox):
         for event in (events.inserted, events.removed, events.renamed):
             event.connect(self.refresh)
         self.refresh()
-        self.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.currentIndexChanged.connect(lambda _: self._report())
 
     @property
     def layer(self) -> Any:
@@ -72,16 +73,21 @@ class LayerChoice(QComboBox):
         event : Event, optional
             Event of the list of layers.
         """
-        chosen = self.currentText()
-        layers: Any = reversed(self._viewer.layers)
-        names = [layer.name for layer in layers if isinstance(layer, self._types)]
+        viewed: Any = self._viewer.layers
+        layers = [layer for layer in viewed if isinstance(layer, self._types)]
         self.blockSignals(True)
         self.clear()
-        self.addItems(names)
-        if chosen in names:
-            self.setCurrentText(chosen)
+        self.addItems([layer.name for layer in reversed(layers)])
+        if any(layer is self._chosen for layer in layers):
+            self.setCurrentText(self._chosen.name)
         self.blockSignals(False)
-        if self.currentText() != chosen or event is not None:
+        self._report()
+
+    def _report(self) -> None:
+        """Emit `changed` if another layer is chosen, not for other changes of the list."""
+        layer = self.layer
+        if layer is not self._chosen:
+            self._chosen = layer
             self.changed.emit()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from singula.napari_plugin.layers import FOUND, IMAGE, LayerData
+from singula.napari_plugin.layers import IMAGE, LABELS, LayerData
 
 _SEED = 7
 _SIDE, _FRAMES, _DRIFT = 256, 6, 12  # pixels of an image, frames, and pixels between two frames
@@ -57,6 +57,6 @@ def _layers(name: str, image: Any, labels: Any, **options: Any) -> list[LayerDat
         (
             labels.astype(np.int32),
             {"name": f"{name}: drawn labels", "visible": False, **options},
-            FOUND,
+            LABELS,
         ),
     ]

@@ -66,7 +66,7 @@ class SegmentWidget(Panel):
         self._models: dict[str, Any] = {}
         self._sliders: dict[str, QLabeledDoubleSlider] = {}
         self._changed: dict[str, float] = {}
-        self._again = False
+        self._again = self._resets = False
         self.image = LayerChoice(napari_viewer, [Image])
         self.model = ModelChoice()
         self.about = note("")
@@ -263,9 +263,10 @@ class SegmentWidget(Panel):
     def reset(self) -> None:
         """Use the thresholds of the model again."""
         self._changed.clear()
-        self._decode(reset=True)
+        self._resets = True
+        self._decode()
 
-    def _decode(self, reset: bool = False) -> None:
+    def _decode(self) -> None:
         """Decode all images with the thresholds of the sliders, in a thread."""
         segmentation = self.segmentation
         if segmentation is None:
@@ -284,11 +285,12 @@ class SegmentWidget(Panel):
         def finish() -> None:
             self._set_busy()
             self._show_count()
-            if reset:
-                self._add_sliders()
             if self._again:
                 self._again = False
-                self._decode(reset)
+                self._decode()
+            elif self._resets:
+                self._resets = False
+                self._add_sliders()
 
         self.begin(work, self._redraw, finish)
         self._set_busy()
