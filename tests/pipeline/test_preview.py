@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,19 @@ def test_a_full_disk_does_not_end_the_training(tmp_path: Path) -> None:
     preview.path = tmp_path / "file" / "preview.png"
     (tmp_path / "file").write_text("")
     preview(net, torch.device("cpu"), 1)
+    assert net.training
+
+
+@pytest.mark.parametrize(("text", "ends"), [("CUDA out of memory", False), ("a bug", True)])
+def test_exhausted_memory_does_not_end_the_training(tmp_path: Path, text: str, ends: bool) -> None:
+    class Failing(Net):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError(text)
+
+    preview, _ = write(tmp_path)
+    net = Failing().train()
+    with pytest.raises(RuntimeError) if ends else nullcontext():
+        preview(net, torch.device("cpu"), 1)
     assert net.training
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from singula.data.dataset import PatchDataset
-from singula.errors import UserError
+from singula.errors import UserError, is_out_of_memory
 from singula.io.atomic import atomic_path
 from singula.report.overlay import encode_png, enlarge, middle_plane, overlay, rescale, side_by_side
 from singula.training.losses import Output, activate
@@ -62,7 +62,7 @@ class Preview:
     def __call__(self, network: nn.Module, device: torch.device, epoch: int) -> None:
         """Write the picture, unless the pictures took more than 1 % of the time so far.
 
-        A disk without space does not end the training.
+        A disk without space, or a GPU without memory for one more patch, does not end the training.
 
         Parameters
         ----------
@@ -78,7 +78,9 @@ class Preview:
             return
         try:
             self._write(self._predict(network, device), epoch)
-        except (OSError, UserError) as error:
+        except (OSError, UserError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
             _log.warning(f"{self.path}: the preview is not written: {error}")
         self.spent += self.clock() - now
 

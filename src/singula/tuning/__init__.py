@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from singula.tuning.results import TuneResult, result_lines
-from singula.tuning.run import (
-    open_tuner,
-    save_thresholds,
-    tune,
-    write_configuration,
-)
+from singula.tuning.run import open_tuner, save_thresholds, tune, write_configuration
 from singula.tuning.trial import Example, Steps, Trial
 from singula.tuning.tuner import Tuner
 from singula.tuning.validation import Run, find_run
