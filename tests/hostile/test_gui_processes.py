@@ -38,7 +38,8 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Control:
 @pytest.fixture
 def runs(control: Control) -> Iterator[list[Path]]:
     """Start two runs."""
-    folders = [control.start(Job(Path("cells.yaml"), Path("out"), "cells", i)) for i in (1, 2)]
+    jobs = [Job(Path("cells.yaml"), Path("out"), "cells", i) for i in (1, 2)]
+    folders = [control.start(job, now=True) for job in jobs]
     until(lambda: all("up" in tail(folder / OUTPUT) for folder in folders))
     yield folders
     for child in control.processes._children:

@@ -106,7 +106,7 @@ def test_3d_with_own_folders_and_new_images(
     answers = {
         "train_images": "own/train/x",
         "train_labels": "own/train/y",
-        "what_to_find": "crowded round objects",
+        "what_to_find": "crowded, round objects",
         "classes": "1",
         "name": "mine",
         "changes": TINY + "; MODEL.Z_DOWN=[1]",

@@ -258,7 +258,7 @@ def test_models_lists_the_package_and_the_runs_of_a_folder(
 def test_results_of_files_with_different_models_do_not_replace_each_other(
     command, images, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setitem(choose._MODELS, "volume", "nuclei")
+    monkeypatch.setitem(choose.MODELS, "volume", "nuclei")
     gray = images["volume.tif"].with_name("volume.png")
     images["gray.png"].rename(gray)
     assert command("predict", images["volume.tif"], gray, "-o", tmp_path / "out") == 2

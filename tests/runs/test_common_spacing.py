@@ -146,7 +146,10 @@ def test_images_in_blocks_are_not_resampled(run, mixed, tmp_path, monkeypatch) -
         np.testing.assert_array_equal(found.array, expected.array)
         assert found.spacing == pytest.approx(expected.spacing)
         tables = [pd.read_csv(tmp_path / part / f"{name}_stats.csv") for part in (whole, blocks)]
-        pd.testing.assert_frame_equal(*tables, rtol=1e-4)
+        assert "confidence" not in tables[1]  # it needs the maps of the whole image
+        pd.testing.assert_frame_equal(
+            tables[0].drop(columns="confidence", errors="ignore"), tables[1], rtol=1e-4
+        )
 
 
 def test_a_run_can_be_tuned_and_decoded_again(run, mixed, command) -> None:

@@ -66,6 +66,7 @@ def test_predict_gives_the_instances_of_the_run_without_its_yaml(
         image = read_image(data_2d / "test" / "x" / f"{name}.tif", 2, 1).array
         expected = measure_instances(found[..., 0]).rename(columns=COLUMNS)
         expected = expected.assign(**additional_columns(found[..., 0], image))
+        assert table.pop("confidence").between(0, 1).all()
         assert {"label", "centroid_y_px", "intensity_mean"} <= set(table) <= set(expected)
         pd.testing.assert_frame_equal(table, expected[list(table)], check_dtype=False)
 

@@ -102,7 +102,10 @@ def test_resume_adds_files_that_an_interruption_prevented(
         (out / name).unlink()
     assert command(*line, "--resume") == 0, command.err
     assert command.out.count("done already") == 2
-    pd.testing.assert_frame_equal(pd.read_csv(out / "image_000_stats.csv"), table, rtol=1e-9)
+    # The confidence needs the maps of the whole image.
+    expected_table = table.drop(columns="confidence", errors="ignore")
+    found = pd.read_csv(out / "image_000_stats.csv")
+    pd.testing.assert_frame_equal(found, expected_table, rtol=1e-9)
     for name in expected.keys() - {"image_000_stats.csv"}:
         assert (out / name).read_bytes() == expected[name], name
     (out / "image_001_stats.csv").unlink()

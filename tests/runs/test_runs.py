@@ -57,7 +57,8 @@ def test_a_run_writes_the_results_folder(command, write_config, data_2d, tmp_pat
     assert summary["seconds"]["training"] > 0
     assert set(summary["peak_memory_mb_after"]) == {"start", "training", "test"}
     page = (folder / "report.html").read_text()
-    assert page.count("<img") == 4 * len(images)
+    maps = 2  # B and C of the image with the lowest score
+    assert page.count("<img") == 4 * len(images) + maps
     assert "What is missing here" not in page
     assert f"report: {folder / 'report.html'}" in command.out
     assert not list((tmp_path / "out").rglob("*.part*"))

@@ -155,7 +155,10 @@ def build(context: AppContext) -> None:
     def start_queue() -> None:
         background_tasks.create(_start_waiting_runs(context))
 
-    app.on_startup(start_queue)
+    if app.is_started:
+        start_queue()
+    else:
+        app.on_startup(start_queue)
     for page in (new, segment, run, results, compare, correct, tune, help):
         page.add(context)
     missing.add()

@@ -240,7 +240,7 @@ def _map_groups(kinds: Iterable[str]) -> dict[tuple[str, str], list[str]]:
         measure, channel = name.split("_", 1)
         family = _family(name)
         if family and families[family] > _MAX_PLANES:
-            title = f"{family} (mean of {families[family]} maps)"
+            title = f"{family} (mean of {counted(families[family], 'map')})"
         elif channel == "class":
             title = "class, mean"
         else:

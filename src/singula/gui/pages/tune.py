@@ -51,7 +51,7 @@ from singula.metrics import Score
 from singula.report.html import Markup, join, tag
 from singula.runs.run import Stage
 from singula.runs.scores import reference_threshold
-from singula.util.format import grouped
+from singula.util.format import counted, grouped
 
 _F1 = "Detection score (F1)"
 _SETTLED_SECONDS = 0.4  # without a move, before all images are decoded
@@ -321,7 +321,7 @@ def _mean_html(run: MeanOutcome, current: MeanOutcome) -> Markup:
     """Return the mean scores of all images with the thresholds of the run and the current ones."""
     rows: list[ScoreRow] = [("Objects found", grouped(run.count), grouped(current.count), 0.0)]
     rows += _score_rows(run.scores, current.scores)
-    return score_table(f"Mean of all {current.n_images} images", "Now", rows)
+    return score_table(f"Mean of {counted(current.n_images, 'test image')}", "Now", rows)
 
 
 def _score_rows(old: Sequence[Score], new: Sequence[Score]) -> list[ScoreRow]:
