@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the usual name)
 from torch import Tensor
 
 from singula.representations.families import UNIT_RADIUS
@@ -18,37 +18,37 @@ from singula.representations.families import UNIT_RADIUS
 # Weights of the terms as in the publication; its bandwidth is 5 times smaller than this one.
 _INSTANCE, _VARIANCE, _SEED = 1.0, 0.4, 1.0
 _FOREGROUND = 10.0  # weight of the instances in the seed term: most pixels are background
-_NEGLIGIBLE = 1e-6  # pixels with a smaller score have no effect on the loss of an instance
 _MAX_BANDWIDTH = 5.0
+_MAX_VALUES = 1 << 22  # instances times pixels that are computed at once
 
 
-def lovasz_hinge(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return the Lovász hinge loss of one mask: a convex surrogate of 1 - IoU.
+def lovasz_weights(errors: Tensor, mask: Tensor) -> Tensor:
+    """Return the weights of the errors of pixels in the Lovász hinge loss, a surrogate of 1 - IoU.
 
     Parameters
     ----------
-    logits : Tensor of float, (n,)
-        Positive for pixels of the mask.
-    mask : Tensor of bool, (n,)
+    errors : Tensor of float, (..., n)
+        1 - logit for pixels of the mask, 1 + logit for other pixels.
+    mask : Tensor of bool, (..., n)
         Ground truth.
 
     Returns
     -------
     Tensor
-        Scalar; 0 without pixels.
+        Array of the same shape; the loss is the sum of the positive errors times their weights.
 
     References
     ----------
     M. Berman, A. Triki, M. Blaschko, *The Lovász-softmax loss*, CVPR 2018, algorithm 1.
     """
-    truth = mask.to(logits)
-    errors, order = torch.sort(1 - logits * (2 * truth - 1), descending=True)
-    truth = truth[order]
-    total = truth.sum()
-    # Loss of the set of the first pixels if these are wrong, and its increase by each pixel
-    jaccard = 1 - (total - truth.cumsum(0)) / (total + (1 - truth).cumsum(0)).clamp_min(1)
-    increase = torch.diff(jaccard, prepend=jaccard.new_zeros(1))
-    return torch.dot(F.relu(errors), increase)
+    order = torch.argsort(errors, dim=-1, descending=True)
+    inside = mask.gather(-1, order)
+    truth = inside.to(errors)
+    total, wrong = truth.sum(-1, keepdim=True), (1 - truth).cumsum(-1)
+    # Increase of 1 - IoU by each pixel, if the pixels before it are wrong
+    missed = 1 / (total + wrong).clamp_min(1)
+    added = (total - truth.cumsum(-1)) / (total + wrong - 1).clamp_min(1) * missed
+    return torch.zeros_like(errors).scatter(-1, order, torch.where(inside, missed, added))
 
 
 def embedding_loss(
@@ -88,12 +88,15 @@ def embedding_loss(
     total = prediction.new_zeros(())
     for index in range(len(prediction)):
         planes, labels = prediction[index].flatten(1), ids[index].flatten()
-        positions, ideal = grid, target[index, :ndim].flatten(1)
+        ideal = target[index, :ndim].flatten(1)
         if annotated is not None:
-            chosen = annotated[index].flatten()
-            planes, labels = planes[:, chosen], labels[chosen]
-            positions, ideal = positions[:, chosen], ideal[:, chosen]
-        total = total + _loss_of_image(planes, positions, positions + ideal, labels)
+            # A selection waits for a GPU, and a product with 0 keeps infinite values.
+            has_target = annotated[index].flatten()
+            planes, ideal = (torch.where(has_target, values, 0) for values in (planes, ideal))
+            labels = torch.where(has_target, labels.clamp_min(0), -1)
+        else:
+            labels = labels.clamp_min(0)
+        total = total + _loss_of_image(planes, grid, grid + ideal, labels)
     return total / max(1, len(prediction))
 
 
@@ -116,28 +119,120 @@ def _loss_of_image(planes: Tensor, positions: Tensor, ideal: Tensor, labels: Ten
     positions, ideal : Tensor, (ndim, pixels)
         Positions of the pixels, and of the centers of their instances.
     labels : Tensor of int, (pixels,)
+        Instances; 0 for background, -1 for pixels without a target.
     """
     ndim = len(positions)
-    embedded = positions + planes[:ndim]
-    bandwidths = planes[ndim : 2 * ndim].clamp(-_MAX_BANDWIDTH, _MAX_BANDWIDTH)
+    numbers, rows = torch.unique(labels, return_inverse=True)
+    n_other = int((numbers <= 0).sum())
+    count = len(numbers) - n_other
+    rows = rows - n_other + 1  # 1 and more for instances
+    has_target, inside = labels >= 0, labels > 0
     seediness = torch.sigmoid(planes[2 * ndim])
     expected = torch.zeros_like(seediness)
-    weights = torch.ones_like(seediness)
-    instance = variance = planes.sum() * 0  # a gradient also without instances
-    unique = torch.unique(labels)
-    unique = unique[unique > 0]
-    for label in unique.tolist():
-        mask = labels == label
-        center = ideal[:, mask].mean(1, keepdim=True)
-        inside = bandwidths[:, mask]
-        mean = inside.mean(1, keepdim=True)
-        variance = variance + ((inside - mean.detach()) ** 2).mean()
-        precision = math.log(2) / UNIT_RADIUS**2 * torch.exp(-2 * mean)
-        scores = torch.exp(-((embedded - center) ** 2 * precision).sum(0))
-        near = (scores.detach() > _NEGLIGIBLE) | mask
-        instance = instance + lovasz_hinge(2 * scores[near] - 1, mask[near])
-        expected[mask] = scores.detach()[mask]
-        weights[mask] = _FOREGROUND
-    count = max(1, len(unique))
-    seed = (weights * (seediness - expected) ** 2).sum() / max(1, seediness.numel())
-    return _INSTANCE * instance / count + _VARIANCE * variance / count + _SEED * seed
+    loss = planes.new_zeros(())
+    if count:
+        bandwidths = planes[ndim : 2 * ndim].clamp(-_MAX_BANDWIDTH, _MAX_BANDWIDTH)
+        rows = torch.where(inside, rows, 0)
+        sizes = planes.new_zeros(count + 1).index_add(0, rows, torch.ones_like(seediness))
+        means = _row_means(bandwidths, rows, sizes)
+        spread = ((bandwidths - means.detach()[:, rows]) ** 2).mean(0) / sizes[rows]
+        variance = torch.where(inside, spread, 0).sum()
+        hinges, expected = _InstanceLoss.apply(  # type: ignore[no-untyped-call]
+            positions + planes[:ndim],
+            _row_means(ideal, rows, sizes)[:, 1:],
+            math.log(2) / UNIT_RADIUS**2 * torch.exp(-2 * means[:, 1:]),
+            torch.where(has_target, rows, -1),
+        )
+        loss = (_INSTANCE * hinges + _VARIANCE * variance) / count
+    weights = torch.where(inside, _FOREGROUND, 1.0) * has_target
+    seed = (weights * (seediness - expected) ** 2).sum() / has_target.sum().clamp_min(1)
+    return loss + _SEED * seed
+
+
+def _row_means(values: Tensor, rows: Tensor, sizes: Tensor) -> Tensor:
+    """Return the mean of the values of each row.
+
+    Parameters
+    ----------
+    values : Tensor, (axes, pixels)
+    rows : Tensor of int, (pixels,)
+    sizes : Tensor, (rows,)
+        Pixels per row.
+    """
+    mean = values.new_zeros(len(values), len(sizes))
+    for _ in range(2):  # the second sum is that of small differences, without rounding errors
+        rest = values - mean[:, rows]
+        mean = mean + torch.zeros_like(mean).index_add(1, rows, rest) / sizes.clamp_min(1)
+    return mean
+
+
+class _InstanceLoss(torch.autograd.Function):
+    """Sum of the Lovász hinge losses of instances, and the score of each pixel for its instance.
+
+    The forward pass computes the gradients as well, so that no array of instances times pixels is
+    stored.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, embedded: Tensor, centers: Tensor, precision: Tensor, index: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        arrays = embedded.detach(), centers.detach(), precision.detach()
+        if embedded.device.type == "cpu" and embedded.dtype == torch.float32:
+            loss, scores, *slopes = _compiled_losses(*arrays, index)
+        else:
+            loss, scores, *slopes = hinge_losses(*arrays, index)
+        ctx.save_for_backward(*slopes)
+        ctx.mark_non_differentiable(scores)
+        return loss, scores
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        embedded, precision = ctx.saved_tensors
+        return gradients[0] * embedded, None, gradients[0] * precision, None
+
+
+def _compiled_losses(
+    embedded: Tensor, centers: Tensor, precision: Tensor, index: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the results of `hinge_losses`, computed on a CPU."""
+    from singula.training import embedding_kernel
+
+    loss, scores, *slopes = embedding_kernel.hinge_losses(
+        embedded.contiguous().numpy(),
+        centers.contiguous().numpy(),
+        precision.contiguous().numpy(),
+        index.to(torch.int32).numpy(),
+    )
+    by_embedded, by_precision = map(torch.from_numpy, slopes)
+    return embedded.new_tensor(loss), torch.from_numpy(scores), by_embedded, by_precision
+
+
+def hinge_losses(
+    embedded: Tensor, centers: Tensor, precision: Tensor, index: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the sum of the losses, the scores of the pixels of instances, and the gradients.
+
+    The function does not wait for a GPU. See `embedding_kernel.hinge_losses`, which is faster on a
+    CPU, for the parameters.
+    """
+    n_pixels, count = len(index), centers.shape[1]
+    loss, scores = embedded.new_zeros(()), embedded.new_zeros(n_pixels)
+    embedded_slope, precision_slope = torch.zeros_like(embedded), torch.zeros_like(precision)
+    step = max(1, _MAX_VALUES // max(1, n_pixels))
+    for start in range(0, count, step):
+        some = slice(start, min(start + step, count))
+        numbers = torch.arange(some.start + 1, some.stop + 1, device=index.device)
+        delta, scale = embedded[:, None] - centers[:, some, None], precision[:, some, None]
+        distance = (delta**2 * scale).sum(0)
+        near = torch.exp(-distance)
+        mask = index == numbers[:, None]
+        errors = 2 * torch.where(mask, -torch.expm1(-distance), near)
+        errors = torch.where(index >= 0, errors, -1)  # after all pixels with a target
+        weights = torch.where(errors > 0, lovasz_weights(errors, mask), 0)
+        loss += (errors * weights).sum()
+        scores += torch.where(mask, near, 0).sum(0)
+        slope = torch.where(mask, -2, 2) * weights * near
+        embedded_slope -= 2 * (slope * delta * scale).sum(1)
+        precision_slope[:, some] = -(slope * delta**2).sum(2)
+    return loss, scores, embedded_slope, precision_slope
