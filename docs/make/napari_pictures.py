@@ -1,13 +1,11 @@
 """Take screenshots of the plugin for napari: `xvfb-run python docs/make/napari_pictures.py`.
 
-The pictures show drawn nuclei: the widget Segment in 2D and in 3D, Review, and Train after a short
-training in a temporary folder.
+The pictures show drawn nuclei: the widget Segment in 2D and in 3D, and Review.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,25 +60,13 @@ def main(target: Path = HERE) -> list[Path]:
     take("segment")
 
     dock.hide()
-    dock, review = _add(viewer, "Review")
+    _, review = _add(viewer, "Review")
     review.objects.choose(segment.result)
     review.start()
     _wait(lambda: not review.busy)
     review.accept()
     review.accept()
     take("review")
-
-    dock.hide()
-    _, train = _add(viewer, "Train and fine-tune")
-    train.labels.choose(review.layer)
-    with tempfile.TemporaryDirectory() as folder:
-        train.folder.setText(folder)
-        train.minutes.setValue(1)
-        train.start(("TRAIN.EPOCHS=8",))
-        _wait(lambda: not train.busy)
-        train.folder.setText("/home/me/singula")
-        viewer.reset_view()
-        take("train")
     viewer.close()
     return written
 
