@@ -3,6 +3,7 @@
     python benchmarks/decoders.py
     pip install --no-deps --target out/embedseg EmbedSeg==0.2.5 seaborn
     python benchmarks/decoders.py --embedseg out/embedseg
+    python benchmarks/decoders.py --candidates
 
 Draws nuclei and cells, encodes their labels, adds blur and noise to the maps, and decodes the maps
 with Singula and with
@@ -15,7 +16,8 @@ with Singula and with
 
 Thresholds are the same, and instances of fewer than 10 pixels are removed. The programs take turns,
 on one thread; the table has medians of CPU seconds, their ratio, and F1 at an IoU of 0.5 between
-the results and against the labels.
+the results and against the labels. `--candidates` prints how many candidates of polygons are
+compared, and how long their suppression takes, from exact channels `F+R`.
 """
 
 from __future__ import annotations
@@ -37,10 +39,16 @@ from scipy.ndimage import gaussian_filter
 import singula
 from singula.representations.base import Maps
 from singula.representations.channel_table import CHANNELS
+from singula.representations.decoders.polygons import (
+    find_candidates,
+    suppress_overlaps,
+    thin_candidates,
+)
 from singula.representations.families import UNIT_RADIUS
 from singula.representations.table import complete_channels
 from singula.synthetic.fluorescence import Appearance, make_image
 from singula.synthetic.packed_cells import make_cells, make_tissue
+from singula.synthetic.rods import make_rods
 from singula.util.process import prepare_process
 
 Program = Callable[[Maps], np.ndarray]
@@ -252,6 +260,27 @@ def measure(case: Case, rounds: int) -> None:
         print(f"| {case.title} | {name} | {times} | {cells} | {len(seconds[name])} |", flush=True)
 
 
+def count_candidates() -> None:
+    """Print a row for each drawn set: candidates of polygons, all and reduced, and seconds."""
+    print("| image | candidates, all | candidates, reduced | of all, s | of reduced, s |")
+    print("|---|---|---|---|---|")
+    for name, draw in (("cells", make_cells), ("rods", make_rods), ("tissue", make_tissue)):
+        shape = (28, 64, 64) if name == "tissue" else (192, 192)
+        labels = draw(shape, np.random.default_rng(0)).labels
+        maps = singula.encode(labels, complete_channels("F+R", len(shape), {}))
+        foreground, *rays = (values.astype(np.float32) for values in maps.values())
+        every = find_candidates(foreground, rays, PROBABILITY, prefer_central=True)
+        reduced = thin_candidates(every, shape)
+        suppress_overlaps(reduced.select(np.arange(len(reduced)) < 9), shape, OVERLAP)  # compiles
+        seconds = []
+        for candidates in (reduced, every) if len(shape) == 2 else (reduced,):
+            started = time.process_time()
+            suppress_overlaps(candidates, shape, OVERLAP)
+            seconds.append(f"{time.process_time() - started:.3f}")
+        of_all = "".join(seconds[1:])
+        print(f"| `{name}` | {len(every):,} | {len(reduced):,} | {of_all} | {seconds[0]} |")
+
+
 def main() -> None:
     """Print the table."""
     prepare_process()
@@ -259,8 +288,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--embedseg", type=Path, help="folder with the package EmbedSeg")
     parser.add_argument("--only", default="", help="part of the title of the cases")
+    parser.add_argument("--candidates", action="store_true", help="count candidates of polygons")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.candidates:
+        count_candidates()
+        return
     if options.embedseg:
         sys.path.append(str(options.embedseg.resolve()))
     print(
