@@ -81,7 +81,7 @@ def finished(guard: Guard, log: str = "", **changes: object) -> Path:
 def test_the_command_is_that_of_the_terminal(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PROGRAM", BEGIN + "print(sys.argv[1:], '[1/4] a', sep='\\n')")
     folder = start(guard, model="nuclei", channel=" -1 ")
-    until(guard, folder, lambda view: view.state == "failed")
+    until(guard, folder, lambda view: view.state == "failed" and bool(view.log))
     words = ["predict", "--output", str(folder), str(guard.home / "in"), "--model=nuclei",
              "--channel=-1"]  # fmt: skip
     log = view_segmentation(folder, read_prediction(guard, folder)).log

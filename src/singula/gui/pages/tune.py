@@ -321,7 +321,7 @@ def _mean_html(run: MeanOutcome, current: MeanOutcome) -> Markup:
     """Return the mean scores of all images with the thresholds of the run and the current ones."""
     rows: list[ScoreRow] = [("Objects found", grouped(run.count), grouped(current.count), 0.0)]
     rows += _score_rows(run.scores, current.scores)
-    return score_table(f"Mean of {counted(current.n_images, 'test image')}", "Now", rows)
+    return score_table(f"Mean of all {counted(current.n_images, 'image')}", "Now", rows)
 
 
 def _score_rows(old: Sequence[Score], new: Sequence[Score]) -> list[ScoreRow]:
