@@ -84,6 +84,7 @@ def test_polyhedra_of_volumes_are_trained_decoded_and_measured_in_blocks(
         f"{SEG}.DATA_MW_TH_PROBABILITY": 0.4,
         "DATA.TEST.RESOLUTION": "(2, 1, 1)",
         "DATA.TRAIN.RESOLUTION": "(2, 1, 1)",
+        "DATA.VAL.RESOLUTION": "(2, 1, 1)",
         "TEST.AUGMENTATION": True,
         "TRAIN.EPOCHS": 40,
     }
