@@ -17,8 +17,7 @@ from singula.gui.results import Results, check_instances, open_results
 from singula.gui.retune import Retune
 from singula.gui.segment import RECORD, SegmentedImages, open_segmentation
 from singula.labels.edit import Change, LabelEditor
-from singula.measure.confidence import confidence
-from singula.pipeline import from_config
+from singula.pipeline.confidence import predicted_confidence
 from singula.runs.corrections import CorrectedFiles, Review, State, review_order
 from singula.runs.instances import Instances
 
@@ -344,7 +343,6 @@ def _of_maps(results: Results, name: str, predicted: Instances) -> dict[int, flo
     """Compute the confidence from the stored maps of a run; empty without maps of this shape."""
     try:
         retune = Retune(results, name, results.run.stages[-1])
-        settings = from_config.encode_settings(retune.config, "TRAIN")
-        return confidence(predicted.labels, retune.maps, settings)
+        return predicted_confidence(retune.config, predicted.labels, retune.maps)
     except UserError:
         return {}

@@ -18,8 +18,8 @@ from singula.inference.auto_scale import AutoScale, estimate_scale
 from singula.inference.scale import Factors, Scale, check_scale
 from singula.io.image import Spacing, check_spacing, resized_spacing
 from singula.io.label_values import native
-from singula.measure.confidence import confidence
 from singula.pipeline import from_config
+from singula.pipeline.confidence import predicted_confidence
 from singula.pipeline.object_size import UNKNOWN_OBJECTS, TrainedObjects
 from singula.pipeline.postprocess import (
     PostSettings,
@@ -365,7 +365,7 @@ class Model:
         TypeError, UserError
             As for `singula.measure.confidence.confidence`.
         """
-        return confidence(labels, maps, from_config.encode_settings(self.config, "TRAIN"))
+        return predicted_confidence(self.config, labels, maps)
 
     def _decoding(self, thresholds: str | Mapping[str, object] | None) -> DecodeSettings:
         configured = from_config.decode_settings(self.config)

@@ -156,13 +156,11 @@ def queue_frame(labels: Array, source: ReviewSource, frame: Frame) -> list[Queue
     """
     from scipy.ndimage import find_objects
 
-    from singula.measure.confidence import confidence
-    from singula.pipeline import from_config
+    from singula.pipeline.confidence import predicted_confidence
     from singula.runs.corrections import review_order
 
     ids = source.crop(np.asarray(labels), frame)
-    settings = from_config.encode_settings(source.config, "TRAIN")
-    values = confidence(ids, source.maps(frame), settings)
+    values = predicted_confidence(source.config, ids, source.maps(frame))
     boxes = find_objects(ids)
     return [
         QueueItem(frame, number, values.get(number, 1.0), boxes[number - 1])
