@@ -99,6 +99,26 @@ def test_saved_corrections_are_opened_again(images: CorrectableImages, work: Cor
     assert not again.undo()
 
 
+def test_of_two_users_the_second_is_asked(images: CorrectableImages, work: Correction) -> None:
+    other = images.read("a")
+    for each, number in ((work, 1), (work, 2), (other, 3)):
+        each.selected = number
+        each.delete()
+        if each is work:
+            each.save()
+    with pytest.raises(UserError) as caught:
+        other.save()
+    assert caught.value.code == "corrections.changed"
+    again = images.read("a")
+    assert again.ids == {3}
+    other.version = other.files.version()
+    other.save()
+    assert images.read("a").ids == {1, 2}
+    with pytest.raises(UserError) as caught:
+        again.save()
+    assert caught.value.code == "corrections.changed"
+
+
 def test_volumes_are_drawn_in_the_shown_slice(tmp_path: Path) -> None:
     folder = write_prediction(tmp_path.resolve(), depth=4)
     work = open_correctable(Guard.of([tmp_path]), folder).read("a")

@@ -96,3 +96,39 @@ def test_objects_are_split_merged_and_drawn(browser: Any, tmp_path: Path) -> Non
     watcher.check()
     context.close()
     interface.stop()
+
+
+def test_of_two_tabs_the_second_is_asked_which_corrections_to_keep(
+    browser: Any, tmp_path: Path
+) -> None:
+    folder = write_prediction(tmp_path / "mine")
+    interface = Interface(tmp_path / "mine")
+    context = browser.new_context(viewport={"width": 1400, "height": 950})
+    watchers = [Watcher(context), Watcher(context)]
+    first, second = enter(interface, watchers[0]), watchers[1].tab
+    for tab in (first, second):
+        open_page(interface, tab, "/correct?run=out")
+        tab.get_by_text("0 of 3 objects reviewed").wait_for()
+    file = folder / "corrected" / "labels" / "a.tif"
+    first.keyboard.press("Delete")  # the least certain object
+    wait_for_labels(first, file, {1, 3})
+    second.keyboard.press("a")
+    second.get_by_text("a was also corrected elsewhere").wait_for()
+    second.keyboard.press("Escape")  # is not an answer
+    click(second, "Load theirs")
+    second.get_by_text("0 of 2 objects reviewed").wait_for()
+    second.keyboard.press("a")  # object 3
+    second.get_by_text("1 of 2 objects reviewed").wait_for()
+    second.get_by_text("Saved:").wait_for()
+    first.keyboard.press("n")
+    first.locator(".fact b", has_text="0.60").wait_for()
+    first.keyboard.press("Delete")
+    first.get_by_text("a was also corrected elsewhere").wait_for()
+    assert set(np.unique(read_labels(file, 2).array)) == {0, 1, 3}
+    click(first, "Keep mine")
+    wait_for_labels(first, file, {1})
+    first.get_by_text("Saved:").wait_for()
+    for watcher in watchers:
+        watcher.check()
+    context.close()
+    interface.stop()

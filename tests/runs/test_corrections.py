@@ -59,6 +59,24 @@ def test_corrections_of_an_earlier_prediction_are_refused(tmp_path: Path) -> Non
     assert files.load(Instances("a", LABELS.astype(np.uint8)))[1].accepted == set()
 
 
+def test_corrections_that_others_saved_are_not_replaced(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", LABELS, "YX")
+    files, predicted = CorrectedFiles(path, "a"), Instances("a", LABELS)
+    first = files.version()
+    assert first == ""
+    theirs = files.save(predicted, np.where(LABELS == 1, 0, LABELS), Review(), expected=first)
+    for labels, review in ((LABELS, Review()), (np.where(LABELS == 1, 0, LABELS), Review({2}))):
+        with pytest.raises(UserError) as caught:
+            files.save(predicted, labels, review, expected=first)
+        assert caught.value.code == "corrections.changed"
+    assert files.version() == theirs
+    np.testing.assert_array_equal(files.load(predicted)[0].labels, np.where(LABELS == 1, 0, LABELS))
+    # A change of the review alone is a change too.
+    accepted = files.save(predicted, LABELS, Review({1}), expected=theirs)
+    assert files.save(predicted, LABELS, Review({2}), expected=accepted) != accepted
+    assert [file.name for file in files.folder.iterdir() if file.is_file()] == []  # no lock file
+
+
 def test_new_objects_get_a_class(tmp_path: Path) -> None:
     classes = np.where(LABELS == 1, 3, np.where(LABELS == 2, 2, 0)).astype(np.uint8)
     path = write_tiff(tmp_path / "a.tif", np.stack([LABELS, classes], -1), "YXC")

@@ -47,6 +47,8 @@ class Correction:
         State of the objects when the page was opened, and accepted objects.
     confidence : dict of int to float
         Confidence of the predicted objects by id; empty if it is unknown.
+    version : str
+        `CorrectedFiles.version` of the opened or last saved corrections.
 
     Attributes
     ----------
@@ -66,6 +68,7 @@ class Correction:
     editor: LabelEditor
     review: Review
     confidence: dict[int, float]
+    version: str = ""
     tool: Tool = "select"
     selected: int = 0
     start: Position | None = None
@@ -211,8 +214,16 @@ class Correction:
             self.review.mark([self.selected], "accepted")
 
     def save(self) -> None:
-        """Write the corrected labels and the state of the review."""
-        self.files.save(self.predicted, self.editor.labels, self.state_of_review)
+        """Write the corrected labels and the state of the review.
+
+        Raises
+        ------
+        UserError
+            ``corrections.changed``: other corrections were saved after the image was opened.
+        """
+        self.version = self.files.save(
+            self.predicted, self.editor.labels, self.state_of_review, expected=self.version
+        )
 
     def _finish(self, before: int) -> bool:
         """Display the last correction, if there is one more than before."""
@@ -293,11 +304,12 @@ class CorrectableImages:
         files = CorrectedFiles(path, name)
         self.guard.check_below([files.folder])
         predicted = replace(predicted, image=scene.raw)
+        version = files.version()  # before the files are read, so that a later change is detected
         corrected, review = files.load(predicted)
         editor = LabelEditor(corrected.labels, predicted.spacing)
         labels = {**scene.labels, "instances": editor.labels}
         scene = Scene(scene.raw, labels, None, spacing=scene.spacing, unit=scene.unit)
-        return Correction(scene, predicted, files, editor, review, values)
+        return Correction(scene, predicted, files, editor, review, values, version)
 
     def _of_run(self, results: Results, name: str) -> tuple[Scene, Instances, Path]:
         stage = results.run.stages[-1]

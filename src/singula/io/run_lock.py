@@ -31,7 +31,18 @@ from singula.util.messages import is_new
 from singula.util.paths import open_regular
 
 _log = logging.getLogger(__name__)
-Task = Literal["run", "tune", "export", "report", "predict", "check", "demo", "reproduce", "delete"]
+Task = Literal[
+    "run",
+    "tune",
+    "export",
+    "report",
+    "predict",
+    "check",
+    "demo",
+    "reproduce",
+    "delete",
+    "correct",
+]
 NAME = ".singula.lock"
 # Errors of file systems without locks, such as some network file systems
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}

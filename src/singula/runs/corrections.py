@@ -21,16 +21,19 @@ from singula.io.atomic import make_folder
 from singula.io.read import read_labels
 from singula.io.record_files import read_record, write_record
 from singula.io.records.review import ReviewRecord
+from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
 from singula.labels.classes import with_class_channel
 from singula.metrics import overlap
 from singula.metrics.classes import winning_classes
 from singula.runs.instances import Instances
+from singula.util.paths import open_regular
 
 Labels = npt.NDArray[Any]
 FOLDER = "corrected"
 """Folder of the corrections, in the folder of the predictions."""
 State = Literal["accepted", "corrected"]
+_BLOCK = 1 << 20  # bytes
 _AXES = {2: "YX", 3: "ZYX"}
 
 
@@ -97,6 +100,17 @@ class CorrectedFiles:
         """State of the review."""
         return self.folder / "review" / f"{self.name}.json"
 
+    def version(self) -> str:
+        """Return a digest of the saved corrections; empty if there are none."""
+        digest, n_files = hashlib.sha256(), 0
+        for path in (self.labels, self.review):
+            if path.exists():
+                with open_regular(path) as file:
+                    while block := file.read(_BLOCK):
+                        digest.update(block)
+                n_files += 1
+        return digest.hexdigest() if n_files else ""
+
     def load(self, predicted: Instances) -> tuple[Instances, Review]:
         """Return the corrected labels, or the predicted ones if there are no corrections.
 
@@ -124,7 +138,9 @@ class CorrectedFiles:
         item = replace(predicted, labels=stored.array[..., 0], class_image=classes)
         return item, Review(set(record.accepted), set(record.corrected))
 
-    def save(self, predicted: Instances, labels: Labels, review: Review) -> None:
+    def save(
+        self, predicted: Instances, labels: Labels, review: Review, *, expected: str | None = None
+    ) -> str:
         """Write corrected labels, the state of the review and a copy of the raw image.
 
         The prediction is not changed. Objects that were drawn into the background of an image with
@@ -138,7 +154,31 @@ class CorrectedFiles:
             Corrected label image.
         review : Review
             State of the objects.
+        expected : str, optional
+            `version` of the corrections that these ones continue. By default, saved corrections
+            are replaced in any case.
+
+        Returns
+        -------
+        str
+            The new `version`.
+
+        Raises
+        ------
+        UserError
+            ``corrections.changed``: other corrections were saved in the meantime.
         """
+        with hold([lock_file(self.folder)], "correct", wait=True):
+            if expected is not None and self.version() != expected:
+                raise UserError(
+                    f"{self.labels}: was changed after it was opened",
+                    "open the image again, or replace these corrections",
+                    "corrections.changed",
+                )
+            self._write(predicted, labels, review)
+            return self.version()
+
+    def _write(self, predicted: Instances, labels: Labels, review: Review) -> None:
         axes, spacing, unit = _AXES[labels.ndim], predicted.spacing, predicted.unit
         stored = labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
         label_axes = axes

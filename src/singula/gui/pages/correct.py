@@ -35,6 +35,7 @@ from singula.gui.pages.frame import (
     subheading,
     waiting,
 )
+from singula.gui.pages.keep_question import KeepQuestion
 from singula.gui.pages.viewer import Viewer
 from singula.gui.state import AppContext
 
@@ -106,6 +107,7 @@ class _View:
             )
         self.problem = ui.element("div").props('aria-live="assertive"')
         self._help_dialog()
+        self.question = KeepQuestion()
         with ui.element("div").classes("split") as self.content:
             with ui.element("div"):
                 self._tool_buttons()
@@ -250,13 +252,25 @@ class _View:
             self._update()
 
     async def _save(self, work: Correction) -> None:
-        """Save the corrections of an image, which may not be the shown one any more."""
-        try:
-            await run_in_thread(work.save)
-        except UserError as error:
-            self.saved.set_text("Not saved")
-            show_error(error)
-            return
+        """Save the corrections of an image, which may not be the shown one any more.
+
+        If others were saved after the image was opened, ask which ones to keep.
+        """
+        while True:
+            try:
+                await run_in_thread(work.save)
+                break
+            except UserError as error:
+                self.saved.set_text("Not saved")
+                if error.code != "corrections.changed":
+                    show_error(error)
+                    return
+            replaced = await run_in_thread(work.files.version)
+            if not await self.question.ask(work.files.name):
+                if work is self.work:
+                    await self.load()
+                return
+            work.version = replaced  # corrections that are saved during the question remain
         self.saved.set_text(f"Saved: {self.context.guard.short(work.files.labels)}")
         await self.fine_tune.refresh()
 
@@ -291,6 +305,8 @@ class _View:
     async def _key(self, event: KeyEventArguments) -> None:
         """Apply a keyboard shortcut."""
         if not event.action.keydown or event.modifiers.alt or event.modifiers.meta:
+            return
+        if self.question.dialog.value:
             return
         key = str(event.key).lower()
         if event.modifiers.ctrl:

@@ -61,8 +61,12 @@ class _View(ImageView[tuple[Scene, Table]]):
             ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(
                 "as-button secondary"
             )
-            self.correct_link = ui.link("Correct objects").classes("as-button secondary")
-            self.other_link = ui.link("Tune thresholds").classes("as-button secondary")
+            self.correct_link, self.other_link = (
+                ui.link(text, run_address(page, self.folder, self.name)).classes(
+                    "as-button secondary"
+                )
+                for text, page in (("Correct objects", "correct"), ("Tune thresholds", "tune"))
+            )
             ui.link("Compare with another run", compare_address(self.folder, None)).classes(
                 "as-button secondary"
             )

@@ -294,7 +294,8 @@ class _Results:
         with ui.element("div").classes("row-of tools"):
             self.choice = dropdown("Image", names, self.name).classes("run-choice")
             self.choice.on_value_change(self._choose)
-            self.correct_link = ui.link("Correct objects").classes("as-button secondary")
+            address = run_address("correct", images.folder, self.name)
+            self.correct_link = ui.link("Correct objects", address).classes("as-button secondary")
             self.download = button("Download the table", self._download, look="secondary")
         self.table_path = ui.label().classes("note place")
         self.notes = ui.element("div")
