@@ -197,7 +197,7 @@ def compare_fine_tuning(
     file = None if images is None else images.parent.parent / BEFORE
     if file is None or not allows(file) or not file.is_file() or not run.stages:
         return None
-    after = run.scores.row(run.stages[-1].key, MEAN, IOU).get("f1")
+    after = run.scores.row(run.final_stage.key, MEAN, IOU).get("f1")
     try:
         before = read_record(file, BeforeRecord)
     except UserError:

@@ -93,13 +93,7 @@ def _label_images(folder: Path) -> list[Path]:
 def _find_in_run(path: Path) -> list[LabelSource]:
     """Return the instances of the first view after the last step."""
     run = open_run(path)
-    if not run.stages:
-        raise UserError(
-            f"{path}: contains no instances",
-            "run the test first (TEST.ENABLE: True)",
-            "export.no_instances",
-        )
-    return list(run.label_images(run.main_stages[-1]))
+    return list(run.label_images(run.final_stage))
 
 
 def add_images(
@@ -120,7 +114,7 @@ def add_images(
         Allow images to refer to files elsewhere.
     """
     run = open_run(path)
-    images, stage = open_images(run, external_files=external_files), run.main_stages[-1]
+    images, stage = open_images(run, external_files=external_files), run.final_stage
     for item in items:
         is_large = images.window(item.name) is not None
         raw = None if is_large else images.raw(item.name, stage, item.labels.shape)

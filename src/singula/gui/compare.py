@@ -47,8 +47,8 @@ class ScoreLine:
 
 def common_images(first: Results, second: Results) -> list[str]:
     """Return the names of the images of both runs, the worst of the second run first."""
-    names = set(first.run.image_names(first.run.main_stages[-1]))
-    return [n for n in second.run.image_names(second.run.main_stages[-1]) if n in names]
+    names = set(first.run.image_names(first.run.final_stage))
+    return [n for n in second.run.image_names(second.run.final_stage) if n in names]
 
 
 def compare_scores(first: Results, second: Results, image: str | None = None) -> list[ScoreLine]:
@@ -62,11 +62,11 @@ def compare_scores(first: Results, second: Results, image: str | None = None) ->
         Name of an image; by default, the mean over all images.
     """
     lines = []
-    stages = [results.run.main_stages[-1].key for results in (first, second)]
+    stages = [results.run.final_stage.key for results in (first, second)]
     scores = [results.run.scores for results in (first, second)]
     thresholds = [each.thresholds(stage) for each, stage in zip(scores, stages, strict=True)]
     shared = [t for t in thresholds[0] if t in thresholds[1]]
-    reference = first.run.threshold(first.run.main_stages[-1])
+    reference = first.run.threshold(first.run.final_stage)
     for threshold in shared:
         rows = [
             each.row(stage, image or MEAN, threshold)

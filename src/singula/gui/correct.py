@@ -268,7 +268,15 @@ class CorrectableImages:
         """Names of the images."""
         if isinstance(self.opened, SegmentedImages):
             return list(self.opened.sources)
-        return self.opened.run.image_names(self.opened.run.stages[-1])
+        return self.opened.run.image_names(self.opened.run.final_stage)
+
+    @property
+    def title(self) -> str:
+        """Folder, and the stage of the objects if the run has several."""
+        parts = [self.guard.short(self.folder)]
+        if isinstance(self.opened, Results):
+            parts += filter(None, [self.opened.run.stage_label(self.opened.run.final_stage)])
+        return ", ".join(parts)
 
     @property
     def labels_folder(self) -> Path:
@@ -276,7 +284,7 @@ class CorrectableImages:
         if isinstance(self.opened, SegmentedImages):
             return self.folder
         run = self.opened.run
-        return next(iter(run.instance_files(run.stages[-1]).values())).parent
+        return next(iter(run.instance_files(run.final_stage).values())).parent
 
     def read(self, name: str) -> Correction:
         """Open an image with its corrections, if there are any.
@@ -312,7 +320,7 @@ class CorrectableImages:
         return Correction(scene, predicted, files, editor, review, values, version)
 
     def _of_run(self, results: Results, name: str) -> tuple[Scene, Instances, Path]:
-        stage = results.run.stages[-1]
+        stage = results.run.final_stage
         if results.images.window(name) is not None:
             raise _too_large(name)
         predicted = results.instances(name, stage)
@@ -354,7 +362,7 @@ def open_correctable(guard: Guard, folder: Path | str) -> CorrectableImages:
 def _of_maps(results: Results, name: str, predicted: Instances) -> dict[int, float]:
     """Compute the confidence from the stored maps of a run; empty without maps of this shape."""
     try:
-        retune = Retune(results, name, results.run.stages[-1])
+        retune = Retune(results, name, results.run.final_stage)
         return predicted_confidence(retune.config, predicted.labels, retune.maps)
     except UserError:
         return {}

@@ -74,7 +74,7 @@ def explain_empty(results: Results) -> EmptyRun:
     run = results.run
     if not run.stages:
         return EmptyRun("", [], [*_general_advice(results)])
-    stage = run.stages[-1]
+    stage = run.final_stage
     name = run.image_names(stage)[0]
     pictures: list[Picture] = []
     advice: list[str] = []

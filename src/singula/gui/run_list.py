@@ -136,7 +136,7 @@ def _scores(folder: Path, _summary: float, _metrics: float) -> RunScores | None:
         result = RunScores(len(counts), sum(counts.values()))
         if not run.stages:
             return result
-        stage = run.stages[-1]
+        stage = run.final_stage
         iou = run.threshold(stage)
         f1 = run.scores.row(stage.key, MEAN, iou).get("f1")
         return result if f1 is None else RunScores(result.images, result.objects, f1, iou)

@@ -149,7 +149,7 @@ def describe_run(run: Run) -> ModelInfo:
     """Return the description of a finished run."""
     data = str(run.summary.configuration.get("DATA.TRAIN.PATH", "unknown"))
     scores, scored_on = {}, ""
-    stage = run.stages[-1] if run.stages else None
+    stage = run.final_stage if run.stages else None
     threshold = None if stage is None else run.threshold(stage)
     if stage is not None and threshold is not None:
         f1 = run.scores.row(stage.key, MEAN, threshold).get("f1")

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from singula.errors import UserError
 from singula.io.formats import ngff
 from singula.io.lazy import open_labels
 from singula.io.read import read_image
@@ -93,14 +92,7 @@ def run_layers(folder: Path) -> list[LayerData]:
     """
     with captured_messages():
         run = open_run(folder)
-        if not run.stages:
-            raise UserError(
-                f"{folder}: contains no instances",
-                "run the test first (TEST.ENABLE: True)",
-                "export.no_instances",
-            )
-        stage = run.main_stages[-1]
-        return _run_layers(run, stage, open_images(run))
+        return _run_layers(run, run.final_stage, open_images(run))
 
 
 def _run_layers(run: Run, stage: Stage, images: RunImages) -> list[LayerData]:

@@ -312,5 +312,5 @@ def _stored_predictions(source: ReviewSource) -> dict[str, tuple[Path, Any]]:
     if source.run is None:
         return {}
     run = open_run(source.run)
-    stage = run.main_stages[-1]
+    stage = run.final_stage
     return {image.name: (image.path, image.read()) for image in run.label_images(stage)}

@@ -64,7 +64,7 @@ def _write_report(run: Run, notices: Sequence[str]) -> Path:
     for line in notices:
         images.note(line)
     stages, shown = run.stages, run.main_stages
-    main = shown[-1] if shown else None
+    main = run.final_stage if shown else None
     objects: dict[str, Objects] = {}
     sections: dict[str, Markup | None] = {}
     if main is not None:

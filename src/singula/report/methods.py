@@ -364,10 +364,9 @@ def _decoding(run: Run, references: _References) -> Iterator[str]:
 
 
 def _scores(run: Run, references: _References) -> Iterator[str]:
-    stages = run.main_stages
-    if not stages:
+    if not run.stages:
         return
-    stage = stages[-1]
+    stage = run.final_stage
     threshold = run.threshold(stage)
     mean, pooled = (run.scores.row(stage.key, name, threshold) for name in (MEAN, POOLED))
     unannotated = len(run.scores.unannotated(stage.key))

@@ -117,6 +117,25 @@ class Run:
         """Stages of the first view; the last one has the instances after all steps."""
         return [stage for stage in self.stages if stage.view == self.stages[0].view]
 
+    @property
+    def final_stage(self) -> Stage:
+        """Stage of the results: of the first view, after all steps.
+
+        Its instances are shown first, corrected, compared and exported.
+
+        Raises
+        ------
+        UserError
+            ``export.no_instances``: the run has no instances.
+        """
+        if not self.stages:
+            raise UserError(
+                f"{self.tree.run}: contains no instances",
+                "run the test first (TEST.ENABLE: True)",
+                "export.no_instances",
+            )
+        return self.main_stages[-1]
+
     def stage_label(self, stage: Stage) -> str:
         """Return a text that distinguishes a stage from the others; empty if it is the only one."""
         parts = [_VIEWS[stage.view]] if len({s.view for s in self.stages}) > 1 else []

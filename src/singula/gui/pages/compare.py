@@ -179,7 +179,7 @@ class _View:
     def _read(self, name: str) -> tuple[list[Scene], dict[str, int] | None]:
         scenes = []
         for results in self.results:
-            stage = results.run.main_stages[-1]
+            stage = results.run.final_stage
             instances = results.instances(name, stage)
             scenes.append(results.scene(name, stage, instances.labels, calibration(instances)))
         labels = [scene.labels["instances"] for scene in scenes]

@@ -80,7 +80,7 @@ def add(context: AppContext) -> None:
                 error_state(error, "These results cannot be corrected")
                 ui.link("Back", "/new").classes("as-button secondary")
                 return
-            heading("Correct", context.guard.short(images.folder))
+            heading("Correct", images.title)
             view = _View(context, images, image)
             ui.timer(0, view.load, once=True)
 

@@ -103,7 +103,7 @@ class ImageView(ABC, Generic[T]):
 
     def __init__(self, folder: Path, results: Results, image: str) -> None:
         self.folder, self.results = folder, results
-        self.stage: Stage = results.run.stages[-1]
+        self.stage: Stage = results.run.final_stage
         self.names = results.run.image_names(self.stage)
         self.name = image if image in self.names else self.names[0]
         self.loads = 0

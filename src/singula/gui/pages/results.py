@@ -56,7 +56,7 @@ class _View(ImageView[tuple[Scene, Table]]):
             run = self.results.run
             if len(run.stages) > 1:
                 labels = {i: run.stage_label(stage) for i, stage in enumerate(run.stages)}
-                choice = dropdown("Objects", labels, len(labels) - 1)
+                choice = dropdown("Objects", labels, run.stages.index(self.stage))
                 choice.on_value_change(self._choose_stage)
             ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(
                 "as-button secondary"
