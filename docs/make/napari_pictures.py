@@ -1,11 +1,12 @@
 """Take screenshots of the plugin for napari: `xvfb-run python docs/make/napari_pictures.py`.
 
-The pictures show drawn nuclei: the widget Segment in 2D and in 3D, and Review.
+The pictures show drawn nuclei: the widget Segment in 2D and in 3D, Review, and Train.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,19 +57,38 @@ def main(target: Path = HERE) -> list[Path]:
     viewer.open_sample("singula", "nuclei")
     segment.segment()
     _wait(lambda: not segment.busy)
+    segment.compare()
+    _wait(lambda: not segment.busy)
     viewer.reset_view()
     take("segment")
 
     dock.hide()
-    _, review = _add(viewer, "Review")
+    dock, review = _add(viewer, "Review")
     review.objects.choose(segment.result)
     review.start()
     _wait(lambda: not review.busy)
     review.accept()
     review.accept()
     take("review")
+
+    train = review.fine_tune()
+    dock.hide()
+    viewer.reset_view()
+    with tempfile.TemporaryDirectory() as folder:
+        train.folder.setText(folder)
+        train.minutes.setValue(1)
+        train.start(("TRAIN.EPOCHS=12",))
+        _wait(lambda: not train.busy or _epochs(train) >= 6)
+        take("train")
+        train.cancel()
+        _wait(lambda: not train.busy)
     viewer.close()
     return written
+
+
+def _epochs(train: Any) -> int:
+    """Return the number of epochs that the plot shows."""
+    return max((len(line.get_xdata()) for line in train.plot.axes.lines), default=0)
 
 
 def _add(viewer: Any, name: str) -> Any:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import roifile
+from skimage.draw import polygon2mask
 
 from singula.exports import export
 from singula.io.read import read_labels
@@ -111,9 +115,12 @@ def test_segment_correct_fine_tune_and_segment_again(
 ) -> None:
     open_sample(viewer, "nuclei")
     segment = dock(viewer, "Segment")
+    truth = viewer.layers[1]
     segment.segment()
     finish(qtbot, segment)
     found = segment.result.data.copy()
+    before = compare(qtbot, segment, truth)
+    assert before == pytest.approx(match(truth.data, found, thresholds=[0.5])[0].f1, abs=5e-4)
 
     review = dock(viewer, "Review")
     review.objects.choose(segment.result)
@@ -154,12 +161,53 @@ def test_segment_correct_fine_tune_and_segment_again(
     assert train.run is not None, train.message.text()
     assert train.plot.axes.lines
 
-    segment.image.choose(viewer.layers["nuclei"])
-    segment.model.choose(str(train.run))
-    segment.segment()
-    finish(qtbot, segment)
-    assert segment.result.data.any(), segment.message.text()
-    assert segment.save(tmp_path / "results")
-    before = len(viewer.layers)
+    # The fine-tuned model finds the objects in another layer, a stack of images.
+    viewer.open_sample("singula", "nuclei_over_time")
+    stack, others = viewer.layers[-2:]
+    stack.data, others.data = stack.data[:2, :128, :128], others.data[:2, :128, :128]
+    segment.image.choose(stack)
+    scores = []
+    for model in ("nuclei", str(train.run)):
+        segment.model.choose(model)
+        segment.segment()
+        finish(qtbot, segment)
+        assert segment.result.data.any(), segment.message.text()
+        scores.append(compare(qtbot, segment, others))
+    assert min(scores) > 0.5
+    assert others.name in [segment.truth.itemText(n) for n in range(segment.truth.count())]
+    assert segment.result.name not in [segment.truth.itemText(n) for n in range(2)]
+    check_exports(segment, tmp_path / "exports")
+
+    count = len(viewer.layers)
     train.show_results()
-    assert {"objects found", "map B"} <= {layer.name for layer in viewer.layers[before:]}
+    assert {"objects found", "map B"} <= {layer.name for layer in viewer.layers[count:]}
+
+
+def compare(qtbot: Any, widget: Any, truth: Any) -> float:
+    """Click *Compare*, and return the displayed score."""
+    widget.truth.choose(truth)
+    widget.compare_button.click()
+    finish(qtbot, widget)
+    return float(widget.comparison.text().split("\n")[0].rpartition(" ")[2])
+
+
+def check_exports(widget: Any, folder: Path) -> None:
+    """Save for ImageJ and QuPath, read the outlines back and compare their objects."""
+    labels = np.asarray(widget.result.data)
+    for form in ("imagej", "qupath"):
+        widget.format.setCurrentIndex(widget.format.findData(form))
+        files = widget.save(folder / form)
+        assert len(files) == len(labels)
+        for frame, file in enumerate(files):
+            if form == "imagej":
+                outlines = [region.coordinates() for region in roifile.roiread(file)]
+            else:
+                features = json.loads(file.read_text())["features"]
+                outlines = [np.array(feature["geometry"]["coordinates"][0]) for feature in features]
+            assert len(outlines) == len(np.unique(labels[frame])) - 1
+            drawn = np.zeros(labels.shape[1:], int)
+            for number, outline in enumerate(outlines, 1):
+                # Outlines run along the edges of pixels, whose centers are at half integers.
+                drawn[polygon2mask(drawn.shape, outline[:, ::-1] - 0.5)] = number
+            result = match(labels[frame], drawn, thresholds=[0.9])[0]
+            assert result.f1 == 1

@@ -37,13 +37,20 @@ class LayerChoice(QComboBox):
         Viewer of the layers.
     types : sequence of type
         Types of layers.
+    accepts : callable, optional
+        Returns False for layers that the list omits.
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: Viewer, types: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        types: Sequence[Any],
+        accepts: Callable[[Layer], bool] | None = None,
+    ) -> None:
         super().__init__()
-        self._viewer, self._types = viewer, tuple(types)
+        self._viewer, self._types, self._accepts = viewer, tuple(types), accepts
         self._chosen: Any = None
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
@@ -75,6 +82,7 @@ class LayerChoice(QComboBox):
         """
         viewed: Any = self._viewer.layers
         layers = [layer for layer in viewed if isinstance(layer, self._types)]
+        layers = [layer for layer in layers if self._accepts is None or self._accepts(layer)]
         self.blockSignals(True)
         self.clear()
         self.addItems([layer.name for layer in reversed(layers)])

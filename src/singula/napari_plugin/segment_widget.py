@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -36,6 +36,9 @@ from singula.napari_plugin.segmentation import (
     suggest_model,
 )
 from singula.util.format import counted
+
+if TYPE_CHECKING:
+    from singula.metrics.matching import Score
 
 _WAIT = 80  # milliseconds after the last move of a slider
 _FORMATS = {
@@ -104,6 +107,17 @@ class SegmentWidget(Panel):
             "Show maps", self.add_maps, "Add the predictions of the network as layers"
         )
         column.addLayout(row(button("Reset", self.reset), maps_button))
+        column.addWidget(heading("Compare"))
+        self.truth = LayerChoice(
+            self.viewer, [Labels], lambda layer: METADATA not in layer.metadata
+        )
+        self.compare_button = button(
+            "Compare", self.compare, "Count the objects that overlap those of your labels"
+        )
+        column.addLayout(form(Your_labels=self.truth))
+        self.comparison = note("")
+        column.addLayout(row(self.compare_button))
+        column.addWidget(self.comparison)
         column.addWidget(heading("Export"))
         self.format = QComboBox()
         for value, text in _FORMATS.items():
@@ -310,6 +324,27 @@ class SegmentWidget(Panel):
             self.viewer.add_image(data, **{**arguments, "visible": True})
         if not maps:
             self.show_message("Maps of enlarged images are not shown.", error=True)
+
+    def compare(self) -> None:
+        """Compare the objects with those of a labels layer, in a thread."""
+        truth, segmentation = self.truth.layer, self.segmentation
+        if truth is None or segmentation is None or self.busy:
+            return
+        labels = truth.data[0] if truth.multiscale else truth.data
+
+        def work() -> Iterator[Score]:
+            yield segmentation.compare(labels)
+
+        self.comparison.setText("")
+        self.show_share(None)
+        self.begin(work, self._show_comparison, self._set_busy)
+
+    def _show_comparison(self, score: Score) -> None:
+        self.comparison.setText(
+            f"Detection score (F1): {score.f1:.3f}\n"
+            f"Objects found: {score.n_pred}, of which {score.tp} agree with your labels\n"
+            f"Objects in your labels: {score.n_true}, of which {score.fn} are missing"
+        )
 
     def ask_folder(self) -> None:
         """Ask for a folder and save the objects in it."""

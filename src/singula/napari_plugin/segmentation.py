@@ -15,6 +15,7 @@ from singula.util.format import counted
 if TYPE_CHECKING:
     from singula.gui.retune import Slider
     from singula.inference import Model
+    from singula.metrics.matching import Score
 
 Array = Any
 Frame = tuple[int, ...]
@@ -50,6 +51,27 @@ def frame_shape(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
 def frames_of(shape: tuple[int, ...], ndim: int) -> list[Frame]:
     """Return the index of each image along the leading axes; see `frame_shape`."""
     return list(np.ndindex(frame_shape(shape, ndim)))
+
+
+def check_shape(labels: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Raise an error if a labels layer does not have the shape of an image.
+
+    Parameters
+    ----------
+    labels, image : tuple of int
+        Shapes, without the channel axis.
+
+    Raises
+    ------
+    UserError
+        ``napari.other_shape``: the shapes differ.
+    """
+    if labels != image:
+        raise UserError(
+            f"labels: got shape {labels}, expected the shape {image} of the image",
+            "choose layers of the same image",
+            "napari.other_shape",
+        )
 
 
 def describe_frames(shape: tuple[int, ...], ndim: int) -> str:
@@ -259,6 +281,29 @@ class Segmentation:
             )
             for name in used_names(self.model.config)
         ]
+
+    def compare(self, labels: Array) -> Score:
+        """Match the objects of all images with other objects at an IoU of 0.5.
+
+        Parameters
+        ----------
+        labels : ndarray of int
+            Label image with the axes of the image, such as objects that were drawn.
+
+        Raises
+        ------
+        UserError
+            ``napari.other_shape``: the label image has another shape.
+        """
+        from singula.metrics import match
+        from singula.metrics.matching import match_dataset
+
+        check_shape(tuple(labels.shape), self.labels.shape)
+        matches = [
+            match(np.asarray(labels[frame]), self.labels[frame], thresholds=[0.5])
+            for frame in self.frames
+        ]
+        return match_dataset(matches)[0]
 
     def count(self, frame: Frame) -> int:
         """Return the number of objects in one image."""

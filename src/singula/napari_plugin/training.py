@@ -18,7 +18,7 @@ from singula.gui.processes import alive, error_message, interrupt
 from singula.gui.runs import tail, view_run
 from singula.io.atomic import make_folder
 from singula.io.write import write_tiff
-from singula.napari_plugin.segmentation import frames_of
+from singula.napari_plugin.segmentation import check_shape, frames_of
 from singula.pipeline.run import Job
 from singula.util.format import counted
 from singula.util.paths import user_name
@@ -68,13 +68,7 @@ class TrainingData:
             there is no label.
         """
         shape = self.image.shape[:-1] if self.rgb else self.image.shape
-        if tuple(shape) != tuple(self.labels.shape):
-            raise UserError(
-                f"labels: got shape {tuple(self.labels.shape)}, expected the shape {tuple(shape)} "
-                "of the image",
-                "choose layers of the same image",
-                "napari.other_shape",
-            )
+        check_shape(tuple(self.labels.shape), tuple(shape))
         axes = "ZYX"[-self.ndim :]
         count = 0
         for frame in frames_of(tuple(shape), self.ndim):
