@@ -45,10 +45,10 @@ from singula.representations.channel_table import CHANNELS
 from singula.representations.channels import (
     EncodeSettings,
     Extent,
-    encode_with,
     measure_extent,
     needs_extent,
 )
+from singula.representations.channels.encode import encode_part
 from singula.representations.channels.sparse import has_target
 from singula.util.sparse_labels import annotated_mask, is_sparse
 
@@ -289,8 +289,15 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             margin = margin_of(extent, _IDENTITY, shape)
             window = window_in_image(sample.shape, start, shape, margin)
             labels = sample.labels[..., 0][window]
-            maps = encode_with(self.encoding, labels, extent.furthest, extent.planar)
             begin = tuple(s - w.start for s, w in zip(start, window, strict=True))
+            cut = tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))
+            # A patch that is mirrored at the edge needs pixels outside of its box.
+            box = (
+                cut
+                if all(s.start >= 0 and s.stop <= n for s, n in zip(cut, labels.shape, strict=True))
+                else None
+            )
+            maps = encode_part(self.encoding, labels, extent.furthest, extent.planar, box)
         return {name: read_patch(maps[name], begin, shape) for name in self.encoding.channels}
 
     def _transformed_targets(
@@ -302,9 +309,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         """
         furthest = extent.enlarged(moved.geometry.enlargement)
         ids = moved.mirror.undo(labels[..., 0])
-        maps = encode_with(self.encoding, ids, furthest, extent.planar)
         shape = self.patches.shape
         cut = tuple(slice(b, b + n) for (b, _), n in zip(moved.sides, shape, strict=True))
+        maps = encode_part(self.encoding, ids, furthest, extent.planar, cut)
         return {name: target[cut] for name, target in maps.items()}
 
     def _targets_of_labels(
@@ -313,9 +320,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         """Return the targets of a patch from its window of labels after all changes."""
         encoding = self.encoding.turned(moved.mirror.turns)
         furthest = extent.enlarged(moved.geometry.enlargement)
-        maps = encode_with(encoding, labels[..., 0], furthest, extent.planar)
         sides = moved.mirror.margins(moved.sides)
         cut = tuple(slice(b, b + n) for (b, _), n in zip(sides, self.patches.shape, strict=True))
+        maps = encode_part(encoding, labels[..., 0], furthest, extent.planar, cut)
         return {name: target[cut] for name, target in maps.items()}
 
     def _transform(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from singula.representations.channels import EncodeSettings, encode
+from singula.representations.channels import EncodeSettings, encode, rays
 from singula.representations.channels.rays import encode_rays, ray_directions
 from singula.representations.channels.source import Source
 
@@ -120,6 +120,25 @@ def test_turned_images_have_turned_rays_in_2d(count: int) -> None:
     # A quarter turn moves each direction by a quarter of the rays.
     expected = np.roll(np.rot90(rays, axes=(1, 2)), -count // 4, axis=0)
     assert np.mean(np.abs(turned - expected) > 1e-3) < 0.01
+
+
+@pytest.mark.parametrize("shape", [(40, 53), (9, 20, 17)])
+def test_a_box_has_the_rays_of_the_image(shape: tuple[int, ...]) -> None:
+    labels, box = cells(shape), tuple(slice(n // 4, n - n // 5) for n in shape)
+    result = encode_rays(Source(labels, EncodeSettings(), box=box), 12)
+    np.testing.assert_array_equal(result[:, *box], encoded(labels, 12)[:, *box])
+    result[:, *box] = 0
+    assert not result.any()
+
+
+@pytest.mark.parametrize("most_ids", [1 << 24, 0])
+def test_large_objects_and_ids(most_ids: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The distance to the nearest other object is stored in 8 bits, next to the id."""
+    monkeypatch.setattr(rays, "_MOST_IDS", most_ids)
+    labels = np.full((620, 640), 700)
+    labels[:, :9] = 701
+    result = encoded(labels, 4)[:, 310, 309]
+    np.testing.assert_allclose(result, [330.5, 309.5, 300.5, 310.5])
 
 
 def test_empty_images() -> None:

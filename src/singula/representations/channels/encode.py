@@ -16,6 +16,7 @@ from singula.representations.channels.sparse import encode_sparse
 from singula.representations.channels.table import parse_channels
 from singula.representations.table import check_offsets, complete_channels
 from singula.util.arguments import as_array, flag, instance, items, number, text
+from singula.util.boxes import Box
 from singula.util.sparse_labels import is_sparse, sparse_label_image
 
 
@@ -120,7 +121,27 @@ def encode_with(
             number(distance, "furthest", at_least=0)
     if planar is not None:
         planar = flag(planar, "planar")
+    return encode_part(settings, labels, furthest, planar)
+
+
+def encode_part(
+    settings: EncodeSettings,
+    labels: NDArray[Any],
+    furthest: Furthest | None = None,
+    planar: bool | None = None,
+    box: Box | None = None,
+) -> dict[str, ChannelArray]:
+    """Convert a label image to channels of which only a box is needed.
+
+    Parameters
+    ----------
+    settings, labels, furthest, planar
+        As for `encode_with`, validated.
+    box : tuple of slice, optional
+        Box of `labels`, with the start and the stop along each axis. Outside of it, rays are 0 to
+        save time. Default: all pixels.
+    """
     if is_sparse(as_array(labels, "labels")):
         return encode_sparse(settings, labels, furthest, planar)
-    source = Source(labels, settings, furthest)
+    source = Source(labels, settings, furthest, box)
     return {code: encoder_of(code)(source) for code in parse_channels(settings.channels)}

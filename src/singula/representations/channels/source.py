@@ -16,6 +16,7 @@ from singula.representations.channel_options import checked_options, default_opt
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.contour import check_contour_mode, find_contour
 from singula.util.arguments import as_array, items, label_image, number, text
+from singula.util.boxes import Box
 
 Labels = NDArray[np.integer[Any]]
 Furthest: TypeAlias = Mapping[Reach, float]
@@ -101,9 +102,13 @@ class Source:
         Contour mode, spacing and point radius.
     furthest : mapping of str to float, optional
         Largest distances of a larger image; see `encode_with`.
+    box : tuple of slice, optional
+        Pixels whose channels are needed; see `encode_part`.
 
     Attributes
     ----------
+    box : tuple of slice
+        Pixels whose channels are needed.
     shared : dict
         Results that the planes of a family share, by the name of the family.
 
@@ -114,13 +119,18 @@ class Source:
     """
 
     def __init__(
-        self, labels: NDArray[Any], settings: EncodeSettings, furthest: Furthest | None = None
+        self,
+        labels: NDArray[Any],
+        settings: EncodeSettings,
+        furthest: Furthest | None = None,
+        box: Box | None = None,
     ) -> None:
         self.labels = label_image(labels, empty=False)
         self.furthest: Furthest = furthest or {}
         self.settings = settings
         self.shared: dict[str, NDArray[Any]] = {}
         self.spacing = check_spacing(settings.spacing, self.labels.ndim)
+        self.box: Box = box or tuple(slice(0, side) for side in self.labels.shape)
 
     @cached_property
     def contour(self) -> NDArray[np.bool_]:
