@@ -343,15 +343,15 @@ def test_a_second_run_waits_until_the_first_has_ended(control: Control, program)
     with pytest.raises(UserError) as error:
         control.start(job(run_id=2))
     assert error.value.code == "gui.run_waits"
-    control.start_waiting()
+    control.queue.start_next()
     assert view_run(second).state == "waiting"
     later = Control(control.guard)  # knows nothing but the files
     control.stop(first)
     until(lambda: ended(control, first))
-    later.start_waiting()
-    later.start_waiting()
+    later.queue.start_next()
+    later.queue.start_next()
     assert [view_run(folder).state for folder in (second, third)] == ["running", "waiting"]
-    later.start_now(third)
+    later.queue.start_now(later.runs, third)
     assert view_run(third).state == "running"
     for folder in (second, third):
         later.stop(folder, kill=True)
@@ -365,12 +365,12 @@ def test_a_run_is_removed_from_the_queue(control: Control, program) -> None:
     second, third = control.start(job(run_id=2)), control.start(job(run_id=3))
     (third / "mine.txt").write_text("")
     for folder in (second, third):
-        control.cancel_waiting(folder)
+        control.queue.remove(control.runs, folder)
     assert not second.exists()
     assert [path.name for path in third.iterdir()] == ["mine.txt"]
     control.stop(first, kill=True)
     until(lambda: ended(control, first))
-    control.start_waiting()
+    control.queue.start_next()
     assert control.queue.waiting() == []
 
 
@@ -382,7 +382,7 @@ def test_a_waiting_run_that_cannot_start_shows_the_error(control: Control, progr
     (control.guard.home / "cells.yaml").write_text("TRAIN: {ENABLE: 3}")
     control.stop(first, kill=True)
     until(lambda: ended(control, first))
-    control.start_waiting()
+    control.queue.start_next()
     view = view_run(second)
     assert view.state == "failed"
     assert "TRAIN.ENABLE" in str(view.error)

@@ -113,7 +113,7 @@ def test_a_waiting_run_is_shown_and_removed(browser: Any, runs: Interface) -> No
         write_record(waiting / "gui_queue.json", queued)
         tab = enter(runs, watcher)
         open_page(runs, tab, "/run")
-        tab.get_by_text("waiting for another run").wait_for()
+        tab.get_by_text("waiting for another job").wait_for()
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
         name = tab.get_by_role("link", name="job_2").bounding_box()
         assert name["height"] < 30  # in one line

@@ -16,9 +16,9 @@ pytest.importorskip(
 )
 
 from singula.gui import processes as module
-from singula.gui.processes import Processes
+from singula.gui.control import Control
 from singula.gui.results import Results, open_results
-from singula.gui.search import RECORD, _progress, start_search, stop_search, view_search
+from singula.gui.search import RECORD, SEARCH, _progress, start_search, stop_search, view_search
 from singula.tuning import find_run, tune
 from singula.util.format import counted, grouped
 
@@ -46,7 +46,7 @@ def until(results: Results, *states: str) -> None:
 
 def begin(results: Results, guard: Guard, **changes: object) -> None:
     goal = {"metric": "f1", "iou": 0.4, **changes}
-    start_search(results, guard, Processes(guard.home), **goal)  # type: ignore[arg-type]
+    start_search(results, guard, Control(guard, [SEARCH]).queue, **goal)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -25,13 +25,17 @@ pytest.importorskip(
 
 from singula.gui import processes as module
 from singula.gui import segment
+from singula.gui.control import Control
+from singula.gui.job_queue import Queue
 from singula.gui.overview import has_no_objects, joined_table, summarize_images
-from singula.gui.processes import Processes
-from singula.gui.segment import (
+from singula.gui.run_search import search_runs
+from singula.gui.segment import open_segmentation
+from singula.gui.segment_models import checked_model, model_choices, model_name, run_choices
+from singula.gui.segment_process import (
     OUTPUT,
+    PREDICTION,
     RECORD,
-    find_segmentations,
-    open_segmentation,
+    SegmentView,
     propose_output,
     read_prediction,
     resume_segmentation,
@@ -39,7 +43,6 @@ from singula.gui.segment import (
     stop_segmentation,
     view_segmentation,
 )
-from singula.gui.segment_models import checked_model, model_choices, model_name, run_choices
 
 BEGIN = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 IMAGE = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -54,12 +57,16 @@ def guard(tmp_path: Path) -> Guard:
     return Guard.of([tmp_path / "root"])
 
 
+def queue(guard: Guard) -> Queue:
+    return Control(guard, [PREDICTION]).queue
+
+
 def start(guard: Guard, **changes: str) -> Path:
     values = {"images": "in", "output": "out", "model": "", **changes}
-    return start_segmentation(guard, Processes(guard.home), **values)  # type: ignore[arg-type]
+    return start_segmentation(guard, queue(guard), **values)  # type: ignore[arg-type]
 
 
-def until(guard: Guard, folder: Path, is_reached: Callable[[segment.SegmentView], bool]) -> None:
+def until(guard: Guard, folder: Path, is_reached: Callable[[SegmentView], bool]) -> None:
     for _ in range(1200):
         view = view_segmentation(folder, read_prediction(guard, folder))
         if is_reached(view):
@@ -86,8 +93,8 @@ def test_the_command_is_that_of_the_terminal(guard: Guard, monkeypatch: pytest.M
              "--channel=-1"]  # fmt: skip
     log = view_segmentation(folder, read_prediction(guard, folder)).log
     assert log.splitlines()[0] == str(words)
-    assert find_segmentations(guard) == [folder]
-    resume_segmentation(guard, Processes(guard.home), folder)
+    assert search_runs(guard).predictions == [folder]
+    resume_segmentation(guard, queue(guard), folder)
     until(guard, folder, lambda view: "--resume" in view.log)
 
 
@@ -134,7 +141,7 @@ def test_a_prediction_is_not_continued_twice(guard: Guard, monkeypatch: pytest.M
     folder = start(guard)
     until(guard, folder, lambda view: "up" in view.log)
     with pytest.raises(UserError) as error:
-        resume_segmentation(guard, Processes(guard.home), folder)
+        resume_segmentation(guard, queue(guard), folder)
     assert error.value.code == "run.locked"
     stop_segmentation(folder)
     until(guard, folder, lambda view: view.state == "stopped")
@@ -144,7 +151,7 @@ def test_a_record_cannot_name_a_model_outside(guard: Guard, tmp_path: Path) -> N
     (tmp_path / "secret.pth").write_text("weights")
     folder = finished(guard, model=str(tmp_path / "secret.pth"))
     with pytest.raises(UserError) as error:
-        resume_segmentation(guard, Processes(guard.home), folder)
+        resume_segmentation(guard, queue(guard), folder)
     assert error.value.code == "gui.outside"
 
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from example_run import ExampleRun, cells, without
 from gui_browser import MINUTE, Interface, Watcher, click, drawn, enter, open_page
+from locks import held_elsewhere
 
 from singula import encode
 from singula.io.run_folder import ResultsTree
+from singula.io.run_lock import lock_file
 from singula.io.write import write_tiff
 
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
@@ -92,6 +94,47 @@ def test_a_run_without_objects_explains_what_to_try(browser: Any, served: Interf
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     open_page(served, tab, "/run?run=none/job/results/job_1")
     assert tab.locator(".state.empty").inner_text() == "finished, no objects"
+    watcher.check()
+    context.close()
+
+
+@pytest.mark.slow
+def test_all_long_jobs_wait_in_one_queue(browser: Any, served: Interface) -> None:
+    busy, out = served.folder / "good" / "job" / "results" / "job_7", served.folder / "queued"
+    write_tiff(served.folder / "more" / "c.tif", cells(2).astype(np.uint8), "YX")
+    (busy / "train_logs").mkdir(parents=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(served, watcher)
+    other = context.new_page()
+    with held_elsewhere(lock_file(busy)):
+        for _ in range(2):
+            open_page(served, tab, "/segment")
+            tab.get_by_role("textbox", name="Image, or folder of images").fill("more")
+            tab.get_by_role("textbox", name="New folder for the results").fill("queued")
+            click(tab, "Segment")
+            tab.wait_for_url(re.compile("/segment[?]run="))
+            tab.get_by_text("Waiting for job_7 (run)").wait_for()
+            if other.url == "about:blank":
+                open_page(served, other, "/run")
+                row = other.locator(".queue li", has_text="queued (segmentation)")
+                row.locator(".state.waiting").wait_for()
+                click(other, "Remove queued (segmentation) from the queue")
+                row.wait_for(state="detached")
+                assert not out.exists()
+        # The same jobs wait on the page Tune.
+        open_page(served, other, f"/tune?run={served.folder / 'job' / 'results' / 'job_1'}")
+        click(other, "Find best settings")
+        other.get_by_text("Waiting for job_7 (run) and 1 other job").wait_for()
+        click(other, "Remove from the queue")
+        other.get_by_text("Waiting for").wait_for(state="detached")
+    # The job before it has ended.
+    tab.get_by_role("button", name="Remove from the queue").wait_for(state="detached")
+    tab.get_by_text("All images").or_(tab.get_by_text("Objects found")).first.wait_for(
+        timeout=3 * MINUTE
+    )
+    assert (out / "c.tif").is_file()
+    shutil.rmtree(busy)
     watcher.check()
     context.close()
 

@@ -799,7 +799,7 @@ class TestInterface:
         guard = Guard.of([place])
         results = open_results(run, guard)
         work = {
-            "search": lambda: start_search(results, guard, control.processes, metric="pq", iou=0.5),
+            "search": lambda: start_search(results, guard, control.queue, metric="pq", iou=0.5),
             "save": lambda: save_in_checkpoint(results, {"DATA_MW_TH_CONTOUR": 0.3}, guard),
         }
         with held_elsewhere(lock_file(run), task="tune"):

@@ -130,7 +130,8 @@ def apply_to_all(
     """Test all images of a run again with other thresholds, and return the folder of the run.
 
     The stored predictions are decoded again in a separate process. Label images, tables, scores and
-    report are replaced; the earlier ones are moved to ``previous/``.
+    report are replaced; the earlier ones are moved to ``previous/``. If another job is in
+    progress, the test waits for it.
 
     Parameters
     ----------
@@ -157,4 +158,4 @@ def apply_to_all(
     config = retest_config(run, {**configured(run.config), **named_thresholds(values)})
     path = guard.check(tree.tuning / RETEST_FILE)
     write_text(path, "# Test with other thresholds of the page Tune\n" + config.to_yaml())
-    return control.start(Job(path, tree.job_dir.parent, tree.name, tree.run_id), now=True)
+    return control.start(Job(path, tree.job_dir.parent, tree.name, tree.run_id))

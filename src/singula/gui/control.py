@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.processes import Processes, alive, interrupt
-from singula.gui.run_queue import Queue, job_of, record_failed_start
-from singula.gui.runs import OUTPUT, QUEUE, RECORD, read_queued, read_record
+from singula.gui.job_queue import JobKind, Queue
+from singula.gui.processes import Processes, alive, interrupt, write_output
+from singula.gui.run_search import RunSearch
+from singula.gui.runs import OUTPUT, QUEUE, RECORD, read_record, runs_now
 from singula.io.atomic import make_folder, write_error
 from singula.io.record_files import write_record
-from singula.io.records.results import StartedRun
+from singula.io.records.results import QueuedRun, Started, StartedRun
 from singula.io.run_folder import RETEST_FILE, ResultsTree
 from singula.io.run_lock import check_free
 from singula.pipeline.run import Job
+from singula.runs.run import is_finished
 from singula.util.messages import captured_messages
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -32,16 +33,21 @@ class Control:
     ----------
     guard : Guard
         Folders that the interface may open.
+    other_kinds : sequence of JobKind
+        Kinds of jobs that wait in the same queue.
     """
 
     guard: Guard
+    other_kinds: Sequence[JobKind] = ()
     processes: Processes = field(init=False)
     queue: Queue = field(init=False)
+    runs: RunJobs = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare to start processes in the first folder."""
         self.processes = Processes(self.guard.home)
-        self.queue = Queue(self.guard)
+        self.runs = RunJobs(self)
+        self.queue = Queue(self.guard, self.processes, [self.runs, *self.other_kinds])
 
     def folder(self, job: Job) -> Path:
         """Return the folder of a run.
@@ -68,7 +74,7 @@ class Control:
         return config, tree
 
     def start(self, job: Job, *, now: bool = False) -> Path:
-        """Start or resume a run and return its folder; if another run is in progress, wait for it.
+        """Start or resume a run and return its folder; if another job is in progress, wait for it.
 
         The configuration is validated first, so that mistakes are reported immediately.
 
@@ -77,7 +83,7 @@ class Control:
         job : Job
             The run.
         now : bool
-            Do not wait for other runs.
+            Do not wait for other jobs.
 
         Raises
         ------
@@ -87,21 +93,25 @@ class Control:
             Any error of `folder`.
         """
         with self.processes.starting:
-            job, folder = self._checked(job)
-            if not now and read_queued(folder) is not None:
-                raise UserError(
-                    f"{folder.name}: waits already",
-                    "open its page to start it now, or choose another number",
-                    "gui.run_waits",
-                )
-            if not now and self.queue.must_wait(folder):
-                self.queue.add(folder, job)
-            else:
-                self._start(job, folder)
+            job, folder = self.checked(job)
+            queued = _queued(job)
+            start = partial(self.start_process, job, folder)
+            self.queue.submit(self.runs, folder, queued, start, now=now)
         return folder
 
-    def _checked(self, job: Job) -> tuple[Job, Path]:
-        """Return a run with resolved paths and its folder, if it may start."""
+    def checked(self, job: Job) -> tuple[Job, Path]:
+        """Return a run with resolved paths and its folder, if it may start.
+
+        Parameters
+        ----------
+        job : Job
+            The run.
+
+        Raises
+        ------
+        UserError
+            Any error of `start`.
+        """
         from singula.training.device import parse_gpu
 
         config, tree = self._opened(job)
@@ -131,72 +141,22 @@ class Control:
         )
         return job, folder
 
-    def _start(self, job: Job, folder: Path) -> None:
-        """Start the process of a run, and write its record."""
+    def start_process(self, job: Job, folder: Path) -> None:
+        """Start the process of a run that was checked, and write its record.
+
+        Parameters
+        ----------
+        job : Job
+            The run, with resolved paths.
+        folder : Path
+            Folder of the run.
+        """
         arguments = job.arguments()
         make_folder(folder)
         _delete(folder / RECORD)
         _delete(folder / QUEUE)
         started = self.processes.start(arguments, folder / OUTPUT, append=job.resume)
-        record = StartedRun(
-            **dict(started),
-            command=["singula", *arguments],
-            config=str(job.config),
-            result_dir=str(job.result_dir),
-            name=job.name or job.config.stem,
-            run_id=job.run_id,
-            gpu=job.gpu,
-            resume=job.resume,
-        )
-        write_record(folder / RECORD, record)
-
-    def start_waiting(self) -> None:
-        """Start the next run of the queue if no other run is in progress; call it regularly.
-
-        A run that cannot start any more, for example because its configuration was deleted, is
-        listed with the error.
-        """
-        with self.processes.starting:
-            waiting = self.queue.take_next()
-            if waiting is None:
-                return
-            folder, job = waiting
-            try:
-                self._start(*self._checked(job))
-            except UserError as error:
-                if error.code in ("run.locked", "gui.run_exists"):
-                    # The files in the folder belong to another process.
-                    _log.warning(f"{folder}: left the queue: {error}")
-                else:
-                    record_failed_start(folder, job, error)
-
-    def start_now(self, folder: Path) -> None:
-        """Start a waiting run next to the runs in progress.
-
-        Parameters
-        ----------
-        folder : Path
-            Folder of the run.
-
-        Raises
-        ------
-        UserError
-            Any error of `start`.
-        """
-        queued = read_queued(self.guard.check(folder))
-        if queued is not None:
-            self.start(job_of(queued), now=True)
-
-    def cancel_waiting(self, folder: Path) -> None:
-        """Remove a run from the queue, and its folder if it is empty.
-
-        Parameters
-        ----------
-        folder : Path
-            Folder of the run.
-        """
-        with self.processes.starting:
-            self.queue.remove(self.guard.check(folder))
+        write_record(folder / RECORD, _record(job, arguments, started))
 
     def resume(self, folder: Path) -> Path:
         """Resume the run of a folder with the command that started it, and return the folder.
@@ -248,6 +208,74 @@ class Control:
             return
         write_record(folder / RECORD, record.model_copy(update={"stopped": True}))
         interrupt(process, kill=kill)
+
+
+class RunJobs(JobKind):
+    """Runs, which train a model, test it, or both.
+
+    Parameters
+    ----------
+    control : Control
+        Control that checks and starts runs.
+    """
+
+    noun, page, queue_file, queued_record = "run", "run", QUEUE, QueuedRun
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+
+    def folders(self, search: RunSearch) -> Iterable[Path]:
+        """Return the folders of runs."""
+        return search.runs
+
+    def is_running(self, folder: Path) -> bool:
+        """Return True if a run is in progress, started here or in a terminal."""
+        return runs_now(folder)
+
+    def start(self, queue: Queue, folder: Path, queued: QueuedRun) -> None:
+        """Check a waiting run again, and start it."""
+        self.control.start_process(*self.control.checked(_job_of(queued)))
+
+    def record_failure(self, folder: Path, queued: QueuedRun, log: str) -> None:
+        """Write log and record of a run that could not start.
+
+        The record of a finished run, which should be tested again, is not replaced.
+        """
+        if is_finished(folder):
+            return
+        make_folder(folder)
+        write_output(folder / OUTPUT, log)
+        job = _job_of(queued)
+        started = Started(pid=1, created=0, began=time.time())
+        write_record(folder / RECORD, _record(job, job.arguments(), started))
+
+
+def _queued(job: Job) -> QueuedRun:
+    return QueuedRun(
+        queued=time.time(),
+        config=str(job.config),
+        result_dir=str(job.result_dir),
+        name=job.name or job.config.stem,
+        run_id=job.run_id,
+        gpu=job.gpu,
+        resume=job.resume,
+    )
+
+
+def _job_of(queued: QueuedRun) -> Job:
+    return Job(
+        Path(queued.config),
+        Path(queued.result_dir),
+        queued.name,
+        queued.run_id,
+        queued.gpu,
+        resume=queued.resume,
+    )
+
+
+def _record(job: Job, arguments: Sequence[str], started: Started) -> StartedRun:
+    values = {**_queued(job).model_dump(exclude={"queued"}), **dict(started)}
+    return StartedRun(**values, command=["singula", *arguments])
 
 
 def _delete(path: Path) -> None:

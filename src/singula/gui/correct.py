@@ -15,7 +15,8 @@ from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, check_instances, open_results
 from singula.gui.retune import Retune
-from singula.gui.segment import RECORD, SegmentedImages, open_segmentation
+from singula.gui.segment import SegmentedImages, open_segmentation
+from singula.gui.segment_process import RECORD
 from singula.labels.edit import Change, LabelEditor
 from singula.pipeline.confidence import predicted_confidence
 from singula.runs.corrections import CorrectedFiles, Review, State, review_order

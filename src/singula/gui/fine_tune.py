@@ -12,8 +12,9 @@ from singula.errors import UserError
 from singula.gui.control import Control
 from singula.gui.correct import CorrectableImages
 from singula.gui.processes import error_message
-from singula.gui.segment import SegmentedImages, read_prediction
+from singula.gui.segment import SegmentedImages
 from singula.gui.segment_models import checked_model
+from singula.gui.segment_process import read_prediction
 from singula.inference.choose import choose_models
 from singula.pipeline.run import Job
 from singula.runs.corrections import FOLDER

@@ -136,6 +136,25 @@ def open_output(path: Path, *, append: bool = False) -> IO[bytes]:
     return file
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write the log of a process that could not start.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the log, in an existing folder.
+    text : str
+        Content of the log.
+
+    Raises
+    ------
+    UserError
+        The codes of `open_output`.
+    """
+    with open_output(path) as file:
+        file.write(text.encode("utf-8"))
+
+
 def _special(path: Path) -> UserError:
     return UserError(
         f"{path}: got a link or special file, expected a log file",

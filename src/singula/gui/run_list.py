@@ -10,12 +10,11 @@ from pathlib import Path
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.run_notes import read_notes
-from singula.gui.run_search import MAX_FOLDERS, search_runs, time_of
+from singula.gui.run_search import search_runs, time_of
 from singula.gui.runs import FINISHED, State, modified_time, state_of
 from singula.gui.trash import TrashEntry, list_trash
 from singula.metrics.summary import MEAN
 from singula.runs.run import SUMMARY, open_run
-from singula.util.format import grouped
 from singula.util.messages import captured_messages
 
 _MAX_RUNS = 200
@@ -100,11 +99,8 @@ def list_runs(guard: Guard) -> RunList:
     search = search_runs(guard)
     rows = [describe_run(folder) for folder in search.runs[:_MAX_RUNS]]
     notices = []
-    if not search.is_complete:
-        notices.append(
-            f"Only {grouped(MAX_FOLDERS)} folders were searched, so runs can be missing: restart "
-            "`singula gui` with --root FOLDER for the folder of your results"
-        )
+    if search.notice:
+        notices.append(search.notice)
     if len(search.runs) > _MAX_RUNS:
         notices.append(f"{len(search.runs) - _MAX_RUNS} older runs are not listed")
     return RunList(rows, list_trash(search.trash), notices)

@@ -1,4 +1,4 @@
-"""Search the folders of runs, and sort them by time."""
+"""Search the folders of runs and predictions, and sort them by time."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ from singula.gui.runs import (
     QUEUE,
     RECORD,
     modified_time,
-    read_queued,
     read_record,
+    read_start,
     run_logs,
 )
+from singula.io.records.results import QueuedRun
 from singula.runs.run import SUMMARY, is_finished, read_summary
+from singula.util.format import grouped
 from singula.util.messages import captured_messages
 
-TRASH = ".singula_trash"
+TRASH, PREDICTION_RECORD = ".singula_trash", "gui_predict.json"
 MAX_FOLDERS = 20_000
 _MAX_DEPTH = 7
 
 
 @dataclass
 class RunSearch:
-    """Result of a search for runs.
+    """Result of a search for runs and predictions.
 
     Parameters
     ----------
     runs : list of Path
         Folders of runs, the most recent first.
+    predictions : list of Path
+        Folders with predictions that the interface started, the most recent first.
     trash : list of Path
         Trash folders.
     is_complete : bool
@@ -43,8 +47,19 @@ class RunSearch:
     """
 
     runs: list[Path] = field(default_factory=list)
+    predictions: list[Path] = field(default_factory=list)
     trash: list[Path] = field(default_factory=list)
     is_complete: bool = True
+
+    @property
+    def notice(self) -> str:
+        """Message if the search ended early; else empty."""
+        if self.is_complete:
+            return ""
+        return (
+            f"Only {grouped(MAX_FOLDERS)} folders were searched, so results can be missing: "
+            "restart `singula gui` with --root FOLDER for the folder of your results"
+        )
 
 
 def find_runs(guard: Guard) -> list[Path]:
@@ -58,7 +73,7 @@ def finished_runs(guard: Guard) -> list[Path]:
 
 
 def search_runs(guard: Guard) -> RunSearch:
-    """Search the roots for runs and for trash folders.
+    """Search the roots for runs, predictions and trash folders.
 
     Parameters
     ----------
@@ -70,19 +85,27 @@ def search_runs(guard: Guard) -> RunSearch:
         _walk(root, search)
     allowed = {folder for folder in search.runs if guard.allows(folder)}
     search.runs = sorted(allowed, key=time_of, reverse=True)
+    allowed = {folder for folder in search.predictions if guard.allows(folder)}
+    search.predictions = sorted(
+        allowed, key=lambda folder: modified_time(folder / PREDICTION_RECORD) or 0.0, reverse=True
+    )
     search.trash = sorted({folder for folder in search.trash if guard.allows(folder)})
     return search
 
 
 def _walk(root: Path, search: RunSearch) -> None:
-    """Add the runs and trash folders below a root."""
+    """Add the runs, predictions and trash folders below a root."""
     for count, (name, folders, files) in enumerate(os.walk(root)):
         folder = Path(name)
         if count >= MAX_FOLDERS:
             search.is_complete = False
             return
+        if PREDICTION_RECORD in files:
+            search.predictions.append(folder)
         if _has_run(folder, folders, files):
             search.runs.append(folder)
+            inside = [folder / name for name in folders]
+            search.predictions += [path for path in inside if (path / PREDICTION_RECORD).is_file()]
             folders.clear()
         if TRASH in folders:
             search.trash.append(folder / TRASH)
@@ -163,7 +186,7 @@ def _parse_time(path: Path, modified: float) -> float:
         record = read_record(path.parent) if path.name == RECORD else None
         if record is not None:
             return record.began
-        queued = read_queued(path.parent) if path.name == QUEUE else None
+        queued = read_start(path, QueuedRun) if path.name == QUEUE else None
         if queued is not None:
             return queued.queued
     return modified

@@ -15,7 +15,8 @@ from singula.config import load_config
 from singula.errors import UserError
 from singula.gui.processes import alive, error_message
 from singula.io.record_files import read_record as read_record_file
-from singula.io.records.results import QueuedRun, RunSummary, Started, StartedRun
+from singula.io.records.base import StoredRecord
+from singula.io.records.results import QueuedRun, RunSummary, StartedRun
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import find_holder, lock_file
 from singula.runs.run import SUMMARY, read_history, read_summary
@@ -23,13 +24,13 @@ from singula.util.messages import captured_messages
 from singula.util.paths import open_regular
 
 RECORD, OUTPUT, QUEUE = "gui_run.json", "gui_output.log", "gui_queue.json"
-S = TypeVar("S", bound=Started)
+S = TypeVar("S", bound=StoredRecord)
 State = Literal[
     "waiting", "running", "finished", "empty", "incomplete", "stopped", "failed", "unfinished",
     "damaged",
 ]  # fmt: skip
 STATE_LABELS: dict[State, str] = {
-    "waiting": "waiting for another run",
+    "waiting": "waiting for another job",
     "running": "running",
     "finished": "finished",
     "empty": "finished, no objects",
@@ -111,15 +112,6 @@ class RunView:
     has_progress: bool = False
 
 
-def read_queued(folder: Path) -> QueuedRun | None:
-    """Return the record of a run that waits for another one; None if it does not wait."""
-    with captured_messages(), suppress(UserError):
-        return read_record_file(
-            folder / QUEUE, QueuedRun, max_bytes=_MAX_RECORD, follow_links=False
-        )
-    return None
-
-
 def runs_now(folder: Path) -> bool:
     """Return True if the run of a folder is in progress, started here or in a terminal."""
     record = read_record(folder)
@@ -132,18 +124,18 @@ def read_record(folder: Path) -> StartedRun | None:
 
 
 def read_start(path: Path, kind: type[S]) -> S | None:
-    """Read the record of a started process.
+    """Read the record of a started process, or of a job that waits for another one.
 
     Parameters
     ----------
     path : Path
         JSON file.
     kind : type
-        `StartedRun` or another subclass of `Started`.
+        Subclass of `Started` or `QueuedJob`.
 
     Returns
     -------
-    Started, optional
+    StoredRecord, optional
         None if the file is missing, cannot be read, or has fields of other types.
     """
     with captured_messages(), suppress(UserError):
@@ -220,7 +212,7 @@ def state_of(folder: Path) -> State:
 def _state(folder: Path, record: StartedRun | None, process: psutil.Process | None) -> State:
     if process is not None or runs_elsewhere(folder, record):
         return "running"
-    if read_queued(folder) is not None:
+    if read_start(folder / QUEUE, QueuedRun) is not None:
         return "waiting"
     if record is None and _log_ends_in_error(folder):
         return "failed"
@@ -343,7 +335,7 @@ def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progre
     if state in FINISHED:
         return Progress("Finished", 1.0)
     if state == "waiting":
-        return Progress("Starts when the runs before it have ended", 0.0)
+        return Progress("Starts when the jobs before it have ended", 0.0)
     # The log may also contain an earlier run of the same folder: use the last line.
     lines = [m for kind in (_EPOCH, _STEP, IMAGE) for m in list(kind.finditer(log))[-1:]]
     last = max(lines, key=lambda match: match.start(), default=None)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -12,22 +15,25 @@ from singula.config import Config
 from singula.config.thresholds import KEYS
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.processes import Processes, alive, error_message, interrupt
-from singula.gui.results import Results
+from singula.gui.job_queue import JobKind, Queue
+from singula.gui.processes import alive, error_message, interrupt, write_output
+from singula.gui.results import Results, open_results
 from singula.gui.retune import PREFIX
+from singula.gui.run_search import RunSearch
 from singula.gui.runs import IMAGE, read_record, read_start, tail
 from singula.io.record_files import write_record
 from singula.io.record_tables import read_table
-from singula.io.records.results import StartedSearch
+from singula.io.records.results import QueuedSearch, StartedSearch
 from singula.io.records.tables import TrialRow
 from singula.io.run_folder import ResultsTree
-from singula.io.run_lock import check_free, lock_file
+from singula.io.run_lock import check_free, find_holder, lock_file
 from singula.runs.run import Run
 from singula.tuning.trial import check_goal
 from singula.util.format import GROUPED, ungrouped
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
-State = Literal["none", "running", "finished", "stopped", "failed"]
+QUEUE = "gui_search_queue.json"
+State = Literal["none", "waiting", "running", "finished", "stopped", "failed"]
 _TRIED = re.compile(
     rf"^ *((?:({GROUPED}) of about )?({GROUPED}) settings? tried, best [\d.]+)$", re.MULTILINE
 )
@@ -85,10 +91,10 @@ class SearchView:
     result: SearchResult | None = None
 
 
-def start_search(
-    results: Results, guard: Guard, processes: Processes, *, metric: str, iou: float
-) -> None:
+def start_search(results: Results, guard: Guard, queue: Queue, *, metric: str, iou: float) -> None:
     """Start ``singula tune`` on a run, without saving the thresholds in its checkpoint.
+
+    If another job is in progress, the search waits for it.
 
     Parameters
     ----------
@@ -96,8 +102,8 @@ def start_search(
         Results of the run.
     guard : Guard
         Folders that the interface may open.
-    processes : Processes
-        Processes of the interface.
+    queue : Queue
+        Queue of the interface.
     metric : {"pq", "f1"}
         Score to maximize.
     iou : float
@@ -109,30 +115,83 @@ def start_search(
         ``gui.run_missing``: the folder of the run was deleted.
         ``gui.outside``: validation images are outside of the roots.
         ``run.locked``: another process writes to the run.
+        ``gui.run_waits``: a search of this run waits already.
         The metric or IoU is invalid.
     """
     check_goal(metric, iou)
-    tree = results.run.tree
+    queued = QueuedSearch.model_validate({"queued": time.time(), "metric": metric, "iou": iou})
+    with queue.processes.starting:
+        _check(results.run, guard)
+        start = partial(_start, results.run.tree, queue, queued)
+        queue.submit(SEARCH, results.run.tree.tuning, queued, start)
+
+
+def _check(run: Run, guard: Guard) -> None:
+    """Raise an error if a search cannot start."""
+    tree = run.tree
     if not tree.run.is_dir():
         raise UserError(
             f"{tree.run}: the folder was deleted", "open another run", "gui.run_missing"
         )
-    _check_paths(results.run, guard)
-    arguments = ["tune", str(tree.run), "--metric", metric, "--iou", f"{iou:g}", "--no-save"]
+    _check_paths(run, guard)
+    if alive(_record(tree), tree.tuning / OUTPUT) is not None:
+        raise UserError(
+            f"{tree.run.name}: a search is already running",
+            "wait for the search, or cancel it",
+            "run.locked",
+        )
+    check_free([lock_file(tree.run)])
+
+
+def _start(tree: ResultsTree, queue: Queue, queued: QueuedSearch) -> None:
+    arguments = ["tune", str(tree.run), "--metric", queued.metric, "--iou", f"{queued.iou:g}"]
+    arguments += ["--no-save"]
     start = read_record(tree.run)
     arguments += ["--gpu", start.gpu] if start is not None and start.gpu else []
-    with processes.starting:
-        if alive(_record(tree), tree.tuning / OUTPUT) is not None:
-            raise UserError(
-                f"{tree.run.name}: a search is already running",
-                "wait for the search, or cancel it",
-                "run.locked",
-            )
-        check_free([lock_file(tree.run)])
-        (tree.tuning / RECORD).unlink(missing_ok=True)
-        started = processes.start(arguments, tree.tuning / OUTPUT)
-        record = StartedSearch.model_validate({**dict(started), "metric": metric, "iou": iou})
-        write_record(tree.tuning / RECORD, record)
+    (tree.tuning / RECORD).unlink(missing_ok=True)
+    started = queue.processes.start(arguments, tree.tuning / OUTPUT)
+    write_record(tree.tuning / RECORD, _started(queued, dict(started)))
+
+
+def _started(queued: QueuedSearch, process: dict[str, Any]) -> StartedSearch:
+    return StartedSearch(**process, metric=queued.metric, iou=queued.iou)
+
+
+class SearchJobs(JobKind):
+    """Searches for thresholds, in the folder ``tuning/`` of a run."""
+
+    noun, page = "search for best settings", "tune"
+    queue_file, queued_record = QUEUE, QueuedSearch
+
+    def folders(self, search: RunSearch) -> Iterable[Path]:
+        """Return the folders of searches, which may not exist."""
+        return [ResultsTree.of_run(folder).tuning for folder in search.runs]
+
+    def subject(self, folder: Path) -> Path:
+        """Return the folder of the run."""
+        return folder.parent
+
+    def is_running(self, folder: Path) -> bool:
+        """Return True if a search is in progress, started here or in a terminal."""
+        if alive(read_start(folder / RECORD, StartedSearch), folder / OUTPUT) is not None:
+            return True
+        holder = find_holder(lock_file(folder.parent))
+        return holder is not None and holder.task == "tune"
+
+    def start(self, queue: Queue, folder: Path, queued: QueuedSearch) -> None:
+        """Check a waiting search again, and start it."""
+        run = open_results(folder.parent, queue.guard).run
+        _check(run, queue.guard)
+        _start(run.tree, queue, queued)
+
+    def record_failure(self, folder: Path, queued: QueuedSearch, log: str) -> None:
+        """Write log and record of a search that could not start."""
+        write_output(folder / OUTPUT, log)
+        process = {"pid": 1, "created": 0, "began": time.time()}
+        write_record(folder / RECORD, _started(queued, process))
+
+
+SEARCH = SearchJobs()
 
 
 def stop_search(tree: ResultsTree) -> None:
@@ -152,6 +211,8 @@ def view_search(tree: ResultsTree) -> SearchView:
     tree : ResultsTree
         Results folder of the run.
     """
+    if SEARCH.queued(tree.tuning) is not None:
+        return SearchView("waiting")
     record = _record(tree)
     if record is None:
         return SearchView("none")

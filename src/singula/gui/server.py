@@ -153,7 +153,7 @@ def build(context: AppContext) -> None:
         )
 
     def start_queue() -> None:
-        background_tasks.create(_start_waiting_runs(context))
+        background_tasks.create(_start_waiting_jobs(context))
 
     if app.is_started:
         start_queue()
@@ -199,14 +199,14 @@ def open_session(roots: Iterable[Path], port: int | None) -> Session:
     return session
 
 
-async def _start_waiting_runs(context: AppContext) -> None:
-    """Start each waiting run when the runs before it have ended, until the server stops."""
+async def _start_waiting_jobs(context: AppContext) -> None:
+    """Start each waiting job when the jobs before it have ended, until the server stops."""
     while True:
-        context.control.processes.reap()
         try:
-            await asyncio.to_thread(context.control.start_waiting)
-        except UserError as error:
-            _log.warning(str(error))
+            context.control.processes.reap()
+            await asyncio.to_thread(context.control.queue.start_next)
+        except Exception:  # for example, a folder that cannot be read; the queue must continue
+            _log.exception("the queue of jobs: an error")
         await asyncio.sleep(_QUEUE_SECONDS)
 
 

@@ -9,6 +9,8 @@ from singula.gui.control import Control
 from singula.gui.data_check import CheckCache
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scenes
+from singula.gui.search import SEARCH
+from singula.gui.segment_process import PREDICTION
 
 
 @dataclass
@@ -38,4 +40,4 @@ class AppContext:
 
     def __post_init__(self) -> None:
         """Create the control of runs."""
-        self.control = Control(self.guard)
+        self.control = Control(self.guard, (PREDICTION, SEARCH))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from singula.gui.pages.frame import (
     with_error_notice,
 )
 from singula.gui.pages.paths import path_input
+from singula.gui.pages.queue_view import QueuePanel, waiting_controls
 from singula.gui.pages.run_list import RunTable, edit_notes
 from singula.gui.preview import TrainingPreview, read_preview
 from singula.gui.run_list import describe_run
@@ -63,6 +65,7 @@ def add(context: AppContext) -> None:
                     "Run", "Train a model, segment the test images, and compare with your labels."
                 )
                 _start_form(context, config, results)
+                await QueuePanel(context).refresh()
                 subheading("Runs")
                 await RunTable(context).load()
 
@@ -220,7 +223,7 @@ class _Watch:
     async def refresh(self) -> None:
         """Read the files of the run in a thread, then show the changes."""
         self.context.control.processes.reap()
-        view = await run_in_thread(view_run, self.folder)
+        view = await run_in_thread(self._view)
         self._changed("facts", _facts(view), self.facts.set_content)
         self._changed("curves", _curves(view, trains=self.trains), self.curves.set_content)
         preview = await run_in_thread(read_preview, self.folder)
@@ -237,6 +240,15 @@ class _Watch:
                 if view.state == "empty":
                     await show_empty(self.context, self.folder)
 
+    def _view(self) -> RunView:
+        view = view_run(self.folder)
+        control = self.context.control
+        if view.state == "waiting":
+            phase = control.queue.describe(control.runs, self.folder)
+            return replace(view, progress=replace(view.progress, phase=phase))
+        failed_start = control.queue.errors.get((control.runs, self.folder))
+        return replace(view, error=failed_start) if failed_start and not view.error else view
+
     def _changed(self, name: str, value: object, show: Callable[[Any], object]) -> None:
         if self.previous.get(name, self) != value:
             self.previous[name] = value
@@ -245,9 +257,9 @@ class _Watch:
     def _set_error(self, view: RunView) -> None:
         self.error.clear()
         if view.error:
-            failed = "The run ended with an error"
+            titles = {"failed": "The run ended with an error", "incomplete": "Some images failed"}
             with self.error:
-                error_state(view.error, failed if view.state == "failed" else "Some images failed")
+                error_state(view.error, titles.get(view.state, "The run did not start"))
 
     def _set_buttons(self, view: RunView) -> None:
         self.buttons.clear()
@@ -257,12 +269,13 @@ class _Watch:
                     "This run was started in a terminal; press Ctrl-C there to stop it."
                 ).classes("note")
             elif view.state == "waiting":
-                button("Start now", with_error_notice(self._start_now))
-                button("Remove from the queue", with_error_notice(self._leave), look="secondary")
-                ui.label(
-                    "This run starts when the runs before it have ended, while the interface is "
-                    "open. Start it now if this computer has a second GPU."
-                ).classes("note")
+                waiting_controls(
+                    self.context,
+                    self.context.control.runs,
+                    self.folder,
+                    started=self.refresh,
+                    removed=self._removed,
+                )
             elif view.state == "running":
                 verb = "Kill" if self.killing else "Stop"
                 button(verb, with_error_notice(self._stop), look="bad")
@@ -294,13 +307,11 @@ class _Watch:
         self.killing = True
         await self.refresh()
 
-    async def _start_now(self) -> None:
-        await run_in_thread(self.context.control.start_now, self.folder)
-        await self.refresh()
-
-    async def _leave(self) -> None:
-        await run_in_thread(self.context.control.cancel_waiting, self.folder)
-        ui.navigate.to("/run")
+    async def _removed(self) -> None:
+        if self.folder.is_dir():
+            await self.refresh()
+        else:
+            ui.navigate.to("/run")
 
     async def _resume(self) -> None:
         self.killing = False

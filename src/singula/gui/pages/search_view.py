@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from nicegui import ui
 
@@ -19,8 +20,10 @@ from singula.gui.pages.frame import (
     score_table,
     with_error_notice,
 )
+from singula.gui.pages.queue_view import waiting_controls
 from singula.gui.results import Results
 from singula.gui.search import (
+    SEARCH,
     SearchResult,
     SearchView,
     start_search,
@@ -87,7 +90,7 @@ class SearchPanel:
                 start_search,
                 self.results,
                 self.context.guard,
-                self.context.control.processes,
+                self.context.control.queue,
                 metric=str(self.metric.value),
                 iou=float(self.iou.value or 0),
             )
@@ -96,11 +99,17 @@ class SearchPanel:
             with self.messages:
                 error_state(error, "The search was not started")
             return
-        self._show(view_search(self.results.run.tree))
+        await self._refresh()
+
+    def _view(self) -> SearchView:
+        view, queue = view_search(self.results.run.tree), self.context.control.queue
+        if view.state == "waiting":
+            return replace(view, phase=queue.describe(SEARCH, self.results.run.tree.tuning))
+        return view
 
     async def _refresh(self) -> None:
         self.context.control.processes.reap()
-        previous, view = self.shown, view_search(self.results.run.tree)
+        previous, view = self.shown, await run_in_thread(self._view)
         self._show(view)
         if previous is not None and previous.state == "running" and view.result is not None:
             await self._use(view.result)
@@ -114,13 +123,22 @@ class SearchPanel:
         if view == self.shown:
             return
         self.shown = view
-        self.timer.active = view.state == "running"
-        self.begin.set_enabled(view.state != "running")
+        self.timer.active = view.state in ("waiting", "running")
+        self.begin.set_enabled(not self.timer.active)
         self.messages.clear()
         with self.messages:
             if view.state == "running":
                 ui.html(progress_bar(view.phase, view.share), sanitize=False)
                 button("Cancel", with_error_notice(self._stop), look="secondary")
+            elif view.state == "waiting":
+                ui.html(progress_bar(view.phase, None), sanitize=False)
+                waiting_controls(
+                    self.context,
+                    SEARCH,
+                    self.results.run.tree.tuning,
+                    started=self._refresh,
+                    removed=self._refresh,
+                )
             elif view.state == "stopped":
                 note("Canceled. The next search continues with the stored predictions.")
             elif view.state == "failed":

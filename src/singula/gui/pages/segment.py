@@ -30,13 +30,15 @@ from singula.gui.pages.frame import (
 )
 from singula.gui.pages.object_table import ObjectTable
 from singula.gui.pages.paths import path_input
+from singula.gui.pages.queue_view import waiting_controls
 from singula.gui.pictures import Scene
 from singula.gui.results import Table, measurements
-from singula.gui.segment import (
-    SegmentedImages,
+from singula.gui.run_search import search_runs
+from singula.gui.segment import SegmentedImages, open_segmentation
+from singula.gui.segment_models import model_choices, model_name, run_choices
+from singula.gui.segment_process import (
+    PREDICTION,
     SegmentView,
-    find_segmentations,
-    open_segmentation,
     propose_output,
     read_prediction,
     resume_segmentation,
@@ -44,11 +46,11 @@ from singula.gui.segment import (
     stop_segmentation,
     view_segmentation,
 )
-from singula.gui.segment_models import model_choices, model_name, run_choices
 from singula.gui.state import AppContext
 from singula.report.html import escape, tag
 from singula.util.format import counted
 
+_ACTIVE = ("waiting", "running")
 _REFRESH_SECONDS, _MAX_LINES, _MAX_LISTED = 1.0, 60, 20
 # Field and header of the columns of the table of all images
 _OVERVIEW = ("name", "Image"), ("objects", "Objects found"), ("size", "Median size (px)")
@@ -153,7 +155,7 @@ class _StartForm:
             folder = await run_in_thread(
                 start_segmentation,
                 self.guard,
-                self.context.control.processes,
+                self.context.control.queue,
                 images=self.images.value or "",
                 output=self.output.value or "",
                 model=str(self.model.value or ""),
@@ -170,15 +172,28 @@ class _StartForm:
 
 async def list_earlier(context: AppContext) -> None:
     """Add links to the results of earlier predictions, if there are any."""
-    folders = await run_in_thread(find_segmentations, context.guard)
+    search = await run_in_thread(search_runs, context.guard)
+    folders = list(search.predictions)
+    if folders:
+        subheading("Segmented images")
+        place = ui.element("ul").classes("run-list pairs")
+    if search.notice:
+        ui.label(search.notice).classes("warning")
     if not folders:
         return
-    subheading("Segmented images")
-    with ui.element("ul").classes("run-list pairs"):
-        for folder in folders[:_MAX_LISTED]:
-            with ui.element("li"):
-                ui.link(folder.name, run_address("segment", folder))
-                ui.label(context.guard.short(folder)).classes("note place")
+
+    def show_more() -> None:
+        with place:
+            for folder in folders[:_MAX_LISTED]:
+                with ui.element("li"):
+                    ui.link(folder.name, run_address("segment", folder))
+                    ui.label(context.guard.short(folder)).classes("note place")
+        del folders[:_MAX_LISTED]
+        more.set_text(f"Show {counted(min(_MAX_LISTED, len(folders)), 'earlier folder')}")
+        more.set_visibility(bool(folders))
+
+    more = button("", show_more, look="plain")
+    show_more()
 
 
 class _Watch:
@@ -207,7 +222,11 @@ class _Watch:
                 error_state(error, "These results cannot be shown")
             return
         view = await run_in_thread(view_segmentation, self.folder, record)
-        self.timer.active = view.state == "running"
+        if view.state == "waiting":
+            queue = self.context.control.queue
+            phase = await run_in_thread(queue.describe, PREDICTION, self.folder)
+            view = replace(view, phase=phase)
+        self.timer.active = view.state in _ACTIVE
         bar = progress_bar(view.phase, view.share) if view.state != "finished" else ""
         self._changed("progress", bar, self.progress.set_content)
         log = tag("pre", last_lines(view.log, _MAX_LINES) or "The log is empty.")
@@ -229,9 +248,17 @@ class _Watch:
             if view.state == "running":
                 verb = "Kill" if self.stopping else "Stop"
                 button(verb, with_error_notice(self._stop), look="bad")
+            elif view.state == "waiting":
+                waiting_controls(
+                    self.context,
+                    PREDICTION,
+                    self.folder,
+                    started=self.refresh,
+                    removed=lambda: ui.navigate.to("/segment"),
+                )
             elif view.state != "finished":
                 button("Continue", with_error_notice(self._resume))
-            if view.state != "running":
+            if view.state not in _ACTIVE:
                 ui.link("Segment other images", "/new").classes("as-button secondary")
         with self.error:
             if view.error:
@@ -241,7 +268,7 @@ class _Watch:
 
     async def _show_results(self, view: SegmentView) -> None:
         self.results.clear()
-        if view.state == "running":
+        if view.state in _ACTIVE:
             return
         try:
             opened = await run_in_thread(open_segmentation, self.context.guard, self.folder)
@@ -263,7 +290,7 @@ class _Watch:
     async def _resume(self) -> None:
         self.stopping = False
         await run_in_thread(
-            resume_segmentation, self.context.guard, self.context.control.processes, self.folder
+            resume_segmentation, self.context.guard, self.context.control.queue, self.folder
         )
         await self.refresh()
 

@@ -238,8 +238,8 @@ class StartedRun(Started):
     resume: bool = False
 
 
-class QueuedRun(StoredRecord):
-    """Content of ``gui_queue.json``: a run that starts when the runs before it have ended.
+class QueuedJob(StoredRecord):
+    """Job that starts when the jobs before it have ended.
 
     Attributes
     ----------
@@ -247,13 +247,37 @@ class QueuedRun(StoredRecord):
         Time at which the user started it, seconds since 1970.
     """
 
+    queued: Finite
+
+
+class QueuedRun(QueuedJob):
+    """Content of ``gui_queue.json``: a run that waits."""
+
     config: str
     result_dir: str
     name: str
     run_id: Count
     gpu: str | None = None
     resume: bool = False
-    queued: Finite
+
+
+class QueuedPrediction(QueuedJob):
+    """Content of ``gui_predict_queue.json``: a prediction that waits.
+
+    Attributes
+    ----------
+    resume : bool
+        True to skip images with results.
+    """
+
+    resume: bool = False
+
+
+class QueuedSearch(QueuedJob):
+    """Content of ``gui_search_queue.json``: a search for thresholds that waits."""
+
+    metric: Literal["pq", "f1"]
+    iou: Annotated[float, Field(gt=0, le=1)]
 
 
 class RunNotes(StoredRecord):

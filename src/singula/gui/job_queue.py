@@ -1,0 +1,345 @@
+"""Queue of all long jobs: runs, predictions and searches for thresholds.
+
+Only one job is in progress at a time, because two could exhaust the memory. Each waiting job has a
+record in its folder, so the queue remains after a restart of the interface, which starts the next
+job while it is open.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from singula.errors import UserError
+from singula.gui.guard import Guard
+from singula.gui.processes import Processes
+from singula.gui.run_search import RunSearch, search_runs
+from singula.gui.runs import read_start
+from singula.io.atomic import make_folder, write_error
+from singula.io.record_files import write_record
+from singula.io.records.results import QueuedJob
+from singula.util.format import counted
+
+_log = logging.getLogger(__name__)
+# The files in the folder belong to another process.
+_FOREIGN = ("run.locked", "gui.run_exists")
+_INTERNAL = "It did not start because of an internal error of Singula"
+
+
+class JobKind(ABC):
+    """Kind of job, with its files and the way to start it.
+
+    Attributes
+    ----------
+    noun : str
+        Name of the kind for pages.
+    page : str
+        Page that shows a job of this kind.
+    queue_file : str
+        Name of the record of a waiting job, in the folder of the job.
+    queued_record : type
+        Type of this record.
+    """
+
+    noun: ClassVar[str]
+    page: ClassVar[str]
+    queue_file: ClassVar[str]
+    queued_record: ClassVar[type[QueuedJob]]
+
+    @abstractmethod
+    def folders(self, search: RunSearch) -> Iterable[Path]:
+        """Return the folders that can contain a job of this kind."""
+
+    @abstractmethod
+    def is_running(self, folder: Path) -> bool:
+        """Return True if the job of a folder is in progress."""
+
+    @abstractmethod
+    def start(self, queue: Queue, folder: Path, queued: Any) -> None:
+        """Check a waiting job again, and start its process.
+
+        The caller holds the lock ``queue.processes.starting``.
+
+        Parameters
+        ----------
+        queue : Queue
+            The queue.
+        folder : Path
+            Folder of the job.
+        queued : QueuedJob
+            Record of the type `queued_record`. Other users may have written it.
+
+        Raises
+        ------
+        UserError
+            The job cannot start any more.
+        """
+
+    @abstractmethod
+    def record_failure(self, folder: Path, queued: Any, log: str) -> None:
+        """Write the files of a job that could not start, so that its page shows the error."""
+
+    def subject(self, folder: Path) -> Path:
+        """Return the folder in the address of the page of a job."""
+        return folder
+
+    def queued(self, folder: Path) -> QueuedJob | None:
+        """Return the record of a waiting job; None if it does not wait."""
+        return read_start(folder / self.queue_file, self.queued_record)
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """Job in the queue.
+
+    Parameters
+    ----------
+    kind : JobKind
+        Kind of the job.
+    folder : Path
+        Folder of the job.
+    is_running : bool
+        True if it is in progress; False if it waits.
+    """
+
+    kind: JobKind
+    folder: Path
+    is_running: bool
+
+    @property
+    def title(self) -> str:
+        """Name and kind of the job for pages."""
+        return f"{self.kind.subject(self.folder).name} ({self.kind.noun})"
+
+
+class Queue:
+    """Queue of the jobs inside of the roots, in the order in which the user started them.
+
+    Parameters
+    ----------
+    guard : Guard
+        Folders that the interface may open.
+    processes : Processes
+        Processes of the interface.
+    kinds : sequence of JobKind
+        Kinds of jobs that wait for each other.
+    """
+
+    def __init__(self, guard: Guard, processes: Processes, kinds: Sequence[JobKind]) -> None:
+        self.guard, self.processes, self.kinds = guard, processes, tuple(kinds)
+        self.errors: dict[tuple[JobKind, Path], str] = {}
+        self._waiting: set[tuple[JobKind, Path]] | None = None  # None: not searched yet
+        self._running: set[tuple[JobKind, Path]] = set()
+
+    def submit(
+        self,
+        kind: JobKind,
+        folder: Path,
+        queued: QueuedJob,
+        start: Callable[[], object],
+        *,
+        now: bool = False,
+    ) -> None:
+        """Start a job that was checked, or let it wait until the jobs before it have ended.
+
+        The caller holds the lock ``processes.starting``.
+
+        Parameters
+        ----------
+        kind : JobKind
+            Kind of the job.
+        folder : Path
+            Folder of the job.
+        queued : QueuedJob
+            Record of the waiting job.
+        start : callable
+            Function that starts the process.
+        now : bool
+            Do not wait for other jobs.
+
+        Raises
+        ------
+        UserError
+            ``gui.run_waits``: the job waits already.
+        """
+        if not now and kind.queued(folder) is not None:
+            raise UserError(
+                f"{kind.subject(folder).name}: waits already",
+                "open its page to start it now, or to remove it from the queue",
+                "gui.run_waits",
+            )
+        self._search()
+        others = (self._running | set(self._in_order())) - {(kind, folder)}
+        self.errors.pop((kind, folder), None)
+        if not now and others:
+            make_folder(folder)
+            write_record(folder / kind.queue_file, queued)
+            self._waiting = {*(self._waiting or ()), (kind, folder)}
+        else:
+            start()
+            self._leave(kind, folder)
+            self._running.add((kind, folder))
+
+    def items(self) -> list[QueueItem]:
+        """Return the jobs in progress, then the waiting ones, the next one first."""
+        if self._waiting is None:
+            self._search()
+        running = sorted(
+            (job for job in self._running if job[0].is_running(job[1])), key=lambda job: job[1]
+        )
+        return [
+            *(QueueItem(*job, is_running=True) for job in running),
+            *(QueueItem(*job, is_running=False) for job in self._in_order()),
+        ]
+
+    def waiting(self) -> list[Path]:
+        """Return the folders of waiting jobs, the next one first."""
+        return [item.folder for item in self.items() if not item.is_running]
+
+    def describe(self, kind: JobKind, folder: Path) -> str:
+        """Return the jobs for which a job waits as text.
+
+        Parameters
+        ----------
+        kind : JobKind
+            Kind of the waiting job.
+        folder : Path
+            Folder of the waiting job.
+        """
+        items = self.items()
+        place = next(
+            (
+                index
+                for index, item in enumerate(items)
+                if not item.is_running and (item.kind, item.folder) == (kind, folder)
+            ),
+            len(items),
+        )
+        if not place:
+            return "Starts in a moment"
+        others = f" and {counted(place - 1, 'other job')}" if place > 1 else ""
+        return f"Waiting for {items[0].title}{others}"
+
+    def start_next(self) -> None:
+        """Start the next job if no other job is in progress; call it regularly.
+
+        A job that cannot start any more, for example because its images were moved, leaves the
+        queue, and its page shows the error.
+        """
+        with self.processes.starting:
+            job = self._take_next()
+            if job is None:
+                return
+            kind, folder, queued = job
+            try:
+                kind.start(self, folder, queued)
+                self._running.add((kind, folder))
+            except UserError as error:
+                log = "" if error.code in _FOREIGN else f"error: {error}\n"
+                self._fail(kind, folder, queued, str(error), log)
+            except Exception as error:  # an error of one job must not stop the others
+                _log.exception(f"{folder}: cannot start")
+                text = f"{_INTERNAL} ({type(error).__name__}: {error})"
+                self._fail(kind, folder, queued, text, traceback.format_exc())
+
+    def _fail(self, kind: JobKind, folder: Path, queued: QueuedJob, text: str, log: str) -> None:
+        """Record that a job could not start; its page must show the error."""
+        _log.warning(f"{folder}: left the queue: {text}")
+        self.errors[kind, folder] = text
+        if not log:
+            return
+        try:
+            kind.record_failure(folder, queued, log)
+        except Exception:  # for example, a full disk
+            _log.exception(f"{folder}: the error cannot be written")
+
+    def start_now(self, kind: JobKind, folder: Path) -> None:
+        """Start a waiting job next to the jobs in progress.
+
+        Parameters
+        ----------
+        kind : JobKind
+            Kind of the job.
+        folder : Path
+            Folder of the job.
+
+        Raises
+        ------
+        UserError
+            The job cannot start; it remains in the queue.
+        """
+        folder = self.guard.check(folder)
+        with self.processes.starting:
+            queued = kind.queued(folder)
+            if queued is not None:
+                kind.start(self, folder, queued)
+                self._leave(kind, folder)
+                self._running.add((kind, folder))
+
+    def remove(self, kind: JobKind, folder: Path) -> None:
+        """Remove a waiting job, and its folder if it is empty.
+
+        Parameters
+        ----------
+        kind : JobKind
+            Kind of the job.
+        folder : Path
+            Folder of the job.
+
+        Raises
+        ------
+        StorageError
+            The record cannot be deleted.
+        """
+        folder = self.guard.check(folder)
+        with self.processes.starting:
+            self._leave(kind, folder)
+            with suppress(OSError):  # contains other files
+                folder.rmdir()
+
+    def _leave(self, kind: JobKind, folder: Path) -> None:
+        try:
+            (folder / kind.queue_file).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(folder / kind.queue_file, error) from error
+
+    def _take_next(self) -> tuple[JobKind, Path, QueuedJob] | None:
+        """Remove and return the next job; None if there is none, or another is in progress."""
+        waiting = self._in_order()
+        if not waiting or any(kind.is_running(folder) for kind, folder in self._running):
+            return None
+        self._search()  # a job could have been started in a terminal
+        waiting = self._in_order()
+        if self._running or not waiting:
+            return None
+        kind, folder = waiting[0]
+        queued = kind.queued(folder)
+        try:
+            (folder / kind.queue_file).unlink()
+        except OSError:  # another interface has started it
+            return None
+        return None if queued is None else (kind, folder, queued)
+
+    def _in_order(self) -> list[tuple[JobKind, Path]]:
+        if self._waiting is None:
+            self._search()
+        records = {job: job[0].queued(job[1]) for job in self._waiting or ()}
+        times = {job: record.queued for job, record in records.items() if record is not None}
+        return sorted(times, key=lambda job: times[job])
+
+    def _search(self) -> None:
+        search = search_runs(self.guard)
+        jobs = [
+            (kind, folder)
+            for kind in self.kinds
+            for folder in kind.folders(search)
+            if self.guard.allows(folder)  # it may be a link
+        ]
+        self._running = {(kind, folder) for kind, folder in jobs if kind.is_running(folder)}
+        self._waiting = {(k, folder) for k, folder in jobs if k.queued(folder) is not None}
