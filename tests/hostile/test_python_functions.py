@@ -52,6 +52,7 @@ from singula.io.pairing import Pair
 from singula.io.read import Header, image_layout
 from singula.io.write import write_tiff
 from singula.labels import Block, contacts, extents, find_background
+from singula.labels.edit import LabelEditor
 from singula.measure import (
     Condition,
     intensities,
@@ -628,8 +629,43 @@ METHODS: dict[str, Callable[..., Any]] = {
     "singula.Model.predict": lambda **kwargs: model().predict(**kwargs),
     "singula.Model.predict_maps": lambda **kwargs: model().predict_maps(**kwargs),
     "singula.Model.restore": lambda **kwargs: model().restore(**kwargs),
+    "singula.LabelEditor.__init__": lambda **kwargs: LabelEditor(**kwargs),
+    "singula.LabelEditor.delete": lambda **kwargs: LabelEditor(LABEL_IMAGE).delete(**kwargs),
+    "singula.LabelEditor.merge": lambda **kwargs: LabelEditor(LABEL_IMAGE).merge(**kwargs),
+    "singula.LabelEditor.split": lambda **kwargs: LabelEditor(LABEL_IMAGE).split(**kwargs),
+    "singula.LabelEditor.draw": lambda **kwargs: LabelEditor(VOLUME).draw(**kwargs),
+    "singula.LabelEditor.reshape": lambda **kwargs: LabelEditor(VOLUME).reshape(**kwargs),
 }
+CLASSES = {"Model": Model, "Normalizer": Normalizer, "LabelEditor": LabelEditor}
+OBJECT_ID = INTEGER.with_values(zero=0, unknown=99)
+OBJECT_IDS = ITEMS.without("list").with_values(
+    empty=[], zero=[0], fraction=[1.5], bool=[True], unknown=[99]
+)
+POSITIONS = ITEMS.with_values(
+    empty=[], one=[(0, 0)], four=[(0, 0, 0, 0)] * 3, nan=[(0, 0), (3, float("nan")), (3, 3)]
+)
+OUTLINE = Argument([(-1, -1), (-1, 9), (9, 9), (9, -1)], POSITIONS)
+PLANE = Argument(1, INTEGER.with_values(negative=-1, beyond=3))
 TABLE |= {
+    "singula.LabelEditor.__init__": lambda _: {
+        "labels": Argument(LABEL_IMAGE, LABELS),
+        "spacing": Argument((1.0, 2.0), SPACING),
+    },
+    "singula.LabelEditor.delete": lambda _: {"ids": Argument([1], OBJECT_IDS)},
+    "singula.LabelEditor.merge": lambda _: {
+        "ids": Argument([1, 2], OBJECT_IDS.with_values(same=[1, 1]))
+    },
+    "singula.LabelEditor.split": lambda _: {
+        "number": Argument(1, OBJECT_ID),
+        "points": Argument([(0, 0), (3, 2)], POSITIONS.with_values(same=[(0, 0), (0, 0)])),
+    },
+    "singula.LabelEditor.draw": lambda _: {"outline": OUTLINE, "plane": PLANE},
+    "singula.LabelEditor.reshape": lambda _: {
+        "number": Argument(1, OBJECT_ID),
+        "outline": OUTLINE,
+        "plane": PLANE,
+        "add": Argument(True, FLAG),
+    },
     "singula.Model.instances": lambda _: {
         "maps": Argument(MAPS, maps_kind("B", "C")),
         "thresholds": Argument({"REMOVE_SMALL_OBJ": 0}, THRESHOLD_KEYS),
@@ -1130,11 +1166,7 @@ def test_every_public_function_is_in_the_table() -> None:
     assert sorted(FUNCTIONS) == sorted(TABLE)
     for name, function in FUNCTIONS.items():
         owner, _, method = name.removeprefix("singula.").rpartition(".")
-        known = (
-            getattr({"Model": Model, "Normalizer": Normalizer}[owner], method)
-            if (name in METHODS)
-            else function
-        )
+        known = getattr(CLASSES[owner], method) if name in METHODS else function
         parameters = [one for one in inspect.signature(known).parameters if one != "self"]
         assert sorted(TABLE[name](Path())) == sorted(parameters), name
 

@@ -169,6 +169,48 @@ def test_undo_reverses_every_sequence_of_corrections_and_redo_repeats_it(sequenc
     np.testing.assert_array_equal(editor.labels, final)
 
 
+@given(st.lists(edits, max_size=12), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_undo_and_redo_equal_a_stack_of_full_copies(sequence, is_volume: bool) -> None:
+    editor = LabelEditor(np.stack([LABELS, LABELS.T[:14, :14].repeat(2, 1)[:, :20]]) if is_volume
+                         else LABELS)  # fmt: skip
+    done, undone = [editor.labels.copy()], []
+    for name, *arguments in sequence:
+        if name == "undo" and len(done) > 1:
+            undone.append(done.pop())
+        elif name == "redo" and undone:
+            done.append(undone.pop())
+        try:
+            if name == "draw":
+                editor.draw(*arguments, plane=1 if is_volume else None)
+            elif name == "reshape":
+                number, outline, add = arguments
+                editor.reshape(number, outline, 1 if is_volume else None, add=add)
+            elif name == "split":
+                number, points = arguments
+                editor.split(number, [(1, *p) if is_volume else p for p in points])
+            else:
+                getattr(editor, name)(*arguments)
+        except UserError:
+            assert name not in ("undo", "redo")
+        else:
+            if name not in ("undo", "redo"):
+                done.append(editor.labels.copy())
+                undone.clear()
+        np.testing.assert_array_equal(editor.labels, done[-1])
+        assert len(editor.changes) == len(done) - 1
+        assert editor.can_redo == bool(undone)
+
+
+def test_a_change_stores_runs_and_not_its_box() -> None:
+    editor = LabelEditor(np.zeros((500, 500), np.uint8))
+    editor.draw([(0, 0), (499, 499), (499, 495)])
+    change = editor.changes[-1]
+    assert change.box == (slice(0, 500), slice(0, 500))
+    assert change.lengths.sum() == np.count_nonzero(editor.labels)
+    assert len(change.starts) <= 500  # at most one run in each row
+
+
 def test_the_input_is_copied_and_large_ids_remain() -> None:
     labels = LABELS.astype(np.uint32) * 400_000_000
     editor = LabelEditor(labels)

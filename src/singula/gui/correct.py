@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
@@ -17,7 +16,8 @@ from singula.gui.results import Results, check_instances, open_results
 from singula.gui.retune import Retune
 from singula.gui.segment import SegmentedImages, open_segmentation
 from singula.gui.segment_process import RECORD
-from singula.labels.edit import Change, LabelEditor
+from singula.labels.change import Change
+from singula.labels.edit import LabelEditor
 from singula.pipeline.confidence import predicted_confidence
 from singula.runs.corrections import CorrectedFiles, Review, State, review_order
 from singula.runs.instances import Instances
@@ -202,12 +202,12 @@ class Correction:
     def undo(self) -> bool:
         """Undo the last correction, and return True if there was one."""
         self.start, change = None, self.editor.undo()
-        return change is not None and self._show(change, change.before)
+        return change is not None and self._show(change)
 
     def redo(self) -> bool:
         """Repeat the last undone correction, and return True if there was one."""
         self.start, change = None, self.editor.redo()
-        return change is not None and self._show(change, change.after)
+        return change is not None and self._show(change)
 
     def accept(self) -> None:
         """Mark the selected object as right."""
@@ -230,13 +230,13 @@ class Correction:
         """Display the last correction, if there is one more than before."""
         changes = self.editor.changes
         selected = self.selected
-        changed = len(changes) > before and self._show(changes[-1], changes[-1].after)
+        changed = len(changes) > before and self._show(changes[-1])
         self.selected = selected
         return changed
 
-    def _show(self, change: Change, labels: npt.NDArray[Any]) -> bool:
+    def _show(self, change: Change) -> bool:
         """Update ids, marked object and picture after the box of a change got other labels."""
-        present = set(np.unique(labels).tolist())
+        present = set(np.unique(self.editor.labels[change.box]).tolist())
         altered = set(change.ids)
         # The box of an extension does not contain the whole object.
         self.ids -= set() if change.name == "extend" else altered - present

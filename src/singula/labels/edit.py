@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.io.image import Spacing, check_spacing
+from singula.labels.change import Change
 from singula.util.arguments import as_array, flag, integer, items, label_image
 from singula.util.boxes import Box
 from singula.util.format import counted
@@ -21,33 +22,6 @@ Mask = npt.NDArray[np.bool_]
 _GAP = 3  # largest radius of a gap that a merge closes, in pixels
 _FAR = 1e9  # pixels; larger coordinates are not supported by scikit-image
 _NEAR = 5  # largest distance of a point from the object that it splits, in pixels
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """Change of a label image by one correction.
-
-    Parameters
-    ----------
-    name : str
-        Name of the correction: ``delete``, ``merge``, ``split``, ``draw``, ``extend`` or ``cut``.
-    box : tuple of slice
-        Box of the image that contains all changed pixels.
-    before, after : ndarray of unsigned int
-        Labels of the box.
-    """
-
-    name: str
-    box: Box
-    before: Labels
-    after: Labels
-
-    @cached_property
-    def ids(self) -> tuple[int, ...]:
-        """Ids of the objects that the change alters, removes or adds."""
-        changed = self.before != self.after
-        both = np.concatenate([self.before[changed], self.after[changed]])
-        return tuple(number for number in np.unique(both).tolist() if number)
 
 
 @dataclass(eq=False)
@@ -81,8 +55,8 @@ class LabelEditor:
 
     labels: Labels
     spacing: Spacing | None = None
-    _done: list[Change] = field(default_factory=list, repr=False)
-    _undone: list[Change] = field(default_factory=list, repr=False)
+    _done: list[Change] = field(init=False, default_factory=list, repr=False)
+    _undone: list[Change] = field(init=False, default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         """Copy the labels to a type with free ids."""
@@ -111,7 +85,7 @@ class LabelEditor:
         if not self._done:
             return None
         change = self._done.pop()
-        self.labels[change.box] = change.before
+        change.write(self.labels, change.before)
         self._undone.append(change)
         return change
 
@@ -120,7 +94,7 @@ class LabelEditor:
         if not self._undone:
             return None
         change = self._undone.pop()
-        self.labels[change.box] = change.after
+        change.write(self.labels, change.after)
         self._done.append(change)
         return change
 
@@ -158,7 +132,7 @@ class LabelEditor:
         chosen = list(dict.fromkeys(items(ids, "ids", partial(integer, at_least=1))))
         if len(chosen) < 2:
             raise UserError(
-                f"merge: got {counted(len(chosen), 'object')}, expected two or more",
+                f"ids: got {counted(len(chosen), 'object')}, expected two or more",
                 "choose the objects that belong together",
                 "edit.one_object",
             )
@@ -188,12 +162,13 @@ class LabelEditor:
             ``edit.no_object``: the id does not occur; ``edit.points``: fewer than two different
             points in the object.
         """
-        box, mask = self._objects([number])
+        number = integer(number, "number", at_least=1)
+        box, mask = self._objects([number], name="number")
         starts = self._starts(points, box, mask)
         if len(set(starts)) < 2 or len(set(starts)) < len(starts):
             raise UserError(
-                f"split: got {counted(len(set(starts)), 'point')} in object {number}, expected two "
-                "or more different points",
+                f"points: got {counted(len(set(starts)), 'point')} in object {number}, "
+                "expected two or more different points",
                 "choose a point in each part of the object",
                 "edit.points",
             )
@@ -253,8 +228,9 @@ class LabelEditor:
             ``edit.no_object``: the id does not occur; ``edit.outline``: the outline contains no
             pixel that can be added or removed.
         """
+        number = integer(number, "number", at_least=1)
         box, mask = self._region(outline, plane)
-        around, pixels = self._objects([number])
+        around, pixels = self._objects([number], name="number")
         if flag(add, "add"):
             mask &= self.labels[box] == 0
             _check_pixels(mask, "of the background")
@@ -288,17 +264,18 @@ class LabelEditor:
         """Set the pixels of a mask, and forget the corrections that were undone."""
         before = self.labels[box].copy()
         self.labels[box][mask] = values
-        self._done.append(Change(name, box, before, self.labels[box].copy()))
+        self._done.append(Change.between(name, box, before, self.labels[box]))
         self._undone.clear()
 
-    def _objects(self, ids: Sequence[int], margin: int = 0) -> tuple[Box, Mask]:
+    def _objects(self, ids: Sequence[int], margin: int = 0, name: str = "ids") -> tuple[Box, Mask]:
         """Return the box of objects, and their mask in it."""
-        chosen = items(ids, "ids", partial(integer, at_least=1))
+        chosen = items(ids, name, partial(integer, at_least=1))
         places = [np.nonzero(self.labels == number) for number in chosen]
         missing = [n for n, place in zip(chosen, places, strict=True) if not len(place[0])]
         if missing or not chosen:
             raise UserError(
-                f"got {missing[0] if missing else 'no object'}, expected the id of an object",
+                f"{name}: got {missing[0] if missing else 'no object'}, "
+                "expected the id of an object",
                 "choose an object of the image",
                 "edit.no_object",
             )
