@@ -6,9 +6,23 @@ import numpy as np
 import pytest
 from example_run import ExampleRun, cells, without
 
-from singula.gui.compare import common_images, compare_objects, compare_scores
+from singula.gui.compare import (
+    common_images,
+    comparable_folders,
+    compare_counts,
+    compare_objects,
+    compare_scores,
+    describe_prediction,
+    earlier_segmentation,
+    open_compared,
+    read_scene,
+)
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
+from singula.gui.run_search import PREDICTION_RECORD
+from singula.io.record_files import write_record
+from singula.io.records.results import StartedPrediction
+from singula.io.write import write_csv, write_tiff
 from singula.metrics import match
 
 
@@ -41,3 +55,50 @@ def test_objects_of_both_runs(shift: int) -> None:
     # 8 pixels wide: a shift by 2 leaves an IoU of 6/10, by 6 one of 2/14.
     both = 14 if shift < 3 else 0
     assert counts == {"both": both, "first": 16 - both, "second": 14 - both}
+
+
+def prediction(root: Path, name: str, labels: np.ndarray, model: str = "nuclei") -> Path:
+    """Write the files of a prediction of two images, one with an object of 64 pixels."""
+    folder = root / name
+    for image, array in (("a", labels), ("b", np.where(labels == 1, 1, 0))):
+        write_tiff(folder / f"{image}.tif", array.astype(np.uint16), "YX")
+        rows = [{"label": int(i), "npixels": int((array == i).sum())} for i in np.unique(array)[1:]]
+        write_csv(folder / f"{image}_stats.csv", rows)
+    values = {"pid": 2**31 - 1, "created": 1, "began": 1, "images": str(root / "in")}
+    write_record(
+        folder / PREDICTION_RECORD, StartedPrediction.model_validate({**values, "model": model})
+    )
+    return folder
+
+
+def test_segmented_images_are_compared_by_numbers_of_objects(tmp_path: Path) -> None:
+    lattice, guard = cells(2), Guard.of([tmp_path])
+    one = prediction(tmp_path, "one", lattice)
+    two = prediction(tmp_path, "two", without(lattice, 3, 4))
+    first, second = (open_compared(guard, folder) for folder in (one, two))
+    assert common_images(first, second) == ["a", "b"]
+    lines = {line.title: (line.first, line.second) for line in compare_counts(first, second)}
+    assert lines == {
+        "objects found": ("17", "15"), "median size of the objects (px)": ("64", "64"),
+    }  # fmt: skip
+    assert compare_scores(first, second) == []
+    np.testing.assert_array_equal(
+        read_scene(second, "a").labels["instances"], without(lattice, 3, 4)
+    )
+    assert "nuclei" in describe_prediction(guard, two)
+    assert earlier_segmentation(guard, two) == one
+    (one / "a.tif").rename(one / "c.tif")
+    (one / "b.tif").unlink()
+    assert earlier_segmentation(guard, two) is None
+
+
+def test_a_run_and_segmented_images_are_compared(tmp_path: Path) -> None:
+    guard = Guard.of([tmp_path])
+    run = ExampleRun(tmp_path / "one", {"a": cells(2)}).write()
+    folder = prediction(tmp_path, "two", cells(2))
+    assert comparable_folders(guard) == [run, folder]
+    first, second = (open_compared(guard, each) for each in (run, folder))
+    assert common_images(first, second) == ["a"]
+    assert compare_counts(first, second) == compare_scores(first, second) == []
+    assert describe_prediction(guard, run) == ""
+    np.testing.assert_array_equal(read_scene(first, "a").labels["truth"], cells(2))

@@ -9,26 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from gui_browser import Interface, Watcher, click, drawn, enter, open_page
+from gui_drivers import place
 from prediction_folder import LABELS, SQUARE, write_prediction
 
 from singula.io.read import read_labels
 
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
 pytestmark = pytest.mark.xdist_group("gui browser")
-_VIEW = """() => {
-  const viewer = getElement(+document.querySelector('.viewer-host').id.slice(1));
-  const canvas = viewer.$refs.canvas;
-  const place = canvas.getBoundingClientRect();
-  const ratio = canvas.width / canvas.clientWidth;
-  const { scale, x, y } = viewer.view;
-  return [scale / ratio, place.x + x / ratio, place.y + y / ratio];
-}"""
-
-
-def place(tab: Any, y: float, x: float) -> tuple[float, float]:
-    """Return the position in the window of the center of a pixel."""
-    scale, left, top = tab.evaluate(_VIEW)
-    return left + (x + 0.5) * scale, top + (y + 0.5) * scale
 
 
 def wait_for_labels(tab: Any, file: Path, ids: set[int]) -> np.ndarray:

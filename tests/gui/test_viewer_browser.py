@@ -326,7 +326,7 @@ def test_two_runs_are_compared(browser: Any, served: Interface) -> None:
     assert page.tab.locator("canvas").count() == 2
     row = page.tab.locator("table").last.locator("tr", has_text="objects found")
     assert row.locator("td").all_inner_texts() == ["13", "15"]
-    row = page.tab.locator("table").last.locator("tr", has_text="objects of both runs that match")
+    row = page.tab.locator("table").last.locator("tr", has_text="objects that match")
     assert row.locator("td").all_inner_texts() == ["12", "12"]
     bars = "[...document.querySelectorAll('canvas')].map(c => c.dataset.bar)"
     before = page.tab.evaluate(bars)

@@ -1,17 +1,30 @@
-"""Scores of two runs side by side, and the agreement of their objects."""
+"""Two results side by side: scores or numbers of objects, and the agreement of the objects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy.typing as npt
 
-from singula.gui.results import Results
+from singula.errors import UserError
+from singula.exports.tables import calibration
+from singula.gui.guard import Guard
+from singula.gui.overview import summarize_images
+from singula.gui.pictures import Scene
+from singula.gui.results import Results, check_instances, open_results
+from singula.gui.run_search import PREDICTION_RECORD, search_runs
+from singula.gui.segment import SegmentedImages, open_segmentation
+from singula.gui.segment_models import model_name
+from singula.gui.segment_process import read_prediction
 from singula.metrics import match
 from singula.metrics.summary import MEAN
+from singula.runs.run import is_finished
 
 Array = npt.NDArray[Any]
+Compared = Results | SegmentedImages
 _TITLES = {
     "f1": "detection score (F1)",
     "panoptic_quality": "panoptic quality",
@@ -45,22 +58,139 @@ class ScoreLine:
     gain: float
 
 
-def common_images(first: Results, second: Results) -> list[str]:
-    """Return the names of the images of both runs, the worst of the second run first."""
-    names = set(first.run.image_names(first.run.final_stage))
-    return [n for n in second.run.image_names(second.run.final_stage) if n in names]
+def comparable_folders(guard: Guard) -> list[Path]:
+    """Return the folders of finished runs and of predictions, the most recent of each first."""
+    search = search_runs(guard)
+    return [*filter(is_finished, search.runs), *search.predictions]
 
 
-def compare_scores(first: Results, second: Results, image: str | None = None) -> list[ScoreLine]:
-    """Return the scores of two runs at all IoU thresholds of both.
+def open_compared(guard: Guard, folder: Path) -> Compared:
+    """Open a finished run, or a prediction that the interface started.
 
     Parameters
     ----------
-    first, second : Results
-        The runs.
+    guard : Guard
+        Folders that the interface may open.
+    folder : Path
+        Folder of the run, or of the label images.
+
+    Raises
+    ------
+    UserError
+        As for `open_results`, `check_instances` and `open_segmentation`.
+    """
+    if guard.allows(folder) and (folder / PREDICTION_RECORD).is_file():
+        return open_segmentation(guard, folder)
+    results = open_results(folder, guard)
+    check_instances(results)
+    return results
+
+
+def describe_prediction(guard: Guard, folder: Path) -> str:
+    """Return the name of a prediction with that of its model; empty for a run.
+
+    Parameters
+    ----------
+    guard : Guard
+        Folders that the interface may open.
+    folder : Path
+        Folder of the label images, or of a run.
+    """
+    try:
+        model = read_prediction(guard, folder).model
+    except UserError:
+        return ""
+    return f"{guard.short(folder)}  (model: {model_name(guard, model)})"
+
+
+def earlier_segmentation(guard: Guard, folder: Path) -> Path | None:
+    """Return the most recent other prediction with an image of the same name, or None.
+
+    Parameters
+    ----------
+    guard : Guard
+        Folders that the interface may open.
+    folder : Path
+        Folder of a prediction.
+    """
+    names = set(open_segmentation(guard, folder).sources)
+    for other in search_runs(guard).predictions:
+        try:
+            if other != folder and names & set(open_segmentation(guard, other).sources):
+                return other
+        except UserError:  # without label images
+            continue
+    return None
+
+
+def image_names(compared: Compared) -> list[str]:
+    """Return the names of all images; those of a run begin with the worst."""
+    if isinstance(compared, SegmentedImages):
+        return list(compared.sources)
+    return compared.run.image_names(compared.run.final_stage)
+
+
+def common_images(first: Compared, second: Compared) -> list[str]:
+    """Return the names of the images of both results, in the order of the second one."""
+    names = set(image_names(first))
+    return [name for name in image_names(second) if name in names]
+
+
+def read_scene(compared: Compared, name: str) -> Scene:
+    """Return an image with its objects.
+
+    Parameters
+    ----------
+    compared : Results or SegmentedImages
+        The results.
+    name : str
+        Name of the image.
+    """
+    if isinstance(compared, SegmentedImages):
+        return compared.read(name)[0]
+    stage = compared.run.final_stage
+    instances = compared.instances(name, stage)
+    return compared.scene(name, stage, instances.labels, calibration(instances))
+
+
+def compare_counts(first: Compared, second: Compared) -> list[ScoreLine]:
+    """Return the number and the median size of the objects of two predictions.
+
+    Parameters
+    ----------
+    first, second : Results or SegmentedImages
+        The results; without measurements of both, there are no lines.
+    """
+    if not (isinstance(first, SegmentedImages) and isinstance(second, SegmentedImages)):
+        return []
+    names = set(common_images(first, second))
+    counts, sizes = [], []
+    for each in (first, second):
+        tables = {name: table for name, table in each.tables().items() if name in names}
+        summaries = summarize_images(tables)
+        if not summaries or any(summary.objects is None for summary in summaries):
+            return []
+        counts.append(sum(summary.objects or 0 for summary in summaries))
+        medians = [summary.size for summary in summaries if summary.size is not None]
+        sizes.append(f"{median(medians):.4g}" if medians else "")
+    return [
+        ScoreLine("objects found", str(counts[0]), str(counts[1]), 0.0),
+        ScoreLine("median size of the objects (px)", sizes[0], sizes[1], 0.0),
+    ]
+
+
+def compare_scores(first: Compared, second: Compared, image: str | None = None) -> list[ScoreLine]:
+    """Return the scores of two runs at all IoU thresholds of both; none for a prediction.
+
+    Parameters
+    ----------
+    first, second : Results or SegmentedImages
+        The results.
     image : str, optional
         Name of an image; by default, the mean over all images.
     """
+    if isinstance(first, SegmentedImages) or isinstance(second, SegmentedImages):
+        return []
     lines = []
     stages = [results.run.final_stage.key for results in (first, second)]
     scores = [results.run.scores for results in (first, second)]

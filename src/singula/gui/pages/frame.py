@@ -55,7 +55,7 @@ def frame(page: str) -> Iterator[None]:
                     link.classes("here").props('aria-current="page"')
         _help_button(info)
         _theme_button(dark, theme)
-    with ui.element("main").props('id="content"').classes("page"):
+    with ui.element("div").props('id="content"').classes("page"):
         yield
 
 

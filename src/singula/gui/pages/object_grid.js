@@ -1,10 +1,11 @@
-// Table of objects that is sorted and read with the keyboard: one tab stop for all rows.
+// Table that is sorted and read with the keyboard: one tab stop for all rows.
 const PAGE = 100;
+const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
 
 export default {
   template: `<div class="objects">
     <div class="objects-scroll">
-      <table role="grid" aria-label="Objects of the image" :aria-rowcount="order.length">
+      <table role="grid" :aria-label="caption" :aria-rowcount="order.length">
         <thead><tr>
           <th v-for="(column, i) in columns" :key="column.name" scope="col" :aria-sort="sorted(i)">
             <button type="button" @click="sort(i)">{{ column.label }}<span aria-hidden="true">{{ arrow(i) }}</span></button>
@@ -13,7 +14,7 @@ export default {
         <tbody ref="body" @keydown="key">
           <tr v-for="row in page" :key="row[0]" :data-id="row[0]" :class="{ selected: row[0] === chosen }"
             :aria-selected="row[0] === chosen" :tabindex="row[0] === stop ? 0 : -1" @click="choose(row[0])">
-            <td v-for="(value, i) in row" :key="i">{{ value === null ? "–" : value }}</td>
+            <td v-for="(value, i) in row" :key="i" :class="{ text: typeof value === 'string' }">{{ value === null ? "–" : value }}</td>
           </tr>
         </tbody>
       </table>
@@ -21,19 +22,21 @@ export default {
     </div>
     <div class="objects-foot" v-if="order.length">
       <span>{{ first + 1 }}–{{ first + page.length }} of {{ order.length }}</span>
-      <button type="button" :disabled="!number" @click="number -= 1" aria-label="Previous objects">‹</button>
-      <button type="button" :disabled="number >= last" @click="number += 1" aria-label="Next objects">›</button>
+      <button type="button" :disabled="!number" @click="number -= 1" aria-label="Previous rows">‹</button>
+      <button type="button" :disabled="number >= last" @click="number += 1" aria-label="Next rows">›</button>
     </div>
   </div>`,
   props: {
     columns: { type: Array, default: () => [] },
     rows: { type: Array, default: () => [] }, // values in the order of the columns; the first is the id
     shown: { type: Array, default: null }, // ids of objects that pass the filters; null: all
-    selected: { type: Number, default: 0 },
+    selected: { type: [Number, String], default: 0 },
+    caption: { type: String, default: "Objects of the image" },
+    follow: { type: Boolean, default: true }, // the arrow keys choose rows; otherwise, only Enter does
     empty: String,
   },
   data() {
-    return { by: 0, down: false, number: 0, chosen: this.selected };
+    return { by: 0, down: false, number: 0, chosen: this.selected, focused: null };
   },
   computed: {
     order() {
@@ -43,7 +46,7 @@ export default {
       // Objects without a value are last in both directions.
       return rows.sort((a, b) => {
         if (a[by] === null || b[by] === null) return (a[by] === null) - (b[by] === null);
-        return sign * (a[by] - b[by]) || a[0] - b[0];
+        return sign * compare(a[by], b[by]) || compare(a[0], b[0]);
       });
     },
     last() {
@@ -57,7 +60,7 @@ export default {
     },
     stop() {
       const ids = this.page.map((row) => row[0]);
-      return ids.includes(this.chosen) ? this.chosen : ids[0];
+      return [this.focused, this.chosen].find((id) => ids.includes(id)) ?? ids[0];
     },
   },
   watch: {
@@ -88,7 +91,7 @@ export default {
       if (position < 0) return;
       this.number = Math.floor(position / PAGE);
       this.$nextTick(() => {
-        const row = this.$refs.body?.querySelector(`[data-id="${id}"]`);
+        const row = this.$refs.body?.querySelector(`[data-id="${CSS.escape(id)}"]`);
         const box = this.$el.querySelector(".objects-scroll");
         if (!row || !box) return;
         const [inner, outer] = [row.getBoundingClientRect(), box.getBoundingClientRect()];
@@ -100,6 +103,7 @@ export default {
     },
     choose(id, focus = false) {
       this.chosen = id;
+      this.focused = null;
       this.open(id, focus);
       this.$emit("choose", id);
     },
@@ -108,7 +112,12 @@ export default {
       const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity };
       if (event.key in steps) {
         const next = Math.min(Math.max(0, position + steps[event.key]), this.order.length - 1);
-        this.choose(this.order[next][0], true);
+        const id = this.order[next][0];
+        if (this.follow) this.choose(id, true);
+        else {
+          this.focused = id;
+          this.open(id, true);
+        }
       } else if (event.key === "Enter" || event.key === " ") {
         this.choose(this.stop, true);
       } else return;

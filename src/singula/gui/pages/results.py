@@ -67,7 +67,7 @@ class _View(ImageView[tuple[Scene, Table]]):
                 )
                 for text, page in (("Correct objects", "correct"), ("Tune thresholds", "tune"))
             )
-            ui.link("Compare with another run", compare_address(self.folder, None)).classes(
+            ui.link("Compare with other results", compare_address(self.folder, None)).classes(
                 "as-button secondary"
             )
 

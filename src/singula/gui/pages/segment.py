@@ -10,8 +10,10 @@ from typing import Any
 from nicegui import ui
 
 from singula.errors import UserError
+from singula.gui.compare import earlier_segmentation
 from singula.gui.control import last_lines
 from singula.gui.overview import ImageSummary, has_no_objects, joined_table, summarize_images
+from singula.gui.pages.compare import compare_address
 from singula.gui.pages.export import ExportPanel
 from singula.gui.pages.frame import (
     button,
@@ -28,7 +30,7 @@ from singula.gui.pages.frame import (
     waiting,
     with_error_notice,
 )
-from singula.gui.pages.object_table import ObjectTable
+from singula.gui.pages.object_table import ObjectGrid, ObjectTable
 from singula.gui.pages.paths import path_input
 from singula.gui.pages.queue_view import waiting_controls
 from singula.gui.pictures import Scene
@@ -52,7 +54,7 @@ from singula.util.format import counted
 
 _ACTIVE = ("waiting", "running")
 _REFRESH_SECONDS, _MAX_LINES, _MAX_LISTED = 1.0, 60, 20
-# Field and header of the columns of the table of all images
+# Field of `ImageSummary`, and header of the column of the table of all images
 _OVERVIEW = ("name", "Image"), ("objects", "Objects found"), ("size", "Median size (px)")
 _ADVICE = (
     "Choose another model: fluorescence images and stained tissue need different models.",
@@ -61,8 +63,6 @@ _ADVICE = (
     "objects.",
     "Draw labels in some of your images, and train a model on them.",
 )
-_OPEN = """<q-td :props="props"><a href="#" class="nicegui-link"
- @click.prevent="$parent.$emit('open', props.value)">{{ props.value }}</a></q-td>"""
 
 
 def add(context: AppContext) -> None:
@@ -277,8 +277,9 @@ class _Watch:
                 with self.results:
                     error_state(error, "The results cannot be shown")
             return
+        earlier = await run_in_thread(earlier_segmentation, self.context.guard, self.folder)
         with self.results:
-            shown = _Results(self.context, opened)
+            shown = _Results(self.context, opened, earlier)
             await shown.show_all()
             await shown.load()
 
@@ -295,11 +296,6 @@ class _Watch:
         await self.refresh()
 
 
-def _column(field: str, label: str) -> dict[str, object]:
-    align = "left" if field == "name" else "right"
-    return {"name": field, "field": field, "label": label, "sortable": True, "align": align}
-
-
 def _advise() -> None:
     """Add a message for images without objects."""
     with ui.element("section").classes("warning").props('role="alert"'):
@@ -313,16 +309,19 @@ def _advise() -> None:
 class _Results:
     """Viewer and table of the segmented images."""
 
-    def __init__(self, context: AppContext, images: SegmentedImages) -> None:
-        self.images, self.loads = images, 0
+    def __init__(self, context: AppContext, images: SegmentedImages, earlier: Path | None) -> None:
+        self.images, self.earlier, self.loads = images, earlier, 0
         names = list(images.sources)
         self.name = names[0]
+        self.all_images: ObjectGrid | None = None
         self.summary = ui.element("div")
         with ui.element("div").classes("row-of tools"):
             self.choice = dropdown("Image", names, self.name).classes("run-choice")
             self.choice.on_value_change(self._choose)
             address = run_address("correct", images.folder, self.name)
             self.correct_link = ui.link("Correct objects", address).classes("as-button secondary")
+            self.compare_link = ui.link("Compare with other results", self._compare_address())
+            self.compare_link.classes("as-button secondary")
             self.download = button("Download the table", self._download, look="secondary")
         self.table_path = ui.label().classes("note place")
         self.notes = ui.element("div")
@@ -335,6 +334,10 @@ class _Results:
     async def _choose(self, event: Any) -> None:
         self.name = str(event.value)
         await self.load()
+
+    def _compare_address(self) -> str:
+        first, second = self.earlier or self.images.folder, self.images.folder
+        return compare_address(first, second if self.earlier else None, self.name)
 
     async def show_all(self) -> None:
         """Show the table of all images, and advice if none has objects."""
@@ -349,15 +352,17 @@ class _Results:
         counts = [summary.objects for summary in summaries if summary.objects is not None]
         title = f"All images ({len(summaries)}): {counted(sum(counts), 'object')}"
         with ui.expansion(title, value=len(summaries) <= _MAX_LISTED).classes("elsewhere"):
-            table = ui.table(
-                columns=[_column(*names) for names in _OVERVIEW],
-                rows=[vars(summary) for summary in summaries],
-                row_key="name",
-                pagination={"rowsPerPage": _MAX_LISTED},
-            )
-            table.classes("objects").props("dense flat")
-            table.add_slot("body-cell-name", _OPEN)
-            table.on("open", lambda event: self.choice.set_value(event.args))
+            self.all_images = ObjectGrid()
+            self.all_images.props["caption"] = "All images"
+            self.all_images.props["follow"] = False  # an image is read when it is chosen
+            self.all_images.props["columns"] = [
+                {"name": name, "label": label} for name, label in _OVERVIEW
+            ]
+            self.all_images.props["rows"] = [
+                [getattr(summary, name) for name, _ in _OVERVIEW] for summary in summaries
+            ]
+            self.all_images.props["selected"] = self.name
+            self.all_images.on("choose", lambda event: self.choice.set_value(event.args))
             button("Download the table of all images", self._download_all, look="secondary")
 
     async def _download_all(self) -> None:
@@ -368,6 +373,9 @@ class _Results:
         """Read the image in a thread, then show it unless another one was chosen."""
         self.loads += 1
         number, name = self.loads, self.name
+        if self.all_images is not None:
+            self.all_images.props["selected"] = name
+            self.all_images.update()
         self.notes.clear()
         with self.notes:
             waiting(f"Reading {name} …")
@@ -391,6 +399,7 @@ class _Results:
         self.download.set_visibility(file.is_file())
         self.table_path.set_text(f"Table: {self.images.guard.short(file)}")
         self.table_path.set_visibility(file.is_file())
+        link_to(self.compare_link, self._compare_address())
         link_to(self.correct_link, run_address("correct", self.images.folder, name))
         self.objects.viewer.show(scene, f"{name} with its objects", name)
         self.objects.show(table, ndim=len(scene.shape))

@@ -68,6 +68,7 @@ export default {
       this.latest = new Map();
       this.fitted = true;
       this.fit();
+      this.centerLater();
     },
     slice: "draw",
     look: "draw",
@@ -84,6 +85,7 @@ export default {
       const ratio = window.devicePixelRatio || 1;
       canvas.width = Math.max(1, Math.round(this.$el.clientWidth * ratio));
       canvas.height = Math.max(1, Math.round(this.$el.clientHeight * ratio));
+      if (this.centerLater()) return;
       if (this.fitted) this.fit();
       else this.draw();
     },
@@ -119,11 +121,24 @@ export default {
     },
     center(y, x, size) {
       const canvas = this.$refs.canvas;
+      if (canvas.width < 2 || !this.source) {
+        this.wanted = [y, x, size]; // the viewer was hidden until now
+        return;
+      }
       const preferred = (0.25 * Math.min(canvas.width, canvas.height)) / Math.max(size, 4);
       const scale = this.limited(Math.max(this.view.scale, Math.min(preferred, 16)));
       const high = scale * this.aspect;
       this.view = { scale, x: canvas.width / 2 - x * scale, y: canvas.height / 2 - y * high };
       this.changed(false);
+    },
+    // Centers the region of a call before the viewer had a size or an image.
+    centerLater() {
+      if (!this.wanted || this.$refs.canvas.width < 2 || !this.source) return false;
+      const wanted = this.wanted;
+      this.wanted = null;
+      this.fit();
+      this.center(...wanted);
+      return true;
     },
     limited(scale) {
       return Math.min(Math.max(scale, this.whole() * 0.5), 64);
