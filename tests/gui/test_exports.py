@@ -11,9 +11,17 @@ from example_run import ExampleRun, cells, without
 
 from singula.errors import UserError
 from singula.exports import FORMATS
-from singula.gui.exports import FORMAT_TITLES, export_for_download, export_to_folder
+from singula.gui.exports import (
+    FORMAT_TITLES,
+    OBJECTS_TITLES,
+    count_corrected,
+    export_for_download,
+    export_to_folder,
+)
 from singula.gui.guard import Guard
+from singula.gui.results import open_results
 from singula.io.read import read_labels
+from singula.runs.corrections import OBJECTS, CorrectedFiles, Review
 
 
 @pytest.fixture
@@ -24,6 +32,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_every_format_has_a_title() -> None:
     assert FORMAT_TITLES.keys() == FORMATS.keys()
+    assert tuple(OBJECTS_TITLES) == OBJECTS
 
 
 def test_exported_files_are_read_back(run: Path, tmp_path: Path) -> None:
@@ -84,3 +93,40 @@ def test_a_download_is_one_file(run: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         assert {Path(n).name for n in opened.namelist()} >= {"good_rois.zip", "bad_rois.zip"}
     assert not list(run.glob("exports"))
+
+
+def test_corrected_objects_are_counted_and_exported(run: Path, tmp_path: Path) -> None:
+    guard = Guard.of([tmp_path])
+    assert count_corrected(run) == 0
+    results = open_results(run, guard)
+    stage = results.run.final_stage
+    predicted = results.instances("good", stage)
+    assert results.corrected("good", stage, predicted) is None
+    files = CorrectedFiles(results.run.instance_files(stage)["good"], "good")
+    files.save(predicted, without(cells(2), 1), Review())
+    assert count_corrected(run) == 1
+    shown = open_results(run, guard).corrected("good", stage, predicted)
+    assert shown is not None
+    np.testing.assert_array_equal(shown.labels, without(cells(2), 1))
+    for objects, count in (("corrected", 15), ("predicted", 16)):
+        path = export_for_download(guard, run, "csv", tmp_path / objects, objects=objects)
+        table = pd.read_csv(path)
+        good = table[table["image"] == "good"]
+        assert len(good) == count
+        assert set(good["objects"]) == {objects}
+        assert good["intensity_mean"].between(150, 170).all()
+
+
+def test_corrections_outside_of_the_roots_are_not_read(run: Path, tmp_path: Path) -> None:
+    root = tmp_path / "job"
+    results = open_results(run, Guard.of([tmp_path]))
+    path = results.run.instance_files(results.run.final_stage)["good"]
+    (tmp_path / "elsewhere").mkdir()
+    (path.parent / "corrected").symlink_to(tmp_path / "elsewhere")
+    for read in (
+        lambda guard: open_results(run, guard),
+        lambda guard: export_for_download(guard, run, "coco", tmp_path / "new"),
+    ):
+        with pytest.raises(UserError) as refused:
+            read(Guard.of([root]))
+        assert refused.value.code == "gui.outside"

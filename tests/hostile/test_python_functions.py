@@ -372,6 +372,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "unit": Argument("µm", TEXT.or_none()),
         "overwrite": Argument(True, FLAG),
         "external_files": Argument(False, FLAG),
+        "objects": Argument("predicted", WORD),
     },
     "singula.exports.sizes_from_text": lambda _: {"text": Argument("1,2", WORD)},
     "singula.exports.trace_outlines": lambda _: {

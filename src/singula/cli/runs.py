@@ -214,6 +214,14 @@ def export(
         str | None, typer.Option("--unit", help="Unit of --spacing, such as µm.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    objects: Annotated[
+        str,
+        typer.Option(
+            "--objects",
+            help="corrected (of images with corrections) or predicted.",
+            autocompletion=complete_from("singula.runs.corrections", "OBJECTS"),
+        ),
+    ] = "corrected",
     external_files: ExternalFilesOption = False,
 ) -> None:
     """Export instances to ImageJ, QuPath, OME-Zarr, CSV or COCO.
@@ -235,5 +243,6 @@ def export(
         unit=unit,
         overwrite=overwrite,
         external_files=external_files,
+        objects=objects,
     )
     print_line(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))

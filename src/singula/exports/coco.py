@@ -57,7 +57,7 @@ def write_coco(items: Iterable[Instances], target: Path) -> None:
 
     ``label`` of an annotation is the id of the instance in the label image. Categories are the
     classes, or a single category ``object``. Instances without a class have category 0,
-    ``unclassified``.
+    ``unclassified``. ``objects`` of an image is `Instances.origin`.
 
     Parameters
     ----------
@@ -94,6 +94,8 @@ def write_coco(items: Iterable[Instances], target: Path) -> None:
         number = len(images) + 1
         height, width = item.labels.shape
         images.append({"id": number, "file_name": item.file_name, "height": height, "width": width})
+        if item.origin:
+            images[-1]["objects"] = item.origin
         for annotation in _annotations(item):
             kinds.add(annotation["category_id"])
             annotations.append({"id": len(annotations) + 1, "image_id": number, **annotation})

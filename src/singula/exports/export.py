@@ -23,6 +23,7 @@ from singula.io.image import Spacing
 from singula.io.run_lock import hold, output_locks
 from singula.io.units import check_unit
 from singula.io.written import protect
+from singula.runs.corrections import OBJECTS, with_corrections
 from singula.runs.instances import Instances
 from singula.runs.run import is_finished
 from singula.util.arguments import choice, flag, instance, text
@@ -73,6 +74,7 @@ def export(
     unit: str | None = None,
     overwrite: bool = False,
     external_files: bool = False,
+    objects: str = "corrected",
 ) -> list[Path]:
     """Write instances for another program; the public `singula.export`.
 
@@ -93,6 +95,9 @@ def export(
         Replace existing files.
     external_files : bool
         Allow label images to refer to files elsewhere, such as a Zarr whose chunks are links.
+    objects : {"corrected", "predicted"}
+        Export the saved corrections of label images that have some, or the predictions. If there
+        are corrections of any image, the files state for each image which ones they contain.
 
     Returns
     -------
@@ -104,7 +109,8 @@ def export(
     TypeError, UserError
         An argument is invalid. ``export.no_folder``: no output folder; ``export.exists``: a file
         exists; ``export.volume``: the format does not support volumes; ``run.locked``: another
-        process writes to the output folder or its run; the codes of `find_sources`.
+        process writes to the output folder or its run; ``corrections.other_prediction``: the image
+        was predicted again after its correction; the codes of `find_sources`.
 
     Examples
     --------
@@ -120,6 +126,7 @@ def export(
     kind = FORMATS[choice(to, "--to", FORMATS)]
     overwrite = flag(overwrite, "overwrite")
     external_files = flag(external_files, "external_files")
+    objects = choice(objects, "--objects", OBJECTS)
     if output is not None:
         output = user_path(output, "output", "output folder")
     if unit is not None:
@@ -130,6 +137,7 @@ def export(
         spacing,
         unit,
         kind,
+        objects,
         external_files=external_files,
     )
     folder = output if output is not None else default
@@ -176,6 +184,7 @@ def _open(
     spacing: Spacing | None,
     unit: str | None,
     kind: Format,
+    objects: str,
     *,
     external_files: bool,
 ) -> tuple[Iterator[Instances], list[str], Path | None]:
@@ -184,7 +193,8 @@ def _open(
         item = instances_from_array(source, "labels", spacing, unit)
         return iter([item]), [item.name], None
     path = user_path(source, "source")
-    sources = find_sources(path, spacing=spacing, unit=unit, external_files=external_files)
+    predicted = find_sources(path, spacing=spacing, unit=unit, external_files=external_files)
+    sources = with_corrections(predicted, objects)
     names = [source.name for source in sources]
     items: Iterator[Instances] = (source.read() for source in sources)
     if not is_finished(path):
@@ -203,7 +213,8 @@ class _Announcer:
     def __call__(self, item: Instances) -> Instances:
         if not _log.isEnabledFor(logging.INFO):  # counting takes time
             return item
-        _log.info(f"{item.name}: {counted(count_ids(item.labels), 'instance')}")
+        origin = f", {item.origin}" if item.origin else ""
+        _log.info(f"{item.name}: {counted(count_ids(item.labels), 'instance')}{origin}")
         if item.size_notice and not self.warned_of_size:
             self.warned_of_size = True
             _log.warning(f"  {item.size_notice}")

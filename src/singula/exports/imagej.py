@@ -28,7 +28,7 @@ def write_rois(item: Instances, target: Path) -> None:
     An instance with several components or holes becomes a composite ROI. The name of a ROI is the
     id, with leading zeros so that names sort (``0012``). A volume has a ROI for each slice of an
     instance, such as ``0012-z003``, with its position in the stack. The group of a ROI is the
-    class.
+    class. The property ``objects`` is `Instances.origin`.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ def write_rois(item: Instances, target: Path) -> None:
                 name += f"-z{z + 1:0{len(str(len(item.labels)))}d}"
             roi = _roi(outline, name)
             roi.position = 0 if z is None else z + 1
+            if item.origin:
+                roi.props = f"objects: {item.origin}\n"
             roi.group = (item.classes or {}).get(outline.label, 0)
             entry = zipfile.ZipInfo(f"{name}.roi", fixed_date)
             archive.writestr(entry, roi.tobytes(), zipfile.ZIP_DEFLATED, 1)

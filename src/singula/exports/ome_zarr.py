@@ -26,7 +26,8 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
 
     Each coarser level contains every second pixel of the finer level, so ids are never averaged and
     the first pixel keeps its position. If slices are farther apart than the width of a pixel, z is
-    not downsampled until the pixels are as wide.
+    not downsampled until the pixels are as wide. The attribute ``singula.objects`` of the labels is
+    `Instances.origin`.
 
     Parameters
     ----------
@@ -68,6 +69,8 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
             item.name, item.ndim, levels, spacing, length_unit, channels=False, method="nearest"
         )
         group.attrs["ome"] = _metadata(item, entry)
+        if item.origin:
+            group.attrs["singula"] = {"objects": item.origin}
 
 
 def pyramid(

@@ -28,7 +28,8 @@ def write_geojson(item: Instances, target: Path) -> None:
 
     Coordinates are in pixels; those of a slide are in pixels of its finest level. In a plane,
     detections have the measurements of `instance_table`. An instance of a volume is a detection in
-    each slice, without measurements, since these describe the whole instance.
+    each slice, without measurements, since these describe the whole instance. The metadata value
+    ``objects`` is `Instances.origin`.
 
     Parameters
     ----------
@@ -66,6 +67,8 @@ def _feature(
     if kind:
         color = _COLORS[(kind - 1) % len(_COLORS)]
         properties["classification"] = {"name": f"class {kind}", "color": color}
+    if item.origin:
+        properties["metadata"] = {"objects": item.origin}
     if outline.label in values:
         properties["measurements"] = values[outline.label]
     # The identifier is derived from the content, so that equal instances yield equal files.

@@ -181,7 +181,8 @@ def _sizes(measured: pd.DataFrame, spacing: tuple[float, ...], unit: str) -> dic
 def write_table(items: Iterable[Instances], target: Path) -> None:
     """Write a table with the instances of all images; the first column is ``image``.
 
-    Columns without a value for an image are empty.
+    Columns without a value for an image are empty. The column ``objects`` is ``predicted`` or
+    ``corrected`` if objects of any image were corrected.
 
     Parameters
     ----------
@@ -196,6 +197,8 @@ def write_table(items: Iterable[Instances], target: Path) -> None:
     for item in items:
         table = instance_table(item)
         table.insert(0, "image", item.name)
+        if item.origin:
+            table.insert(1, "objects", item.origin)
         tables.append(table)
     # An empty table would convert columns of integers to floats.
     nonempty = [table for table in tables if len(table)] or tables[:1]

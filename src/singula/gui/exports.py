@@ -8,6 +8,7 @@ from pathlib import Path
 from singula.errors import UserError
 from singula.exports import FORMATS, export
 from singula.gui.guard import Guard
+from singula.runs.corrections import FOLDER, corrected_names
 from singula.runs.images import open_images
 from singula.runs.run import is_finished, open_run
 from singula.util.messages import captured_messages
@@ -20,10 +21,37 @@ FORMAT_TITLES = {
     "coco": "COCO: outlines (.json)",
 }
 """Descriptions of the formats for the page."""
+OBJECTS_TITLES = {
+    "corrected": "With corrections, where there are some",
+    "predicted": "As the model found them",
+}
+"""Descriptions of the objects to export."""
+
+
+def count_corrected(source: Path) -> int:
+    """Return the number of images with corrections of a run or of a folder of label images.
+
+    Parameters
+    ----------
+    source : Path
+        Folder of a finished run, or of label images.
+    """
+    folder = _labels_folder(source)
+    return 0 if folder is None else len(corrected_names(folder))
+
+
+def _labels_folder(source: Path) -> Path | None:
+    """Return the folder of the exported label images; None if a run has none."""
+    if not is_finished(source):
+        return source
+    with captured_messages():
+        run = open_run(source)
+    files = run.instance_files(run.final_stage) if run.stages else {}
+    return next(iter(files.values())).parent if files else None
 
 
 def export_to_folder(
-    guard: Guard, source: Path, to: str, folder: str, *, replace: bool
+    guard: Guard, source: Path, to: str, folder: str, *, replace: bool, objects: str = "corrected"
 ) -> list[Path]:
     """Write the objects of a run or of label images to a folder, and return the files.
 
@@ -39,6 +67,8 @@ def export_to_folder(
         Folder to write; it is created if necessary.
     replace : bool
         Replace existing files.
+    objects : str
+        Key of `OBJECTS_TITLES`.
 
     Raises
     ------
@@ -51,7 +81,7 @@ def export_to_folder(
     target = guard.check(folder)
     guard.check_below([target])
     try:
-        return _export(guard, source, to, target, replace=replace)
+        return _export(guard, source, to, target, objects, replace=replace)
     except UserError as error:
         if error.code != "export.exists":
             raise
@@ -62,12 +92,14 @@ def export_to_folder(
         ) from None
 
 
-def export_for_download(guard: Guard, source: Path, to: str, scratch: Path) -> Path:
+def export_for_download(
+    guard: Guard, source: Path, to: str, scratch: Path, *, objects: str = "corrected"
+) -> Path:
     """Write the objects to a temporary folder, and return one file with all of them.
 
     Parameters
     ----------
-    guard, source, to
+    guard, source, to, objects
         As for `export_to_folder`.
     scratch : Path
         Empty folder; several files are packed into a ZIP file in it.
@@ -78,18 +110,22 @@ def export_for_download(guard: Guard, source: Path, to: str, scratch: Path) -> P
         As for `export_to_folder`.
     """
     name = f"{source.name}_{to.replace('-', '_')}"
-    files = _export(guard, source, to, scratch / name, replace=False)
+    files = _export(guard, source, to, scratch / name, objects, replace=False)
     if len(files) == 1 and files[0].is_file():
         return files[0]
     return Path(shutil.make_archive(str(scratch / name), "zip", scratch / name))
 
 
-def _export(guard: Guard, source: Path, to: str, target: Path, *, replace: bool) -> list[Path]:
+def _export(
+    guard: Guard, source: Path, to: str, target: Path, objects: str, *, replace: bool
+) -> list[Path]:
     source = guard.check_entries(source)
+    if (folder := _labels_folder(source)) is not None:
+        guard.check_below([folder / FOLDER])
     with captured_messages():
         if is_finished(source) and FORMATS[to].intensities:
             _check_images(guard, source)
-        return export(source, to, target, overwrite=replace)
+        return export(source, to, target, overwrite=replace, objects=objects)
 
 
 def _check_images(guard: Guard, source: Path) -> None:

@@ -71,7 +71,7 @@ PAGES = {
         "/correct",
         "Delete, merge, split and draw objects, and review those of which the model is least sure. "
         "Corrections are saved in a new file; the results of the model are kept.",
-        "Results",
+        "Correct",
         tab="Results",
     ),
     "Tune": PageInfo(

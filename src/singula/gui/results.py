@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.metrics.summary import MEAN
 from singula.report.maps import stored_maps
+from singula.runs.corrections import FOLDER, CorrectedFiles
 from singula.runs.images import RunImages, open_images
 from singula.runs.instances import Instances
 from singula.runs.run import Run, Stage, open_run
@@ -74,6 +75,27 @@ class Results:
                 "gui.unreadable_instances",
             )
         return instances
+
+    def corrected(self, name: str, stage: Stage, predicted: Instances) -> Instances | None:
+        """Return the corrected instances of an image; None without corrections of them.
+
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        stage : Stage
+            Stage of the instances.
+        predicted : Instances
+            Predicted instances.
+        """
+        files = CorrectedFiles(self.run.instance_files(stage)[name], name)
+        if not files.exist or self.images.window(name) is not None:
+            return None
+        try:
+            return replace(files.load(predicted)[0], origin="corrected")
+        except UserError as error:
+            self.images.note(f"{name}: the corrections are not shown: {error.message}")
+            return None
 
     def scene(
         self, name: str, stage: Stage, instances: Array, calibration: Calibration = (None, "px")
@@ -179,6 +201,7 @@ def _check_files(run: Run, guard: Guard) -> None:
     folders += [tree.post_processed(view) for view in views]
     for folder in (tree.run, tree.train_logs, *folders):
         guard.check_entries(folder)
+    guard.check_below([folder / FOLDER for folder in folders if (folder / FOLDER).exists()])
 
 
 def _plain(value: Any) -> float | None:

@@ -27,6 +27,7 @@ _FIELDS = {
     "--output": "Folder for the results",
     "--model": "Model",
     "--channel": "Channel",
+    "--objects": "Objects",
     "--fix": "Fix",
     "--from": "Model",
     "--minutes": "Training time (minutes)",

@@ -8,7 +8,7 @@ folder as a data set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,8 @@ from singula.io.write import write_tiff
 from singula.labels.classes import with_class_channel
 from singula.metrics import overlap
 from singula.metrics.classes import winning_classes
-from singula.runs.instances import Instances
+from singula.runs.instances import Instances, LabelSource
+from singula.util.boxes import Box
 from singula.util.paths import open_regular
 
 Labels = npt.NDArray[Any]
@@ -34,6 +35,8 @@ FOLDER = "corrected"
 """Folder of the corrections, in the folder of the predictions."""
 State = Literal["accepted", "corrected"]
 _BLOCK = 1 << 20  # bytes
+OBJECTS = ("corrected", "predicted")
+"""Choices of `with_corrections`."""
 _AXES = {2: "YX", 3: "ZYX"}
 
 
@@ -100,6 +103,11 @@ class CorrectedFiles:
         """State of the review."""
         return self.folder / "review" / f"{self.name}.json"
 
+    @property
+    def exist(self) -> bool:
+        """True if there are corrections."""
+        return self.labels.is_file() and self.review.is_file()
+
     def version(self) -> str:
         """Return a digest of the saved corrections; empty if there are none."""
         digest, n_files = hashlib.sha256(), 0
@@ -124,7 +132,7 @@ class CorrectedFiles:
         UserError
             ``corrections.other_prediction``: the image was predicted again after the corrections.
         """
-        if not (self.labels.is_file() and self.review.is_file()):
+        if not self.exist:
             return predicted, Review()
         record = read_record(self.review, ReviewRecord)
         if record.digest != _digest(predicted.labels):
@@ -203,6 +211,55 @@ class CorrectedFiles:
         )
         make_folder(self.review.parent)
         write_record(self.review, record)
+
+
+@dataclass(frozen=True)
+class CorrectedSource(LabelSource):
+    """A predicted label image that is read with its corrections."""
+
+    def read(self, box: Box | None = None) -> Instances:
+        """Read the corrected label image.
+
+        Raises
+        ------
+        UserError
+            ``corrections.other_prediction``: the image was predicted again after the corrections;
+            the codes of `LabelSource.read`.
+        """
+        predicted = super().read(box)
+        try:
+            corrected, _ = CorrectedFiles(self.path, self.name).load(predicted)
+        except UserError as error:
+            if error.code != "corrections.other_prediction":
+                raise
+            folder = self.path.parent / FOLDER
+            raise UserError(
+                error.message,
+                f"use the predicted objects with --objects predicted, or move the folder {folder}",
+                error.code,
+            ) from None
+        return corrected
+
+
+def with_corrections(sources: Sequence[LabelSource], objects: str) -> list[LabelSource]:
+    """Return label images that are read with or without their corrections.
+
+    Parameters
+    ----------
+    sources : sequence of LabelSource
+        Predicted label images.
+    objects : {"corrected", "predicted"}
+        Whether existing corrections are used.
+    """
+    corrected = [CorrectedFiles(source.path, source.name).exist for source in sources]
+    if not any(corrected):
+        return list(sources)
+    return [
+        CorrectedSource(**{**vars(source), "origin": "corrected"})
+        if is_corrected and objects == "corrected"
+        else replace(source, origin="predicted")
+        for source, is_corrected in zip(sources, corrected, strict=True)
+    ]
 
 
 def _digest(labels: Labels) -> str:

@@ -65,6 +65,8 @@ class Instances:
         Annotated pixels of a ground truth; the others are background. None: all.
     confidence : dict of int to float, optional
         Confidence of each id, see `singula.measure.confidence`; None if it is unknown.
+    origin : str
+        ``predicted`` or ``corrected``, for the files of exports; empty if nothing was corrected.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Instances:
     slide: SlideNote | None = None
     annotated: npt.NDArray[np.bool_] | None = None
     confidence: Mapping[int, float] | None = None
+    origin: str = ""
 
     @property
     def ndim(self) -> int:
@@ -128,6 +131,8 @@ class LabelSource:
         Access to files elsewhere to which the file refers.
     slide : SlideNote, optional
         Slide of the label image; None for other images.
+    origin : str
+        `Instances.origin` of the label image.
     """
 
     path: Path
@@ -141,6 +146,7 @@ class LabelSource:
     spacing_from: str = "--spacing"
     arrays: ArrayPlace | None = None
     slide: SlideNote | None = None
+    origin: str = ""
 
     def read(self, box: Box | None = None) -> Instances:
         """Read the label image, or a box of it.
@@ -176,6 +182,7 @@ class LabelSource:
             self.file_name or self.path.name,
             notice or "",
             annotated=annotated_mask(ids) if is_sparse(ids) else None,
+            origin=self.origin,
         )
 
     def _of_slide(self, slide: SlideNote) -> Instances:
@@ -194,6 +201,7 @@ class LabelSource:
             self.unit or image.unit,
             self.file_name or slide.file,
             slide=slide,
+            origin=self.origin,
         )
 
 

@@ -19,6 +19,7 @@ from singula.gui.correct import (
     Tool,
     open_correctable,
 )
+from singula.gui.pages.export import ExportPanel
 from singula.gui.pages.fine_tune import FineTuneCard
 from singula.gui.pages.frame import (
     button,
@@ -117,6 +118,7 @@ class _View:
             with ui.element("div"):
                 self._review_panel()
                 self.fine_tune = FineTuneCard(context, images)
+                self.export = ExportPanel(context, images.folder)
         self.viewer.canvas.on("pick", self._clicked)
         self.drawing.on("outline", self._outlined)
         ui.keyboard(on_key=self._key, repeating=False)
@@ -273,6 +275,7 @@ class _View:
             work.version = replaced  # corrections that are saved during the question remain
         self.saved.set_text(f"Saved: {self.context.guard.short(work.files.labels)}")
         await self.fine_tune.refresh()
+        await self.export.refresh()
 
     def _update(self) -> None:
         """Show tool, marked object and progress."""

@@ -9,7 +9,13 @@ from pathlib import Path
 from nicegui import ui
 
 from singula.errors import UserError
-from singula.gui.exports import FORMAT_TITLES, export_for_download, export_to_folder
+from singula.gui.exports import (
+    FORMAT_TITLES,
+    OBJECTS_TITLES,
+    count_corrected,
+    export_for_download,
+    export_to_folder,
+)
 from singula.gui.pages.frame import button, dropdown, error_state, run_in_thread
 from singula.gui.pages.paths import path_input
 from singula.gui.state import AppContext
@@ -32,6 +38,8 @@ class ExportPanel:
         panel = ui.expansion("Export all images").classes("panel").props("dense")
         with panel, ui.element("div").classes("display-rows"):
             self.format = dropdown("Format", FORMAT_TITLES, "imagej").classes("grow")
+            self.objects = dropdown("Objects", OBJECTS_TITLES, "corrected").classes("grow")
+            self.corrected = ui.label().classes("note")
             self.folder = path_input(
                 self.guard, "Folder", self.guard.short(source / "exports"), folders=True
             )
@@ -40,6 +48,17 @@ class ExportPanel:
                 self.write_button = button("Export to this folder", self._write)
                 self.download_button = button("Download", self._download, look="secondary")
             self.result = ui.element("div").props('aria-live="polite"')
+        ui.timer(0, self.refresh, once=True)
+
+    async def refresh(self) -> None:
+        """Offer the choice between predicted and corrected objects if there are corrections."""
+        try:
+            count = await run_in_thread(count_corrected, self.source)
+        except UserError:  # the export reports it
+            count = 0
+        self.corrected.set_text(f"{counted(count, 'image')} with corrections")
+        for control in (self.objects, self.corrected):
+            control.set_visibility(count > 0)
 
     async def _write(self) -> None:
         self._start()
@@ -51,6 +70,7 @@ class ExportPanel:
                 str(self.format.value),
                 self.folder.value or "",
                 replace=bool(self.replace.value),
+                objects=str(self.objects.value),
             )
         except UserError as error:
             self._fail(error)
@@ -69,7 +89,12 @@ class ExportPanel:
         ui.context.client.on_delete(lambda: shutil.rmtree(scratch, ignore_errors=True))
         try:
             file = await run_in_thread(
-                export_for_download, self.guard, self.source, str(self.format.value), scratch
+                export_for_download,
+                self.guard,
+                self.source,
+                str(self.format.value),
+                scratch,
+                objects=str(self.objects.value),
             )
         except UserError as error:
             self._fail(error)

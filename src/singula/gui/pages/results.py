@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,8 @@ from singula.gui.results import Results, Table, measurements
 from singula.gui.state import AppContext
 from singula.runs.run import Stage
 
+_OBJECTS = {"corrected": "Corrected objects", "predicted": "Objects as found"}
+
 
 def add(context: AppContext) -> None:
     """Register the route of the page."""
@@ -31,7 +33,20 @@ def add(context: AppContext) -> None:
     add_finished_page(context, "Results", text, _View)
 
 
-class _View(ImageView[tuple[Scene, Table]]):
+@dataclass(frozen=True)
+class _Shown:
+    """Data of the shown image: its objects, their table, and if they are corrected.
+
+    ``has_corrections`` is True if the image has corrections, which may not be shown.
+    """
+
+    scene: Scene
+    table: Table
+    is_corrected: bool
+    has_corrections: bool
+
+
+class _View(ImageView[_Shown]):
     """View of the results of a run."""
 
     page, other_page, failed = "results", "tune", "This image cannot be shown"
@@ -58,6 +73,9 @@ class _View(ImageView[tuple[Scene, Table]]):
                 labels = {i: run.stage_label(stage) for i, stage in enumerate(run.stages)}
                 choice = dropdown("Objects", labels, run.stages.index(self.stage))
                 choice.on_value_change(self._choose_stage)
+            self.objects_choice = dropdown("Show", _OBJECTS, "corrected")
+            self.objects_choice.on_value_change(self.load)
+            self.objects_choice.set_visibility(False)
             ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(
                 "as-button secondary"
             )
@@ -86,31 +104,39 @@ class _View(ImageView[tuple[Scene, Table]]):
         self.stage = self.results.run.stages[int(event.value)]
         await self.load()
 
-    def read(self, name: str, stage: Stage) -> tuple[Scene, Table]:
+    def read(self, name: str, stage: Stage) -> _Shown:
         """Return the image and its table."""
         instances = self.results.instances(name, stage)
+        corrected = self.results.corrected(name, stage, instances)
+        is_corrected = corrected is not None and self.objects_choice.value == "corrected"
+        if corrected is not None and is_corrected:
+            instances = corrected
         scene = self.results.scene(name, stage, instances.labels, calibration(instances))
-        return scene, measurements(replace(instances, image=scene.raw))
+        table = measurements(replace(instances, image=scene.raw))
+        return _Shown(scene, table, is_corrected, corrected is not None)
 
-    async def present(self, name: str, stage: Stage, data: tuple[Scene, Table]) -> None:
+    async def present(self, name: str, stage: Stage, data: _Shown) -> None:
         """Show image, table and scores."""
-        scene, table = data
+        self.objects_choice.set_visibility(data.has_corrections)
         link_to(self.correct_link, run_address("correct", self.folder, name))
-        self.objects.viewer.show(scene, f"{name} with its objects", name)
-        self.objects.show(table, ndim=self.results.run.ndim)
-        self._show_scores(self.results.score(stage, name), len(table[1]))
+        title = f"{name} with its {'corrected ' if data.is_corrected else ''}objects"
+        self.objects.viewer.show(data.scene, title, name)
+        self.objects.show(data.table, ndim=self.results.run.ndim)
+        self._show_scores(self.results.score(stage, name), data)
         self.notes.clear()
         with self.notes:
             for note in self.results.images.notes:
                 ui.label(note).classes("warning")
 
-    def _show_scores(self, score: dict[str, float], count: int) -> None:
-        facts = [("Objects found", str(count))]
+    def _show_scores(self, score: dict[str, float], data: _Shown) -> None:
+        count = len(data.table[1])
+        facts = [("Objects after correction" if data.is_corrected else "Objects found", str(count))]
         if score:
             facts.append(("Objects in your labels", f"{score['n_true']:.0f}"))
             for term, name in (
                 ("Detection score (F1)", "f1"),
                 ("Panoptic quality", "panoptic_quality"),
             ):
-                facts.append((explained(term, term), f"{score[name]:.3f}"))
+                label = f"{term}, before correction" if data.is_corrected else term
+                facts.append((explained(label, term), f"{score[name]:.3f}"))
         self.objects.facts.set_content(fact_cards(facts))
