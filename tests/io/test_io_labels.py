@@ -118,7 +118,7 @@ def test_class_channel_in_3d_from_imagej(tmp_path: Path) -> None:
 
 def test_class_channel_missing_or_not_wanted(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", IDS)
-    with pytest.raises(UserError, match=r"one\.npy: has 1 channel.*MODEL.N_CLASSES") as caught:
+    with pytest.raises(UserError, match=r"one\.npy: got 1 channel.*MODEL.N_CLASSES") as caught:
         read_labels(tmp_path / "one.npy", 2, classes=True)
     assert caught.value.code == "labels.no_class_channel"
     np.save(tmp_path / "two.npy", np.stack([IDS, IDS + 1000], -1))

@@ -71,7 +71,7 @@ def test_a_second_search_changes_nothing(run, command) -> None:
     files = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
     weights = checkpoint_of(run).read_bytes()
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
-    assert "4 of 4 stored predictions are used" in command.out
+    assert "using the stored predictions of 4 of 4 images" in command.out
     assert "predicting" not in command.out
     assert weights == checkpoint_of(run).read_bytes()
     again = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}

@@ -196,7 +196,7 @@ def find_model(run: Run) -> Path | None:
             "reproduce.model_missing",
         )
     raise UserError(
-        f"{recorded.path}: the checkpoint that the run started from has another content now",
+        f"{recorded.path}: the checkpoint that the run started from was changed",
         install
         if is_built_in
         else "restore the file; a training replaces it, and `singula tune` adds thresholds to it",

@@ -113,8 +113,8 @@ def trained_sizes(objects: TrainedObjects) -> tuple[float, tuple[float, float]]:
     """
     if objects.size is None:
         raise UserError(
-            "--scale: got auto for a model without the size of its training objects, which an "
-            "earlier version trained",
+            "--scale: got auto, expected a factor, because an earlier version trained this model "
+            "and did not store the size of its training objects",
             "give a factor, such as --scale 0.5, or train the model again",
             "predict.scale_unknown",
         )

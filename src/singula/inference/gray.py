@@ -105,7 +105,7 @@ def read_gray(path: Path, ndim: int, place: ArrayPlace | None) -> Image:
 
 def _in_color(path: Path) -> UserError:
     return UserError(
-        f"{path}: is a picture in color, expected a gray image for this model",
+        f"{path}: got a color image, expected a gray image for this model",
         "use a model for stained images (--model nuclei_he), or select a color with --channel R, G "
         "or B",
         "predict.image_shape",

@@ -206,8 +206,8 @@ class ImageScales:
 def too_large(pair: Pair, needed: int) -> UserError:
     """Return the error for a resampled image that does not fit into memory."""
     return UserError(
-        f"{pair.image}: needs about {needed / 1e9:.1f} GB when it is resampled, more than the "
-        "available memory, and images in blocks are not resampled",
+        f"{pair.image}: needs about {needed / 1e9:.1f} GB after resampling, which is more "
+        "than the available memory; Singula does not resample images in blocks",
         "resample the image with another program, divide it into parts, or omit --scale",
         "predict.scale_blocks",
     )

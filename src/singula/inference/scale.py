@@ -83,8 +83,8 @@ def _invalid(name: str, scale: object, ndim: int | None = None) -> UserError:
     return UserError(
         f"{name}: got {show(scale)}, expected auto, a factor from 1/{MAX_FACTOR:g} to "
         f"{MAX_FACTOR:g}, or {axes} (z first)",
-        "give a factor that enlarges the image until its objects are as large as in the training "
-        "images, such as 0.5 if they are twice as large",
+        "divide the size of the training objects by that of the objects in this image: give 0.5 if "
+        "these objects are twice as large",
         "predict.scale",
     )
 

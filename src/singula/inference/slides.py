@@ -101,9 +101,8 @@ def _check_shape_of_pixels(path: Path, size: Sequence[float], common: Sequence[f
     ratio = size[0] / size[1] / (common[0] / common[1])
     if not 1 / _SAME < ratio < _SAME:
         raise UserError(
-            f"{path}: got pixels of {format_spacing(size, 'µm')}, expected the aspect ratio of "
-            f"{format_spacing(common, 'µm')} (DATA.PREPROCESS.SPACING), as a slide is resampled "
-            "by one factor",
+            f"{path}: got pixels of {format_spacing(size, 'µm')}, expected the ratio of height to "
+            f"width of {format_spacing(common, 'µm')} (DATA.PREPROCESS.SPACING)",
             "correct the pixel size with --spacing, or give a factor with --scale",
             "predict.slide_spacing",
         )
@@ -142,8 +141,8 @@ def downsample_for(
         target = NUCLEUS / math.prod(objects.size) ** (1 / len(objects.size))
     else:
         raise UserError(
-            "--scale: got none for a model without the size of its training objects, which an "
-            "earlier version trained",
+            "--scale: got none, expected a factor, because an earlier version trained this model "
+            "and did not store the size of its training objects",
             "give a factor, such as --scale 0.5, or train the model again",
             "predict.scale_unknown",
         )

@@ -322,9 +322,8 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
         raise color_labels_error(path, header)
     if classes and layout.channels != 2:
         raise UserError(
-            f"{path}: has {counted(layout.channels, 'channel')} ({header}), but "
-            "MODEL.N_CLASSES is more than 2: labels then have 2, the ids and the class of each "
-            "pixel",
+            f"{path}: got {counted(layout.channels, 'channel')} ({header}), expected 2 (ids and "
+            "classes), because MODEL.N_CLASSES is more than 2",
             "add the class channel, or set MODEL.N_CLASSES to 2",
             "labels.no_class_channel",
         )

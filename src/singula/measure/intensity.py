@@ -80,8 +80,8 @@ def intensities(labels: np.ndarray, image: np.ndarray) -> Intensities:
     image = as_array(image, "image", axes="of labels, with or without channels")
     if image.shape[: index.ndim] != index.shape or image.ndim > index.ndim + 1:
         raise UserError(
-            f"image: got the shape {image.shape}, expected {index.shape} like labels, or this "
-            "shape and a last axis of channels",
+            f"image: got the shape {image.shape}, expected the shape of labels, {index.shape}, "
+            "with or without a last axis of channels",
             "pass the image of these labels, and move its channels to the last axis",
             "arguments.shape",
         )

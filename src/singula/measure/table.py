@@ -172,8 +172,8 @@ def _unit(units: str | None, has_spacing: bool) -> str:
         symbol = unit_symbol(units) or ""
         if symbol not in METERS:
             raise UserError(
-                f"units: got {units!r}, expected px, physical or a unit of length",
-                "use one of these units",
+                f"units: got {units!r}, expected px, physical or a unit of length such as µm",
+                "use one of these, for example units='µm'",
                 "units.unknown",
             )
     if not has_spacing:

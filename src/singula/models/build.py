@@ -127,7 +127,7 @@ def _check(settings: object) -> None:
         raise UserError(
             f"settings (MODEL.ARCHITECTURE): got {show(settings.architecture)}, "
             f"expected one of {', '.join(ARCHITECTURES)}",
-            "choose one of them",
+            "choose one of these networks",
             "model.architecture",
         )
     steps = downsampling_steps(name, levels) if settings.ndim == 3 and settings.z_down else 0

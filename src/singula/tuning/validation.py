@@ -296,7 +296,9 @@ def predict_missing(
         predicted += 1
         _log.info(f"[{len(empty)}/{len(images)}] {name}")
     if predicted < len(images):
-        _log.info(f"{len(images) - predicted} of {len(images)} stored predictions are used")
+        _log.info(
+            f"using the stored predictions of {len(images) - predicted} of {len(images)} images"
+        )
     return empty
 
 

@@ -130,8 +130,8 @@ def make_test_image(
         image = preprocess(image, reader.steps)
     plane = (0,) * (model.ndim - 2) + (_MIN_SIDE,) * 2
     shape = tuple(
-        size.at_most(max(side, min(least, length)))
-        for size, side, least, length in zip(sizes, shape, plane, image.shape, strict=False)
+        size.at_most(max(side, min(min_length, length)))
+        for size, side, min_length, length in zip(sizes, shape, plane, image.shape, strict=False)
     )
     start = [(length - side) // 2 for length, side in zip(image.shape, shape, strict=False)]
     return np.ascontiguousarray(read_patch(image, start, shape))
@@ -166,10 +166,9 @@ def _synthetic(model: Model, normalizer: Normalizer, shape: tuple[int, ...]) -> 
     dtype = np.dtype(np.float32) if top else _training_dtype(model)
     if dtype is None:
         raise UserError(
-            "--image: got no image, expected one for a model that divides images by the largest "
-            "value of their data type (DATA.NORMALIZATION.TYPE div), and whose training images do "
-            "not exist here",
-            "give one of the training images with --image",
+            "--image: got no image, expected a training image, because the model uses "
+            "DATA.NORMALIZATION.TYPE div and its training images are not on this machine",
+            "copy one of the training images to this machine, and give it with --image",
             "package.image_type",
         )
     full = divisor(dtype, top, lambda: 1.0)
