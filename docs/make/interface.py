@@ -2,8 +2,10 @@
 
 FOLDER contains the results of `singula demo -o FOLDER` and `singula demo --3d -o FOLDER`. Chromium
 shows these runs in both color schemes, the page Tune after a search. PAGE is a name of `PAGES`; by
-default, all are shown. The page `welcome` needs no results, and is shown for an empty folder. The
-screenshots of the other pages were taken by hand.
+default, all are shown. The pages of a new training, `wizard`, `form` and `run`, and of segmented
+images, `segment` and `correct`, use example images that the interface writes to FOLDER. The page
+`welcome` is shown for a folder without earlier results; the training of the page `run` continues
+afterwards.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from urllib.parse import urljoin
 from PIL import Image
 
 HERE = Path(__file__).parents[1]
+TRAINING = "results/example_2d/results/example_2d_1"
 RUN = "{}/demo/results/demo_1"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 DRAWN = "document.querySelector('canvas')?.dataset.drawn"
@@ -89,7 +92,7 @@ def _open(tab: Any, page: str, kind: str) -> None:
 def _image(tab: Any) -> None:
     """Show the outlines of the ground truth, and an object selected in the table."""
     _open(tab, "results", "2d")
-    tab.get_by_role("checkbox", name="Your labels").click()
+    tab.get_by_role("checkbox", name="My labels").click()
     tab.locator(".objects tbody tr").nth(18).click()
     tab.locator(".objects tr.selected").wait_for()
     tab.get_by_role("button", name="Show the whole image").click()
@@ -99,7 +102,7 @@ def _image(tab: Any) -> None:
 def _volume(tab: Any) -> None:
     """Show the matches in a slice away from the middle."""
     _open(tab, "results", "3d")
-    tab.get_by_role("checkbox", name="Matches").click()
+    tab.get_by_role("checkbox", name="Compare", exact=True).click()
     before = tab.evaluate(DRAWN)
     tab.locator("canvas").focus()
     for _ in range(3):
@@ -126,8 +129,68 @@ def _welcome(tab: Any) -> None:
     tab.get_by_role("button", name="Segment", exact=True).wait_for()
 
 
+def _wizard(tab: Any) -> None:
+    """Show the checked example images."""
+    tab.goto(urljoin(tab.url, "/new"))
+    tab.get_by_role("button", name="Create 2D example data").click()
+    tab.wait_for_url("**/new?start=1**")
+    tab.locator(".q-stepper__tab", has_text="3. Data").click()
+    tab.get_by_role("button", name="Check my images").click()
+    tab.get_by_text("No problems: the data are fine").wait_for()
+    tab.locator(".thumb img").last.wait_for()
+
+
+def _form(tab: Any) -> None:
+    """Show the suggested settings."""
+    _wizard(tab)
+    tab.locator(".q-stepper__tab", has_text="5. Training").click()
+    tab.get_by_role("button", name="Suggest settings").click()
+    tab.get_by_text("choices and their reasons").wait_for()
+
+
+def _training(tab: Any) -> None:
+    """Show a training after some epochs; it is started if it does not exist."""
+    tab.goto(urljoin(tab.url, f"/run?run={TRAINING}"))
+    tab.locator("h1").first.wait_for()
+    if tab.get_by_role("alert").count():
+        _form(tab)
+        tab.get_by_role("button", name="Save and run", exact=True).click()
+        tab.wait_for_url("**/run?run=**")
+    tab.locator(".log", has_text="epoch 8/").wait_for()
+    tab.locator(".chart").first.wait_for()
+
+
+def _segment(tab: Any) -> None:
+    """Show segmented images; they are segmented first."""
+    tab.goto(urljoin(tab.url, "/segment?run=example_instances"))
+    tab.locator("h1").first.wait_for()
+    if tab.get_by_role("alert").count():
+        tab.goto(urljoin(tab.url, "/segment"))
+        field = tab.get_by_role("textbox", name="Image, or folder of images")
+        field.fill("example_2d/test/x")
+        field.blur()
+        folder = tab.get_by_role("textbox", name="New folder for the results")
+        folder.fill("example_instances")
+        tab.get_by_role("button", name="Segment", exact=True).click()
+        tab.wait_for_url("**/segment?run=**")
+    tab.wait_for_function(DRAWN)
+
+
+def _correct(tab: Any) -> None:
+    """Show the least certain object of an image."""
+    _segment(tab)
+    tab.get_by_role("link", name="Correct objects", exact=True).click()
+    tab.wait_for_url("**/correct?**")
+    tab.wait_for_function(DRAWN)
+
+
 PAGES = {
     "welcome": (760, _welcome),
+    "wizard": (860, _wizard),
+    "form": (860, _form),
+    "run": (668, _training),
+    "segment": (860, _segment),
+    "correct": (860, _correct),
     "results": (860, _image),
     "results_3d": (860, _volume),
     "tune": (1320, _search),

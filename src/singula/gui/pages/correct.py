@@ -38,6 +38,7 @@ from singula.gui.pages.frame import (
 )
 from singula.gui.pages.keep_question import KeepQuestion
 from singula.gui.pages.viewer import Viewer
+from singula.gui.segment import SegmentedImages
 from singula.gui.state import AppContext
 
 _LABELS: dict[Tool, tuple[str, str, str]] = {
@@ -103,6 +104,9 @@ class _View:
         with ui.element("div").classes("row-of tools"):
             choice = dropdown("Image", images.names, self.name).classes("run-choice")
             choice.on_value_change(self._choose_image)
+            page = "segment" if isinstance(images.opened, SegmentedImages) else "results"
+            back = ui.link("Show the results", run_address(page, images.folder))
+            back.classes("as-button secondary")
             button("Shortcuts", self._show_help, look="secondary").props(
                 'title="Keyboard shortcuts (?)"'
             )

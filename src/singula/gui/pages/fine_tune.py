@@ -13,6 +13,7 @@ from singula.gui.pages.frame import (
     run_address,
     run_in_thread,
     subheading,
+    waiting,
 )
 from singula.gui.state import AppContext
 
@@ -42,7 +43,7 @@ class FineTuneCard:
                 self.minutes = ui.number("Training time (minutes)", value=MINUTES, min=0.1)
                 self.minutes.props("outlined dense").classes("short")
                 self.begin = button("Fine-tune with corrections", self._start)
-            self.waiting = ui.label().classes("note").props('aria-live="polite"')
+            self.waiting = ui.element("div").props('aria-live="polite"')
             self.messages = ui.element("div").props('aria-live="assertive"')
 
     async def refresh(self) -> None:
@@ -54,7 +55,8 @@ class FineTuneCard:
     async def _start(self) -> None:
         self.messages.clear()
         self.begin.disable()
-        self.waiting.set_text("Measuring images, and scoring the model before the training …")
+        with self.waiting:
+            waiting("Measuring images, and scoring the model before the training …")
         try:
             folder = await run_in_thread(
                 start_fine_tuning,
@@ -67,6 +69,6 @@ class FineTuneCard:
                 error_state(error, "The training was not started")
             return
         finally:
-            self.waiting.set_text("")
+            self.waiting.clear()
             self.begin.enable()
         ui.navigate.to(run_address("run", folder))

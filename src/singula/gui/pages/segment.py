@@ -10,7 +10,7 @@ from typing import Any
 from nicegui import ui
 
 from singula.errors import UserError
-from singula.gui.compare import earlier_segmentation
+from singula.gui.compare import describe_prediction, earlier_segmentation
 from singula.gui.control import last_lines
 from singula.gui.overview import ImageSummary, has_no_objects, joined_table, summarize_images
 from singula.gui.pages.compare import compare_address
@@ -181,13 +181,14 @@ async def list_earlier(context: AppContext) -> None:
         ui.label(search.notice).classes("warning")
     if not folders:
         return
+    texts = await run_in_thread(lambda: {f: describe_prediction(context.guard, f) for f in folders})
 
     def show_more() -> None:
         with place:
             for folder in folders[:_MAX_LISTED]:
                 with ui.element("li"):
                     ui.link(folder.name, run_address("segment", folder))
-                    ui.label(context.guard.short(folder)).classes("note place")
+                    ui.label(texts[folder]).classes("note place")
         del folders[:_MAX_LISTED]
         more.set_text(f"Show {counted(min(_MAX_LISTED, len(folders)), 'earlier folder')}")
         more.set_visibility(bool(folders))
