@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.patches import Ellipse
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -19,6 +20,7 @@ from singula.report.overlay import label_colors, overlay, to_gray
 from singula.representations.channels import CHANNELS, encode
 from singula.representations.channels.rays import ray_directions
 from singula.representations.decoders import DecodeSettings, decode
+from singula.representations.decoders.embedding import embed_pixels, find_clusters
 from singula.representations.decoders.polygons import (
     draw_polygons,
     find_candidates,
@@ -55,6 +57,7 @@ def main(folder: Path = HERE) -> list[Path]:
         listed_channels(folder / "listed_channels.png", image, labels),
         affinities(folder / "affinities.png"),
         polygons(folder / "polygons.png", labels),
+        embeddings(folder / "embeddings.png", labels),
         drawn_sets(folder / "drawn_sets.png"),
         contours(folder / "contours.png", labels),
         decoding(folder / "decoding.png", labels),
@@ -196,6 +199,46 @@ def polygons(path: Path, labels: np.ndarray) -> Path:
         panel.set_xlim(-0.5, CROP[1].stop - CROP[1].start - 0.5)
         panel.set_ylim(CROP[0].stop - CROP[0].start - 0.5, -0.5)
     show(last, painted(draw_polygons(remaining, whole)), "instances")
+    return save(figure, path)
+
+
+def embeddings(path: Path, labels: np.ndarray) -> Path:
+    """Draw the maps of an embedding, where it moves the pixels, the clusters, and the instances."""
+    rng = np.random.default_rng(SEED)
+    maps = {code: values.astype(np.float32) for code, values in encode(labels, "E2").items()}
+    for code, values in maps.items():
+        is_offset = CHANNELS[code].component > 0
+        noise = gaussian_filter(rng.normal(size=values.shape), 1.0)
+        maps[code] = values + np.float32(3.0 if is_offset else 0.1) * noise.astype(np.float32)
+    figure, panels = grid(1, 6, side=1.75)
+    shown = ("E2.0", "E2.1", "E2.2", "E2.4")
+    for panel, code in zip(panels.flat, shown, strict=False):
+        how = {"cmap": "RdBu", "vmin": -9, "vmax": 9} if CHANNELS[code].component else {}
+        title = f"{code}  {CHANNELS[code].title.removeprefix('E ')}"
+        show(panel, np.where(labels > 0, maps[code], np.nan), title, **how)
+    moved_panel, last = panels.flat[4:]
+    pixels = np.argwhere(labels > 0)[::3]
+    at = tuple(pixels.T)
+    y, x = (pixels[:, axis] + maps[f"E2.{axis}"][at] - CROP[axis].start for axis in range(2))
+    colors = painted(labels)
+    moved_panel.imshow((0.3 * colors[CROP]).astype(np.uint8), interpolation="nearest")
+    moved_panel.scatter(x, y, s=0.6, c=colors[at] / 255, linewidths=0)
+    limits = DecodeSettings().thresholds
+    whole = tuple(slice(0, size) for size in labels.shape)
+    codes = [f"E2.{number}" for number in range(5)]
+    embedded = embed_pixels(
+        [maps[code] for code in codes[:2]], [maps[code] for code in codes[2:4]], maps[codes[4]],
+        limits["TH_CLUSTER"], whole, labels.shape,
+    )  # fmt: skip
+    clusters = find_clusters(embedded, labels.shape, limits["TH_SEEDINESS"], None)
+    for center, radius in zip(clusters.centers, clusters.radii, strict=True):
+        middle = [c - part.start for c, part in zip(center, CROP, strict=True)][::-1]
+        ring = Ellipse(middle, *(2 * radius[::-1]), fill=False, edgecolor="white", linewidth=0.6)
+        moved_panel.add_patch(ring)
+    moved_panel.set_xlim(-0.5, CROP[1].stop - CROP[1].start - 0.5)
+    moved_panel.set_ylim(CROP[0].stop - CROP[0].start - 0.5, -0.5)
+    moved_panel.set_title("moved pixels, clusters", fontsize=8, pad=3)
+    show(last, painted(decode(maps, "E2").labels), "instances")
     return save(figure, path)
 
 
