@@ -1047,6 +1047,10 @@ TABLE |= {
         "activation": Argument("ELU", TEXT),
         "transformer": Argument(TransformerSettings(), OBJECT),
         "layout": Argument(LayoutSettings(), OBJECT),
+        "units": Argument(
+            (1.0, 8.0),
+            ITEMS.without("list").with_values(one=(1.0,), zero=(1.0, 0.0), text=("x", "y")),
+        ),
     },
     "singula.models.LayoutSettings": lambda _: {
         "program": Argument("biapy", WORD),

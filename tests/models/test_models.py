@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from singula.errors import UserError
 from singula.models import ModelSettings, build_model, downsampling
 from singula.models.blocks import ACTIVATIONS, make_activation
 from singula.models.build import receptive_radius
+from singula.models.settings import TransformerSettings
 
 SMALL = {"feature_maps": (4, 8, 16), "dropout": (0.0, 0.0, 0.0), "z_down": (1, 2)}
 
@@ -78,6 +81,31 @@ def test_an_unknown_architecture_is_a_user_error() -> None:
 def test_settings_round_trip_through_plain_types() -> None:
     settings = ModelSettings(3, 2, 3, n_classes=5, z_down=(1, 1, 2, 2))
     assert ModelSettings.from_dict(settings.to_dict()) == settings
+
+
+@pytest.mark.parametrize("architecture", ["unet", "unet_light", "unetr"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_units_multiply_the_channels_and_are_not_weights(ndim: int, architecture: str) -> None:
+    transformer = TransformerSettings(4, 8, 2, 2, every=1, filters=2, patch=(16,) * ndim)
+    plain = ModelSettings(
+        ndim, 1, 3, n_classes=2, architecture=architecture, transformer=transformer,
+        feature_maps=(4, 8), dropout=(0, 0),
+    )  # fmt: skip
+    assert "units" not in plain.to_dict()
+    scaled = replace(plain, units=(1.0, 8.0, 0.5))
+    assert ModelSettings.from_dict(scaled.to_dict()) == scaled
+    one, other = build_model(plain).eval(), build_model(scaled).eval()
+    other.load_state_dict(one.state_dict())
+    image = torch.rand(2, 1, *(16,) * ndim)
+    factors = torch.tensor([1.0, 8.0, 0.5, 1.0, 1.0]).view(-1, *[1] * ndim)
+    with torch.inference_mode():
+        torch.testing.assert_close(other(image), one(image) * factors)
+
+
+@pytest.mark.parametrize("units", [(1.0,), (1.0, 0.0), (1.0, -1.0)])
+def test_units_are_positive_and_one_for_each_channel(units: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match="units"):
+        ModelSettings(2, 1, 2, units=units)
 
 
 @pytest.mark.parametrize("upsample", ["convtranspose", "upsampling"])

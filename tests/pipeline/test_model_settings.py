@@ -10,6 +10,7 @@ from singula.config.validate_model import multiples
 from singula.models import ModelSettings, build_model, downsampling
 from singula.models.variants import ARCHITECTURES
 from singula.pipeline import from_config
+from singula.representations.channel_table import CHANNELS
 from singula.util.architectures import downsampling_steps
 
 UNETR: dict[str, object] = {
@@ -75,3 +76,16 @@ def test_other_networks_do_not_depend_on_keys_of_the_transformer() -> None:
     stored = plain.to_dict()
     del stored["transformer"]
     assert ModelSettings.from_dict(stored) == plain
+
+
+def test_lengths_are_learned_in_their_unit_unless_a_checkpoint_has_none() -> None:
+    seg = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
+    plain, rays = (config_from_dict({"TEST.ENABLE": True, seg: c}) for c in ("BC", "Db+R8"))
+    assert from_config.model_settings(plain).units == ()
+    learned = from_config.model_settings(rays)
+    assert learned.units == (1.0, *[CHANNELS["R8.0"].unit] * 8) != (1.0,) * 9
+    assert from_config.model_settings(rays, learned.to_dict()) == learned
+    earlier = {name: value for name, value in learned.to_dict().items() if name != "units"}
+    assert from_config.model_settings(rays, earlier).units == ()
+    other = from_config.model_settings(plain).to_dict()  # its heads do not fit
+    assert from_config.model_settings(rays, other).units == learned.units

@@ -141,6 +141,8 @@ class ModelSettings:
         Settings of UNETR, which ignores `feature_maps`, `z_down`, `kernel` and `activation`.
     layout : LayoutSettings
         Arrangement of the layers.
+    units : tuple of float
+        Factor of each output channel after the last layer; empty for no factors.
 
     Raises
     ------
@@ -162,6 +164,7 @@ class ModelSettings:
     activation: str = "ELU"
     transformer: TransformerSettings = field(default_factory=TransformerSettings)
     layout: LayoutSettings = field(default_factory=LayoutSettings)
+    units: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values of other types."""
@@ -177,6 +180,8 @@ class ModelSettings:
         flag(self.batch_norm, "batch_norm")
         instance(self.transformer, "transformer", TransformerSettings)
         instance(self.layout, "layout", LayoutSettings)
+        units = items(self.units, "units", partial(number, above=0))
+        items(units, "units", number, count=self.out_channels if units else 0)
 
     @property
     def decoder_maps(self) -> tuple[int, ...] | None:
@@ -207,11 +212,13 @@ class ModelSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, so that a checkpoint can be read without running code.
 
-        The usual layout is omitted, so that earlier versions can read the settings.
+        The usual layout and units are omitted, so that earlier versions can read the settings.
         """
         plain: dict[str, Any] = _lists(asdict(self))
         if self.layout == LayoutSettings():
             del plain["layout"]
+        if not self.units:
+            del plain["units"]
         return plain
 
     @classmethod

@@ -110,6 +110,20 @@ class UShape(nn.Module):
     def __init__(self, parts: UNetParts, style: LayerStyle) -> None:
         super().__init__()
         self.parts, self.style = parts, style
+        self.register_buffer("units", None)
+        self.units: Tensor | None
+
+    def scale_outputs(self, units: Sequence[float]) -> None:
+        """Multiply the channels by factors, which are not part of the weights.
+
+        Parameters
+        ----------
+        units : sequence of float
+            Factor of each channel.
+        """
+        pixels = cast(nn.Conv2d, self.head).out_channels // len(units)
+        factors = torch.tensor(units).repeat_interleave(pixels)
+        self.register_buffer("units", factors.view(1, -1, *[1] * self.style.ndim), False)
 
     def _add_decoder(
         self,
@@ -176,6 +190,8 @@ class UShape(nn.Module):
         if self.tail is not None:
             x = self.tail(x)
         channels: Tensor = self.head(x)
+        if self.units is not None:
+            channels = channels * self.units
         if self.class_head is None:
             return channels
         return torch.cat([channels, self.class_head(x)], dim=1)

@@ -11,7 +11,7 @@ from singula.models.blocks import ConvBlock, LayerStyle
 from singula.models.convnext import ConvNeXtBlock
 from singula.models.settings import ModelSettings
 from singula.models.skips import CoarseGate, ResPath, SkipGate
-from singula.models.unet import UNET, UNET_3D, UNet, UNetParts
+from singula.models.unet import UNET, UNET_3D, UNet, UNetParts, UShape
 from singula.models.unetr import UNETR
 from singula.models.units import (
     MultiResBlock,
@@ -190,6 +190,13 @@ def make_network(settings: ModelSettings) -> nn.Module:
     ValueError
         The layer settings are invalid.
     """
+    network = _make_network(settings)
+    if settings.units:
+        network.scale_outputs(settings.units)
+    return network
+
+
+def _make_network(settings: ModelSettings) -> UShape:
     name, layout = settings.architecture.lower(), settings.layout
     is_unetr, transformer = name == "unetr", settings.transformer
     style = LayerStyle(

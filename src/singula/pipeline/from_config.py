@@ -22,6 +22,7 @@ from singula.pipeline.readers import decoding_spacing as decoding_spacing
 from singula.pipeline.readers import n_classes as n_classes
 from singula.pipeline.readers import read_reference
 from singula.pipeline.readers import spacing as spacing
+from singula.representations.channel_table import CHANNELS
 from singula.representations.channels import EncodeSettings
 from singula.representations.decoders import DecodeSettings
 from singula.representations.thresholds import AUTOMATIC
@@ -44,15 +45,20 @@ def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> 
     trained : mapping, optional
         Settings of the network in a checkpoint whose weights will be loaded. The patch shape of
         UNETR is taken from it, because the position embedding depends on the patch shape, and so
-        is the arrangement of the layers, for the same architecture.
+        are the arrangement of the layers, for the same architecture, and the units of the outputs,
+        for the same number of channels.
     """
     model = config.MODEL
     same = trained is not None and trained.get("architecture") == model.ARCHITECTURE.lower()
     layout = trained.get("layout") if trained is not None and same else None
+    names = channel_names(config)
+    units = tuple(CHANNELS[name].unit for name in names)
+    if trained is not None and trained.get("out_channels") == len(names):
+        units = tuple(trained.get("units", ()))
     return ModelSettings(
         ndim=config.ndim,
         in_channels=config.in_channels,
-        out_channels=len(channel_names(config)),
+        out_channels=len(names),
         n_classes=n_classes(config),
         architecture=model.ARCHITECTURE.lower(),
         feature_maps=tuple(int(f) for f in model.FEATURE_MAPS),
@@ -64,6 +70,7 @@ def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> 
         activation=model.ACTIVATION,
         transformer=_transformer_settings(config, trained or {}),
         layout=LayoutSettings(**(layout or {})),
+        units=units if set(units) != {1.0} else (),
     )
 
 

@@ -141,6 +141,9 @@ class Channel:
     needs_volume : bool
         The channel of a volume depends on the axis z, so that single annotated slices have no
         target.
+    unit : float
+        Value of the channel where the output of the network is 1. A network starts with outputs of
+        about this size, and learns much larger or smaller values slowly.
     short : str
         Name for headers and titles; by default, `code`.
     """
@@ -170,6 +173,7 @@ class Channel:
     block_truth: BlockTruth | None = None
     is_ray: bool = False
     needs_volume: bool = False
+    unit: float = 1.0
     short: str = ""
 
     @property

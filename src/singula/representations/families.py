@@ -50,7 +50,7 @@ _EMBEDDING = Citation(
     "10.1016/j.media.2022.102523",
 )
 UNIT_RADIUS = 8.0
-"""Radius of an instance in pixels at the bandwidth 0 of an embedding."""
+"""Length of a ray in pixels at the output 1 of the network, and radius at the bandwidth 0."""
 _FEWEST_RAYS, _MOST_RAYS, _MOST_OFFSETS, _LARGEST_OFFSET = 3, 512, 64, 256
 
 POLYGON_LIBRARY = "stardist"
@@ -120,6 +120,7 @@ def _rays(name: str, parameters: str) -> Planes:
             foreground_only=True,
             known_by="instance",
             needs_volume=True,
+            unit=UNIT_RADIUS,
             short=f"R ray {ray}",
         )
         for ray in range(int(parameters))
