@@ -211,7 +211,7 @@ def test_missing_maps_are_reported(demo: Path) -> None:
     shutil.rmtree(results.run.tree.per_image)
     with pytest.raises(UserError) as error:
         Retune(results, "image_000", results.run.stages[-1])
-    assert error.value.code == "gui.no_maps"
+    assert error.value.code == "runs.no_maps"
 
 
 def test_the_command_line_accepts_saved_thresholds(demo: Path, tmp_path: Path) -> None:

@@ -45,11 +45,14 @@ class Format:
         Write one image to a path.
     write_all : callable, optional
         Write all images to a path.
+    label : str
+        Program or content, with the kind of file, for lists of formats.
     intensities : bool
         Write the intensities of instances, for which the images of a run are read.
     """
 
     file: str
+    label: str
     write_image: Callable[[Instances, Path], None] | None = None
     write_all: Callable[[Iterable[Instances], Path], None] | None = None
     intensities: bool = False
@@ -57,11 +60,18 @@ class Format:
 
 # To add a format, add a row.
 FORMATS: dict[str, Format] = {
-    "imagej": Format("{}_rois.zip", write_image=write_rois),
-    "qupath": Format("{}.geojson", write_image=write_geojson, intensities=True),
-    "ome-zarr": Format("{}.ome.zarr", write_image=write_ome_zarr),
-    "csv": Format("instances.csv", write_all=write_table, intensities=True),
-    "coco": Format("instances_coco.json", write_all=write_coco),
+    "imagej": Format("{}_rois.zip", "ImageJ or Fiji: outlines (.zip)", write_image=write_rois),
+    "qupath": Format(
+        "{}.geojson",
+        "QuPath: outlines and measurements (.geojson)",
+        write_image=write_geojson,
+        intensities=True,
+    ),
+    "ome-zarr": Format("{}.ome.zarr", "OME-Zarr: label images", write_image=write_ome_zarr),
+    "csv": Format(
+        "instances.csv", "Table of measurements (.csv)", write_all=write_table, intensities=True
+    ),
+    "coco": Format("instances_coco.json", "COCO: outlines (.json)", write_all=write_coco),
 }
 
 

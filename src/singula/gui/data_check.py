@@ -33,6 +33,7 @@ from singula.gui.wording import page_text
 from singula.io.pairing import Pair
 from singula.report.overlay import encode_png
 from singula.util.format import counted
+from singula.util.paths import free_name
 
 DIMENSIONS = {2: "Single images (2D)", 3: "Z-stacks (3D)"}
 """Names of the numbers of spatial dimensions."""
@@ -334,8 +335,7 @@ def propose_copy(guard: Guard, data: CheckedData) -> str:
                                    if folder is not None]))  # fmt: skip
     top = top.parent if top.name == data.parts[0].name else top
     base = top.parent if guard.allows(top.parent) else guard.home
-    names = (f"{top.name}_corrected{f'_{i}' if i > 1 else ''}" for i in range(1, 1000))
-    return guard.short(next(base / name for name in names if not (base / name).exists()))
+    return guard.short(base / free_name(base, f"{top.name}_corrected"))
 
 
 def write_corrected(guard: Guard, data: CheckedData, folder: str) -> FixReport:

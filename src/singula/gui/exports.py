@@ -13,14 +13,6 @@ from singula.runs.images import open_images
 from singula.runs.run import is_finished, open_run
 from singula.util.messages import captured_messages
 
-FORMAT_TITLES = {
-    "imagej": "ImageJ or Fiji: outlines (.zip)",
-    "qupath": "QuPath: outlines and measurements (.geojson)",
-    "ome-zarr": "OME-Zarr: label images",
-    "csv": "Table of measurements (.csv)",
-    "coco": "COCO: outlines (.json)",
-}
-"""Descriptions of the formats for the page."""
 OBJECTS_TITLES = {
     "corrected": "With corrections, where there are some",
     "predicted": "As the model found them",
@@ -62,7 +54,7 @@ def export_to_folder(
     source : Path
         Folder of a finished run, or of label images.
     to : str
-        Key of `FORMAT_TITLES`.
+        Key of `singula.exports.FORMATS`.
     folder : str
         Folder to write; it is created if necessary.
     replace : bool

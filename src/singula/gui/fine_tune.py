@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from singula.inference.choose import choose_models
 from singula.pipeline.run import Job
 from singula.runs.corrections import FOLDER
 from singula.util.format import counted
+from singula.util.paths import free_name
 
 MINUTES = 10.0
 """Default time limit of the training."""
@@ -95,7 +95,9 @@ def start_fine_tuning(control: Control, images: CorrectableImages, minutes: floa
     model = checked_model(guard, model_of(images))  # others may have written the record
     files = [path for pair in training_pairs(Path(model)) for path in (pair.image, pair.label)]
     guard.check_below([corrected, *filter(None, files)])
-    output = guard.check(_free_name(guard.home, f"{images.folder.name}_corrected"))
+    suffixes = (".yaml", "_data", "_channels")
+    name = free_name(guard.home, f"{images.folder.name}_corrected", suffixes)
+    output = guard.check(f"{name}.yaml")
     arguments = ["init", str(corrected), f"--from={model}", f"--output={output}"]
     ended = subprocess.run(
         [sys.executable, "-m", "singula", *arguments, f"--minutes={minutes:g}"],
@@ -108,10 +110,3 @@ def start_fine_tuning(control: Control, images: CorrectableImages, minutes: floa
             "gui.fine_tune",
         )
     return control.start(Job(output, guard.home / "results"))
-
-
-def _free_name(home: Path, stem: str) -> str:
-    stems = [stem, *(f"{stem}_{number}" for number in range(2, 1000))]
-    taken = set(os.listdir(home))
-    free = (s for s in stems if not {f"{s}.yaml", f"{s}_data", f"{s}_channels"} & taken)
-    return f"{next(free, stem)}.yaml"

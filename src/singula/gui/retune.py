@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,8 @@ import numpy.typing as npt
 from singula.config import Config
 from singula.config.thresholds import KEYS
 from singula.data.preprocess import resize_labels
-from singula.errors import UserError
 from singula.gui.results import Results
 from singula.gui.thresholds_in_use import SOURCE_LABELS
-from singula.io.read import read_image
 from singula.metrics import Score, match_overlap, overlap
 from singula.pipeline import from_config
 from singula.pipeline.postprocess import filter_maps, post_settings, process_instances, seed_filter
@@ -61,6 +58,21 @@ class Slider:
     value: float
     source: str = ""
 
+    @property
+    def is_integer(self) -> bool:
+        """True if the threshold is a number of pixels."""
+        return self.step >= 1
+
+    def rounded(self, value: float) -> float:
+        """Return a position of the slider as a value of the configuration.
+
+        Parameters
+        ----------
+        value : float
+            Position of the slider.
+        """
+        return int(value) if self.is_integer else round(value, 4)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -97,7 +109,7 @@ class Retune:
     Raises
     ------
     UserError
-        ``gui.no_maps``: the run did not store the maps.
+        ``runs.no_maps``: the run did not store the maps.
         The maps do not match the configuration.
     """
 
@@ -114,15 +126,12 @@ class Retune:
         # Needed by some scores. The import takes 0.1 s, which would delay the first slider move.
         import scipy.sparse.csgraph  # noqa: F401
 
-        path = self.results.run.maps_file(self.name, self.stage)
-        if not path.is_file():
-            raise UserError(
-                f"{self.name}: the predicted channels are missing ({path})",
-                "test again, for example with --set TRAIN.ENABLE=False",
-                "gui.no_maps",
-            )
-        self.config = self.results.run.valid_config()
-        self.maps = self._read_maps(path)
+        run = self.results.run
+        stored = run.read_maps(self.name, self.stage)
+        self.config, self.file_spacing = run.valid_config(), stored.spacing
+        maps = {name: stored.array[..., i] for i, name in enumerate(run.map_names)}
+        contiguous = {name: np.ascontiguousarray(values) for name, values in maps.items()}
+        self.maps = filter_maps(contiguous, replace(post_settings(self.config), masks=None), None)
         truth = self.results.images.truth(self.name, self.stage, self._shape)
         self.truth = None if truth is None else truth.sparse_labels
 
@@ -133,15 +142,6 @@ class Retune:
         if not self.config.DATA.PREPROCESS.SPACING or source is None:
             return next(iter(self.maps.values())).shape
         return source.read(None).labels.shape
-
-    def _read_maps(self, path: Path) -> dict[str, Array]:
-        names = list(from_config.channel_names(self.config))
-        if from_config.n_classes(self.config):
-            names.append("class")
-        stored = read_image(path, self.config.ndim, len(names))
-        self.file_spacing = stored.spacing
-        maps = {name: np.ascontiguousarray(stored.array[..., i]) for i, name in enumerate(names)}
-        return filter_maps(maps, replace(post_settings(self.config), masks=None), None)
 
     @cached_property
     def sliders(self) -> list[Slider]:

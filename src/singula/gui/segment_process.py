@@ -25,6 +25,7 @@ from singula.io.record_files import write_record
 from singula.io.records.results import QueuedPrediction, StartedPrediction
 from singula.io.run_lock import check_free, output_locks
 from singula.util.format import GROUPED, ungrouped
+from singula.util.paths import free_name
 
 RECORD, OUTPUT, QUEUE = PREDICTION_RECORD, "gui_predict.log", "gui_predict_queue.json"
 State = Literal["waiting", "running", "finished", "incomplete", "stopped", "failed"]
@@ -71,8 +72,7 @@ def propose_output(guard: Guard, images: str) -> str:
     name = f"{stem}_{_DEFAULT_NAME}" if stem else _DEFAULT_NAME
     if not guard.allows(f"{name}_999"):  # too long for a file name
         name = _DEFAULT_NAME
-    names = [name, *(f"{name}_{number}" for number in range(2, 1000))]
-    return next((n for n in names if not os.path.lexists(guard.home / n)), names[0])
+    return free_name(guard.home, name)
 
 
 def start_segmentation(

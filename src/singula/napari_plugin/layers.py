@@ -12,7 +12,6 @@ import numpy as np
 
 from singula.io.formats import ngff
 from singula.io.lazy import open_labels
-from singula.io.read import read_image
 from singula.runs.images import RunImages, open_images
 from singula.runs.run import Run, Stage, open_run
 from singula.util.messages import captured_messages
@@ -159,23 +158,17 @@ def _map_layers(
     options: Mapping[str, Any],
 ) -> list[LayerData]:
     """Return the maps of the network as invisible layers; none if they have another shape."""
-    from singula.pipeline import from_config
-
-    channels = list(from_config.channel_names(run.config))
-    if from_config.n_classes(run.config):
-        channels.append("class")
 
     def read(number: int) -> Array | None:
-        path = run.maps_file(names[number], stage)
-        if not path.is_file():
+        if not run.maps_file(names[number], stage).is_file():
             return None
-        maps = read_image(path, len(shapes[number]), len(channels)).array
+        maps: Array = run.read_maps(names[number], stage).array
         return maps if maps.shape[:-1] == shapes[number] else None
 
     maps = _Frames(shapes, read).stacked()
     if maps is None:
         return []
-    return [map_layer(maps[..., i], channel, options) for i, channel in enumerate(channels)]
+    return [map_layer(maps[..., i], channel, options) for i, channel in enumerate(run.map_names)]
 
 
 def map_layer(array: Array, channel: str, options: Mapping[str, Any]) -> LayerData:

@@ -110,28 +110,17 @@ def review_source(metadata: Mapping[str, Any], shape: tuple[int, ...]) -> Review
 
 
 def _source_of_run(origin: Mapping[str, Any], shape: tuple[int, ...]) -> ReviewSource:
-    from singula.io.read import read_image
-    from singula.pipeline import from_config
     from singula.runs.run import open_run
 
     run = open_run(Path(origin["run"]))
     stage = next(stage for stage in run.stages if stage.key == origin["stage"])
     config, ndim = run.valid_config(), run.ndim_of(stage)
-    channels = list(from_config.channel_names(config))
-    stored = [*channels, *(["class"] if from_config.n_classes(config) else [])]
     frames = frames_of(shape, ndim)
     names = dict(zip(frames, origin["names"], strict=True))
 
     def maps(frame: Frame) -> dict[str, Array]:
-        path = run.maps_file(names[frame], stage)
-        if not path.is_file():
-            raise UserError(
-                f"{names[frame]}: the predicted channels are missing ({path})",
-                "test again, or segment the image in the widget Segment",
-                "napari.no_maps",
-            )
-        array = read_image(path, ndim, len(stored)).array
-        return {name: np.ascontiguousarray(array[..., i]) for i, name in enumerate(stored)}
+        array = run.read_maps(names[frame], stage).array
+        return {name: np.ascontiguousarray(array[..., i]) for i, name in enumerate(run.map_names)}
 
     shapes = dict(zip(frames, map(tuple, origin["shapes"]), strict=True))
     return ReviewSource(config, ndim, maps, names, shapes, run.tree.run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QVBoxLayou
 from superqt import QLabeledDoubleSlider
 
 from singula.errors import UserError
+from singula.exports import FORMATS
 from singula.napari_plugin.layers import map_layer
 from singula.napari_plugin.model_choice import ModelChoice
 from singula.napari_plugin.panel import (
@@ -38,17 +40,11 @@ from singula.napari_plugin.segmentation import (
 from singula.util.format import counted
 
 if TYPE_CHECKING:
+    from singula.gui.retune import Slider
     from singula.metrics.matching import Score
 
 _WAIT = 80  # milliseconds after the last move of a slider
-_FORMATS = {
-    "tiff": "Label image (TIFF)",
-    "imagej": "ImageJ (regions)",
-    "qupath": "QuPath (GeoJSON)",
-    "ome-zarr": "OME-Zarr",
-    "csv": "Table (CSV)",
-    "coco": "COCO (JSON)",
-}
+_LABEL_IMAGE = "Label image (.tif)"
 
 
 class SegmentWidget(Panel):
@@ -120,8 +116,9 @@ class SegmentWidget(Panel):
         column.addWidget(self.comparison)
         column.addWidget(heading("Export"))
         self.format = QComboBox()
-        for value, text in _FORMATS.items():
-            self.format.addItem(text, value)
+        self.format.addItem(_LABEL_IMAGE, "tiff")
+        for value, kind in FORMATS.items():
+            self.format.addItem(kind.label, value)
         column.addLayout(row(self.format, button("Save …", self.ask_folder)))
         self.adjustments.hide()
         self.column.addWidget(self.adjustments)
@@ -258,20 +255,20 @@ class SegmentWidget(Panel):
 
             control.setRange(slider.low, slider.high)
             control.setSingleStep(slider.step)
-            control.setDecimals(0 if slider.step >= 1 else 2)
+            control.setDecimals(0 if slider.is_integer else 2)
             control.setValue(slider.value)
             name = slider.key.removeprefix("DATA_MW_").removeprefix("DATA_")
             key = name.removesuffix("_BEFORE")
             threshold = THRESHOLDS.get(key)
             if threshold is not None:
                 control.setToolTip(f"{threshold.meaning}. Larger: {threshold.larger}.")
-            control.valueChanged.connect(lambda value, key=key: self._change(key, value))
+            control.valueChanged.connect(partial(self._change, key, slider))
             self._slider_column.addWidget(label)
             self._slider_column.addWidget(control)
             self._sliders[key] = control
 
-    def _change(self, key: str, value: float) -> None:
-        self._changed[key] = int(value) if key.startswith("REMOVE") else round(float(value), 4)
+    def _change(self, key: str, slider: Slider, value: float) -> None:
+        self._changed[key] = slider.rounded(value)
         self._timer.start()
 
     def reset(self) -> None:

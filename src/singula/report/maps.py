@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.data.preprocess import resize_labels
-from singula.io.read import read_image
 from singula.report.pictures import MAX_SIDE, Panel, data_uri
 from singula.representations.channel import Channel
 from singula.representations.channel_table import CHANNELS, planes_in
@@ -187,14 +186,13 @@ def stored_maps(run: Run, name: str, stage: Stage, shape: tuple[int, ...]) -> Ne
     NetworkMaps or None
         None if the run did not store the maps, or if they are too large for the memory.
     """
-    path = run.maps_file(name, stage)
     codes = [code for group in run.config.channel_groups for code in group]
-    if not path.is_file() or math.prod(shape) * len(codes) > _MAX_VALUES:
+    if not run.maps_file(name, stage).is_file() or math.prod(shape) * len(codes) > _MAX_VALUES:
         return None
     views = map_views(codes, classes=run.has_classes)
 
     def read() -> Array:
-        stored: Array = read_image(path, len(shape), len(codes) + run.has_classes).array
+        stored: Array = run.read_maps(name, stage).array
         return stored if stored.shape[:-1] == shape else resize_labels(stored, shape)
 
     return NetworkMaps(views, read)

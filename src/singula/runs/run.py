@@ -13,6 +13,7 @@ from typing import Any, Literal
 from singula.config import Config
 from singula.config.load import config_from_dict, examine_values
 from singula.errors import UserError
+from singula.io.read import Image, read_image
 from singula.io.record_files import read_record
 from singula.io.record_tables import read_rows
 from singula.io.records.results import RunSummary, TestSummary
@@ -199,6 +200,37 @@ class Run:
     def maps_file(self, name: str, stage: Stage) -> Path:
         """Return the file of the predicted maps of an image, which may not exist."""
         return self.tree.predictions(stage.view) / f"{name}.tif"
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """Names of the predicted maps: the channels, and ``class`` if each instance has a class."""
+        channels = (code for group in self.config.channel_groups for code in group)
+        return (*channels, *(("class",) if self.has_classes else ()))
+
+    def read_maps(self, name: str, stage: Stage) -> Image:
+        """Read the predicted maps of an image; the last axis has the order of `map_names`.
+
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        stage : Stage
+            Stage of the instances.
+
+        Raises
+        ------
+        UserError
+            ``runs.no_maps``: the run did not store the maps.
+            The file does not match the configuration.
+        """
+        path = self.maps_file(name, stage)
+        if not path.is_file():
+            raise UserError(
+                f"{name}: the predicted channels are missing ({path})",
+                "test again, for example with --set TRAIN.ENABLE=False",
+                "runs.no_maps",
+            )
+        return read_image(path, self.ndim_of(stage), len(self.map_names))
 
     def valid_config(self) -> Config:
         """Return the configuration if it is valid, to predict or decode with it.

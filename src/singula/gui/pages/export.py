@@ -9,8 +9,8 @@ from pathlib import Path
 from nicegui import ui
 
 from singula.errors import UserError
+from singula.exports import FORMATS
 from singula.gui.exports import (
-    FORMAT_TITLES,
     OBJECTS_TITLES,
     count_corrected,
     export_for_download,
@@ -37,7 +37,8 @@ class ExportPanel:
         self.guard, self.source = context.guard, source
         panel = ui.expansion("Export all images").classes("panel").props("dense")
         with panel, ui.element("div").classes("display-rows"):
-            self.format = dropdown("Format", FORMAT_TITLES, "imagej").classes("grow")
+            labels = {key: kind.label for key, kind in FORMATS.items()}
+            self.format = dropdown("Format", labels, "imagej").classes("grow")
             self.objects = dropdown("Objects", OBJECTS_TITLES, "corrected").classes("grow")
             self.corrected = ui.label().classes("note")
             self.folder = path_input(

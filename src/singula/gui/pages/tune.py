@@ -52,6 +52,7 @@ from singula.report.html import Markup, join, tag
 from singula.runs.run import Stage
 from singula.runs.scores import reference_threshold
 from singula.util.format import counted, grouped
+from singula.util.paths import free_name
 
 _F1 = "Detection score (F1)"
 _SETTLED_SECONDS = 0.4  # without a move, before all images are decoded
@@ -236,7 +237,8 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         source = original_config(self.results, self.context.guard)
         stem = source.stem if source is not None else self.folder.name
         folder = source.parent if source is not None else self.results.run.tree.job_dir
-        target = self.context.guard.short(_free_name(folder, stem))
+        name = free_name(folder, f"{stem}_tuned", (".yaml",))
+        target = self.context.guard.short(folder / f"{name}.yaml")
         with ui.element("div").classes("row-of"):
             button("Apply to all images", with_error_notice(self._apply))
             button(
@@ -299,11 +301,6 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         source = original_config(self.results, guard)
         uses = await run_in_thread(thresholds_in_use, self.results, guard, source)
         self.in_use.set_content(_use_table(uses))
-
-
-def _free_name(folder: Path, stem: str) -> Path:
-    names = [f"{stem}_tuned.yaml", *(f"{stem}_tuned_{i}.yaml" for i in range(2, 1000))]
-    return next((folder / n for n in names if not (folder / n).exists()), folder / names[0])
 
 
 def _score_html(run: Outcome, current: Outcome) -> Markup:

@@ -33,6 +33,7 @@ from singula.gui.pages.kind_pictures import kind_picture
 from singula.gui.pages.paths import path_input
 from singula.gui.state import AppContext
 from singula.gui.wizard import FIND, Answers, parts_from_fields, propose_form, recognize
+from singula.util.paths import free_name
 
 _REFRESH_SECONDS = 0.3
 
@@ -207,8 +208,7 @@ class WizardView:
         stem = Path(dataset).name
         if not stem or not self.guard.allows(f"{stem}_999.yaml"):  # too long for a file name
             stem = "my_images"
-        names = [f"{stem}.yaml", *(f"{stem}_{i}.yaml" for i in range(2, 1000))]
-        return next((n for n in names if not (self.guard.home / n).exists()), names[0])
+        return f"{free_name(self.guard.home, stem, ('.yaml',))}.yaml"
 
     def _chosen(self) -> tuple[list[Folders], list[str]]:
         """Return the parts of the data set and notices about its layout."""
