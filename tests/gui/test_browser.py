@@ -18,6 +18,7 @@ from gui_browser import MINUTE, Interface, Watcher, click, drawn, enter, open_pa
 from singula.config import load_config
 from singula.gui.browser import write_redirect
 from singula.io.read import read_labels
+from singula.io.write import write_tiff
 from singula.metrics import match
 from singula.synthetic.fluorescence import make_dataset
 from singula.training.checkpoint import load_checkpoint
@@ -341,6 +342,41 @@ def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
     alert = tab.get_by_role("alert").filter(has_text="TRAIN.EPOCHS: ")
     alert.wait_for()
     assert not (made.folder / "results").exists()
+    watcher.check()
+    context.close()
+
+
+@pytest.mark.slow
+def test_fix_writes_a_copy_that_is_used_instead(browser: Any, made: Interface) -> None:
+    folder = made.folder / "spoiled" / "train"
+    for number in range(3):
+        labels = np.zeros((40, 40), np.uint16)
+        labels[4:14, 4 + number : 16], labels[20:32, 20 : 34 + number] = 1, 2
+        raw = np.where(labels > 0, 200, 20) + np.random.default_rng(number).integers(0, 9, (40, 40))
+        labels[38, 2] = int(number == 1)  # a stray pixel
+        write_tiff(folder / "x" / f"{number}.tif", raw.astype(np.uint8), "YX")
+        write_tiff(folder / "y" / f"{number}.tif", labels, "YX")
+    file = folder / "y" / "1.tif"
+    labels = read_labels(file, 2).array[..., 0]
+    before = file.read_bytes()
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    open_page(made, tab, "/new?start=1&data=spoiled")
+    _heading(tab, "3. Data")
+    _step(tab, "3. Data", "Check my images")
+    tab.get_by_role("textbox", name="New folder for the corrected copy").wait_for()
+    click(tab, "Fix")
+    data = tab.locator(".q-stepper__step", has_text="3. Data")
+    tab.wait_for_function(
+        "[...document.querySelectorAll('input')].some(e => e.value == 'spoiled_corrected')"
+    )
+    data.get_by_role("button", name="Next", exact=True).wait_for()
+    assert file.read_bytes() == before
+    copy = made.folder / "spoiled_corrected" / "train" / "y" / "1.tif"
+    fixed = read_labels(copy, 2).array[..., 0]
+    labels[38, 2] = 0
+    np.testing.assert_array_equal(fixed, labels)
     watcher.check()
     context.close()
 

@@ -11,6 +11,7 @@ import pytest
 from gui_browser import Interface, Watcher, click, drawn, enter, open_page
 from gui_drivers import place
 from prediction_folder import LABELS, SQUARE, write_prediction
+from skimage.draw import polygon2mask
 
 from singula.io.read import read_labels
 
@@ -80,6 +81,53 @@ def test_objects_are_split_merged_and_drawn(browser: Any, tmp_path: Path) -> Non
     tab.get_by_text("4 of 4 objects reviewed").wait_for()
     tab.set_viewport_size({"width": 390, "height": 900})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    watcher.check()
+    context.close()
+    interface.stop()
+
+
+def test_an_outline_is_drawn_with_the_keyboard(browser: Any, tmp_path: Path) -> None:
+    folder = write_prediction(tmp_path / "mine")
+    interface = Interface(tmp_path / "mine")
+    context = browser.new_context(viewport={"width": 1400, "height": 950})
+    watcher = Watcher(context)
+    tab = enter(interface, watcher)
+    open_page(interface, tab, "/correct?run=out")
+    tab.get_by_text("0 of 3 objects reviewed").wait_for()
+    drawn(tab)
+    tab.locator(".viewer-host canvas").first.press("0")  # the whole image
+    tab.keyboard.press("d")
+    tab.wait_for_function("document.activeElement.classList.contains('drawing')")
+    tab.keyboard.press("ArrowUp")
+    canvas = tab.locator("canvas.drawing")
+    here = [int(value) for value in canvas.get_attribute("data-cursor").split(",")]
+    assert here == [11, 20]  # above the center of the image
+    for count, corner in enumerate([(0, 0), *[(int(y), int(x)) for y, x in SQUARE]]):
+        for axis, keys in enumerate((("ArrowUp", "ArrowDown"), ("ArrowLeft", "ArrowRight"))):
+            key = keys[corner[axis] > here[axis]]
+            far, near = divmod(abs(corner[axis] - here[axis]), 10)
+            for _ in range(far):
+                tab.keyboard.press(f"Shift+{key}")
+            for _ in range(near):
+                tab.keyboard.press(key)
+        here = list(corner)
+        assert canvas.get_attribute("data-cursor") == f"{corner[0]},{corner[1]}"
+        tab.keyboard.press("Space")
+        if not count:
+            tab.keyboard.press("Backspace")  # the first corner was wrong
+        assert canvas.get_attribute("data-corners") == str(count)
+    tab.keyboard.press("Enter")
+    labels = wait_for_labels(tab, folder / "corrected" / "labels" / "a.tif", {1, 2, 3, 4})
+    expected = polygon2mask(LABELS.shape, SQUARE) & (LABELS == 0)
+    np.testing.assert_array_equal(labels == 4, expected)
+    # At the border of the image, the cursor stops.
+    for _ in range(5):
+        tab.keyboard.press("Shift+ArrowUp")
+    assert canvas.get_attribute("data-cursor") == "0,25"
+    tab.keyboard.press("Escape")
+    assert canvas.get_attribute("data-cursor") == ""
+    tab.keyboard.press("v")
+    tab.wait_for_function("document.querySelector('canvas.drawing').tabIndex == -1")
     watcher.check()
     context.close()
     interface.stop()

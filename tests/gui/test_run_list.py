@@ -21,9 +21,11 @@ pytest.importorskip(
 from singula.gui import run_search
 from singula.gui.run_list import describe_run, list_runs
 from singula.gui.run_notes import MAX_TITLE, NOTES, read_notes, write_notes
-from singula.gui.run_search import TRASH, is_default_place, search_runs, time_of
+from singula.gui.run_search import PREDICTION_RECORD, TRASH, is_default_place, search_runs, time_of
 from singula.gui.trash import delete_run, describe_size, remove_permanently, restore_run
 from singula.inference import list_models
+from singula.io.record_files import write_record
+from singula.io.records.results import StartedPrediction
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import lock_file
 from singula.runs.run import open_run
@@ -265,12 +267,25 @@ def test_default_place(path: str, expected: bool) -> None:
 
 
 def test_a_search_that_ends_early_is_reported(
-    run: Path, guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert list_runs(guard).notices == []
-    monkeypatch.setattr(run_search, "MAX_FOLDERS", 3)
+    root = tmp_path / "searched"
     for number in range(5):
-        (tmp_path / f"0{number}").mkdir()
-    (notice,) = list_runs(guard).notices
-    assert "--root" in notice
+        (root / f"0{number}").mkdir(parents=True)
+    shutil.copytree(run, root / "job_1")
+    prediction = {"pid": 2**31 - 1, "created": 1, "began": 1, "images": str(root)}
+    write_record(root / "out" / PREDICTION_RECORD, StartedPrediction.model_validate(prediction))
+    guard = Guard.of([root])
+    # The root and five empty folders come first.
+    for limit, runs, predictions in ((6, 0, 0), (7, 1, 0), (8, 1, 1)):
+        monkeypatch.setattr(run_search, "MAX_FOLDERS", limit)
+        search, listed = search_runs(guard), list_runs(guard)
+        assert len(search.runs) == len(listed.rows) == runs
+        assert len(search.predictions) == predictions
+        assert search.is_complete == (limit == 8)
+        if search.is_complete:
+            assert listed.notices == []
+        else:
+            (notice,) = listed.notices
+            assert notice.startswith(f"Only {limit} folders")
     assert time.time() > time_of(run)

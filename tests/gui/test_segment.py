@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -280,3 +281,49 @@ def test_the_overview_counts_and_joins_all_tables(guard: Guard) -> None:
     assert len(lines) == 4
     os.remove(folder / "b_stats.csv")
     assert [s.objects for s in summarize_images(tables)] == [3, None]
+
+
+def test_all_earlier_results_are_listed_in_pages(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nicegui", reason="no test of pages: `singula[gui]` is missing")
+    from nicegui import ElementFilter, ui
+    from simulated import simulated_user
+
+    from singula.gui import run_search
+    from singula.gui.pages import segment as page
+    from singula.gui.state import AppContext
+
+    values = {"pid": 2**31 - 1, "created": 1, "began": 1, "images": str(guard.home / "in")}
+    for number in range(45):
+        record = StartedPrediction.model_validate(values)
+        write_record(guard.home / f"out_{number}" / RECORD, record)
+
+    async def listed() -> list[int]:
+        """Return the number of results after each click, and the number of notices."""
+        counts = []
+        async with simulated_user() as user:
+            page.add(AppContext(guard))
+            client = await user.open("/segment")
+            while True:
+                with client:
+                    links = [
+                        str(link.props.get("href", "")) for link in ElementFilter(kind=ui.link)
+                    ]
+                    more = [
+                        button
+                        for button in ElementFilter(kind=ui.button)
+                        if button.text.startswith("Show") and button.visible
+                    ]
+                    notices = [
+                        label for label in ElementFilter(kind=ui.label) if "--root" in label.text
+                    ]
+                counts.append(sum("out_" in link for link in links))
+                if not more:
+                    return [*counts, len(notices)]
+                user.find(more[0].text).click()
+                await asyncio.sleep(0.2)
+
+    assert asyncio.run(listed()) == [20, 40, 45, 0]
+    monkeypatch.setattr(run_search, "MAX_FOLDERS", 12)
+    assert asyncio.run(listed())[-1] == 1

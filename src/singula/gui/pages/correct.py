@@ -57,11 +57,15 @@ _ACTIONS = (
     ("Delete", "delete the marked object"),
     ("Ctrl+Z", "undo"),
     ("Ctrl+Y", "redo"),
-    ("Esc", "forget the first click"),
+    ("Esc", "forget the first click, or the outline"),
+    ("Arrow keys", "Draw, Extend, Cut: move the cursor, with Shift by 10 pixels"),
+    ("Space", "Draw, Extend, Cut: set a corner at the cursor; Backspace removes it"),
+    ("Enter", "Draw, Extend, Cut: close the outline"),
     ("?", "show this list"),
     ("+  −  0", "zoom, show the whole image (in the image)"),
     ("Page up, Page down", "next and previous slice of a Z-stack (in the image)"),
 )
+_KEYBOARD = "Keyboard: arrow keys move the cursor, Space sets a corner, Enter closes the outline."
 _STATES = {None: "not reviewed", "accepted": "accepted", "corrected": "corrected"}
 
 
@@ -292,6 +296,8 @@ class _View:
                 "split": "Now click the second part.",
             }
             hint = second.get(work.tool, hint)
+        if work.tool in OUTLINE_TOOLS:
+            hint = f"{hint} {_KEYBOARD}"
         self.hint.set_text(hint)
         self.drawing.props["point"] = list(work.start[1:]) if work.start else []
         self.drawing.update()
