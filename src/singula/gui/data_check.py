@@ -33,7 +33,7 @@ from singula.gui.wording import page_text
 from singula.io.pairing import Pair
 from singula.report.overlay import encode_png
 from singula.util.format import counted
-from singula.util.paths import free_name
+from singula.util.free_names import free_name
 
 DIMENSIONS = {2: "Single images (2D)", 3: "Z-stacks (3D)"}
 """Names of the numbers of spatial dimensions."""

@@ -18,7 +18,7 @@ from singula.inference.choose import choose_models
 from singula.pipeline.run import Job
 from singula.runs.corrections import FOLDER
 from singula.util.format import counted
-from singula.util.paths import free_name
+from singula.util.free_names import free_name
 
 MINUTES = 10.0
 """Default time limit of the training."""

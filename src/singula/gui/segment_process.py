@@ -25,7 +25,7 @@ from singula.io.record_files import write_record
 from singula.io.records.results import QueuedPrediction, StartedPrediction
 from singula.io.run_lock import check_free, output_locks
 from singula.util.format import GROUPED, ungrouped
-from singula.util.paths import free_name
+from singula.util.free_names import free_name
 
 RECORD, OUTPUT, QUEUE = PREDICTION_RECORD, "gui_predict.log", "gui_predict_queue.json"
 State = Literal["waiting", "running", "finished", "incomplete", "stopped", "failed"]

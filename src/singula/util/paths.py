@@ -11,8 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -41,31 +40,6 @@ _FLAGS = (
 _NAME_BYTES = 255  # longest file name on common file systems
 _SUFFIX_BYTES = 55  # reserved for suffixes that Singula appends: "_full_stats.csv", ".part" …
 _LONG_NAME = "x" * (_NAME_BYTES - _SUFFIX_BYTES)
-
-
-def free_name(folder: Path, stem: str, suffixes: Sequence[str] = ("",)) -> str:
-    """Return the first of STEM, STEM_2, STEM_3 … with which no file or folder begins.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the new files, which may not exist.
-    stem : str
-        Proposed name without suffix.
-    suffixes : sequence of str
-        Suffixes of all names that must be free.
-
-    Returns
-    -------
-    str
-        The name without suffix.
-    """
-    stems = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
-    return next(
-        name
-        for name in stems
-        if not any(os.path.lexists(folder / f"{name}{suffix}") for suffix in suffixes)
-    )
 
 
 def user_path(value: object, name: str, kind: PathKind = "any") -> Path:

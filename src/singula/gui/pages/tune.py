@@ -52,7 +52,7 @@ from singula.report.html import Markup, join, tag
 from singula.runs.run import Stage
 from singula.runs.scores import reference_threshold
 from singula.util.format import counted, grouped
-from singula.util.paths import free_name
+from singula.util.free_names import free_name
 
 _F1 = "Detection score (F1)"
 _SETTLED_SECONDS = 0.4  # without a move, before all images are decoded

@@ -33,7 +33,7 @@ from singula.gui.pages.kind_pictures import kind_picture
 from singula.gui.pages.paths import path_input
 from singula.gui.state import AppContext
 from singula.gui.wizard import FIND, Answers, parts_from_fields, propose_form, recognize
-from singula.util.paths import free_name
+from singula.util.free_names import free_name
 
 _REFRESH_SECONDS = 0.3
 

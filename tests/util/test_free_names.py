@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from singula.util.paths import free_name
+from singula.util.free_names import free_name
 
 
 def test_a_free_name_has_the_first_number_with_which_nothing_exists(tmp_path: Path) -> None:
