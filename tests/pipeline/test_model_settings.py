@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 
 from singula.config import config_from_dict
 from singula.config.validate_model import multiples
-from singula.models import ModelSettings, build_model, downsampling
+from singula.io.records.checkpoints import NetworkRecord
+from singula.models import LayoutSettings, ModelSettings, build_model, downsampling
 from singula.models.variants import ARCHITECTURES
 from singula.pipeline import from_config
 from singula.representations.channel_table import CHANNELS
@@ -89,3 +92,10 @@ def test_lengths_are_learned_in_their_unit_unless_a_checkpoint_has_none() -> Non
     assert from_config.model_settings(rays, earlier).units == ()
     other = from_config.model_settings(plain).to_dict()  # its heads do not fit
     assert from_config.model_settings(rays, other).units == learned.units
+
+
+def test_a_checkpoint_can_store_all_settings() -> None:
+    settings = ModelSettings(2, 1, 2, layout=LayoutSettings("biapy"), units=(1.0, 8.0))
+    assert {field.name for field in fields(settings)} == set(settings.to_dict())
+    record = NetworkRecord.model_validate(settings.to_dict())
+    assert ModelSettings.from_dict(record.model_dump()) == settings

@@ -65,6 +65,7 @@ class NetworkRecord(Part):
     activation: str = ""
     transformer: TransformerRecord = TransformerRecord()
     layout: LayoutRecord = LayoutRecord()
+    units: list[PositiveNumber] = Field(default_factory=list)
 
 
 class NormalizerRecord(Part):
