@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from singula.commands import fine_tune
 from singula.commands.fine_tune import (
     BEFORE,
     compare_fine_tuning,
     corrected_pairs,
     held_out,
+    score_before,
     training_pairs,
 )
-from singula.config import load_config
+from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.inference import load
 from singula.io.pairing import Pair
@@ -73,6 +76,42 @@ def test_init_writes_a_data_set_and_scores_the_model_on_held_out_images(
     assert (record.model, record.images, record.f1) == ("nuclei", 1, f1)
     assert f"{f1:.3f}" in command.out + command.err
     assert command("init", corrected, "--from", "nuclei", "-o", tmp_path / "tuned.yml") != 0
+
+
+def test_the_model_is_scored_at_the_scale_of_the_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images with pixels of 0.5 µm and a network for 0.25 µm: they are enlarged twice."""
+    labels = np.kron(np.array([[1, 0], [0, 2]], np.uint16), np.ones((8, 8), np.uint16))
+    write_tiff(tmp_path / "test" / "x" / "a.tif", labels.astype(np.uint8), "YX", (0.5, 0.5), "µm")
+    write_tiff(tmp_path / "test" / "y" / "a.tif", labels, "YX")
+    scales: list[object] = []
+
+    class FakeModel:
+        ndim = 2
+        reader = SimpleNamespace(n_classes=0)
+
+        def predict(self, array: np.ndarray, *, scale: object = None) -> np.ndarray:
+            scales.append(scale)
+            return np.where(array[..., 0] == 1, 1, 0)  # one of the two objects
+
+    monkeypatch.setattr(fine_tune, "load", lambda _: FakeModel())
+    common = {"DATA.PREPROCESS.SPACING": (0.25, 0.25)}
+    cases: list[tuple[dict[str, object], object]] = [
+        ({}, None),
+        (common, (2.0, 2.0)),
+        # A configured pixel size has precedence over that of the file.
+        ({**common, "DATA.TEST.RESOLUTION": (0.125, 0.125)}, (0.5, 0.5)),
+    ]
+    path = tmp_path / "cells.yaml"
+    for keys, expected in cases:
+        monkeypatch.setattr(fine_tune, "load_config", lambda _, keys=keys: Config().replaced(keys))
+        record = score_before(tmp_path, Path("nuclei"), path)
+        assert record is not None
+        assert scales.pop() == expected
+        assert record == read_record(tmp_path / BEFORE, BeforeRecord)
+        assert (record.images, record.f1) == (1, pytest.approx(2 / 3))
+    assert score_before(tmp_path / "none", Path("nuclei"), path) is None
 
 
 @pytest.mark.slow

@@ -67,15 +67,15 @@ def init(
     from singula.autoconfig.report import init_dataset
     from singula.pipeline.timing import measure_proposal
 
-    find_start = None
+    find_start = corrections = None
     if start is not None:
         from functools import partial
 
-        from singula.commands.fine_tune import arrange_corrections, is_corrections
+        from singula.commands.fine_tune import arrange_corrections, is_corrections, score_before
         from singula.commands.start_model import find_start as find_start_of_model
 
         if is_corrections(dataset):
-            dataset = arrange_corrections(dataset, start, output)
+            dataset = corrections = arrange_corrections(dataset, start, output)
         find_start = partial(find_start_of_model, path=start)
     init_dataset(
         dataset,
@@ -86,6 +86,8 @@ def init(
         external_files=external_files,
         channel=channel or "",
     )
+    if corrections is not None and start is not None:
+        score_before(corrections, start, output)
 
 
 @app.command()

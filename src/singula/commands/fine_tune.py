@@ -8,18 +8,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
+
+import numpy.typing as npt
 
 from singula.autoconfig.write import check_output, link_file
+from singula.config import Config, load_config
+from singula.data.preprocess import Reference
 from singula.errors import UserError
-from singula.inference import load
+from singula.inference import Model, load
 from singula.io.atomic import make_folder
 from singula.io.formats.table import suffix_of
+from singula.io.image import Image
 from singula.io.pairing import Pair, pair_files
 from singula.io.read import read_image, read_labels
 from singula.io.record_files import read_record, write_record
 from singula.io.records.review import BeforeRecord
 from singula.metrics import match
 from singula.metrics.summary import MEAN
+from singula.pipeline.readers import reader_for
 from singula.runs.corrections import FOLDER
 from singula.runs.images import find_folder
 from singula.runs.run import Run, is_finished, open_run
@@ -27,6 +34,7 @@ from singula.util.boxes import evenly_spaced
 from singula.util.format import counted
 from singula.util.messages import captured_messages
 
+Array = npt.NDArray[Any]
 _log = logging.getLogger(__name__)
 BEFORE = "before.json"
 """File with the scores of the model, in the folder of the data set."""
@@ -133,8 +141,7 @@ def training_pairs(model: Path) -> list[Pair]:
 def arrange_corrections(folder: Path, model: Path, output: Path) -> Path:
     """Write a data set of corrections and the training images of the model, and return its folder.
 
-    A quarter of the corrected images is for the test. The model is scored on them, so that its
-    scores can be compared with those after the training.
+    A quarter of the corrected images is for the test.
 
     Parameters
     ----------
@@ -161,7 +168,7 @@ def arrange_corrections(folder: Path, model: Path, output: Path) -> Path:
     pairs = corrected_pairs(folder)
     test = held_out(pairs)
     train = [pair for pair in pairs if pair not in test]
-    record = _score(model, test)  # before a file is written, as the model can be unsuitable
+    _read_all(_load(model), test)  # before a file is written, as the model can be unsuitable
     further = training_pairs(model)
     for part, chosen in (("train", train), ("test", test)):
         for pair in chosen:
@@ -170,15 +177,43 @@ def arrange_corrections(folder: Path, model: Path, output: Path) -> Path:
         _add(pair, data / "train", f"model_{pair.name}", copy=False)
     used = counted(len(train), "corrected image")
     _log.info(f"training: {used} and {counted(len(further), 'training image')} of the model")
-    if record is not None:
-        write_record(data / BEFORE, record)
-        _log.info(
-            f"test: {counted(len(test), 'corrected image')}, which {model} segments with F1 "
-            f"{record.f1:.3f} at IoU {IOU:g} before the training"
-        )
-    else:
+    if not test:
         _log.warning("no image is held out for a comparison: correct two images or more")
     return data
+
+
+def score_before(data: Path, model: Path, config: Path) -> BeforeRecord | None:
+    """Score the model before the training on the test images of a data set, and write the result.
+
+    The images are resampled as in the test after the training, so that both scores can be compared.
+
+    Parameters
+    ----------
+    data : Path
+        Folder that `arrange_corrections` wrote.
+    model : Path
+        Folder of a run, a checkpoint, or the name of a built-in model.
+    config : Path
+        Configuration of the training.
+
+    Returns
+    -------
+    BeforeRecord or None
+        None without test images.
+    """
+    folders = (data / "test" / "x", data / "test" / "y")
+    if not folders[0].is_dir():
+        return None
+    pairs = pair_files(*folders, "DATA.TEST.PATH", "DATA.TEST.GT_PATH")
+    with captured_messages():
+        of_training = load_config(config)
+    record = _score(model, pairs, of_training)
+    write_record(data / BEFORE, record)
+    _log.info(
+        f"test: {counted(len(pairs), 'corrected image')}, which {model} segments with F1 "
+        f"{record.f1:.3f} at IoU {IOU:g} before the training"
+    )
+    return record
 
 
 def compare_fine_tuning(
@@ -219,15 +254,33 @@ def _add(pair: Pair, folder: Path, name: str, *, copy: bool) -> None:
             link_file(source.resolve(), target)
 
 
-def _score(name: Path, pairs: Sequence[Pair]) -> BeforeRecord | None:
-    """Return the mean F1 of a model; None without images, for which the model is loaded too."""
+def _load(name: Path) -> Model:
     with captured_messages():
-        model = load(name)
+        return load(name)
+
+
+def _read_all(model: Model, pairs: Sequence[Pair]) -> list[tuple[Pair, Image, Array]]:
+    """Return images and labels, read for a model."""
+    return [
+        (
+            pair,
+            read_image(pair.image, model.ndim),
+            read_labels(pair.label, model.ndim, bool(model.reader.n_classes)).array[..., 0],
+        )
+        for pair in pairs
+        if pair.label is not None
+    ]
+
+
+def _score(name: Path, pairs: Sequence[Pair], config: Config) -> BeforeRecord:
+    """Return the mean F1 of a model on images that are resampled as configured."""
+    model = _load(name)
+    reader = reader_for(config, "TEST", Reference((), ()))
     scores = []
-    for pair in pairs:
-        if pair.label is None:
-            continue
-        image = read_image(pair.image, model.ndim).array
-        truth = read_labels(pair.label, model.ndim, bool(model.reader.n_classes)).array[..., 0]
-        scores.append(match(truth, model.predict(image), IOU).f1)
-    return BeforeRecord(model=str(name), images=len(scores), f1=fmean(scores)) if scores else None
+    for pair, image, truth in _read_all(model, pairs):
+        factors = None
+        if reader.common is not None:
+            spacing = reader.spacing or image.spacing
+            factors = reader.common.factors(pair.image, spacing, image.unit)
+        scores.append(match(truth, model.predict(image.array, scale=factors), IOU).f1)
+    return BeforeRecord(model=str(name), images=len(scores), f1=fmean(scores))
