@@ -10,8 +10,8 @@ from PIL import Image
 
 from singula.errors import UserError
 from singula.gui.looks import ChannelLook, look_to_text
-from singula.gui.pictures import Scene, Scenes, thumbnail
-from singula.gui.tiles import TILE, boxes
+from singula.gui.pictures import Scene, Scenes
+from singula.gui.tiles import TILE, boxes, thumbnail
 from singula.metrics import color_associations, match
 from singula.report.maps import MapView, NetworkMaps
 from singula.report.matches import match_bits, match_codes, match_palette

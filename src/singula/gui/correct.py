@@ -318,6 +318,7 @@ class CorrectableImages:
         editor = LabelEditor(corrected.labels, predicted.spacing)
         labels = {**scene.labels, "instances": editor.labels}
         scene = Scene(scene.raw, labels, None, spacing=scene.spacing, unit=scene.unit)
+        scene.middle_slice()  # in this thread
         return Correction(scene, predicted, files, editor, review, values, version)
 
     def _of_run(self, results: Results, name: str) -> tuple[Scene, Instances, Path]:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.gui.pictures import thumbnail
 from singula.gui.results import Results
 from singula.gui.retune import SMALL, Retune
+from singula.gui.tiles import thumbnail
 from singula.report.overlay import encode_png, rescale
 from singula.representations.channel_table import CHANNELS
 from singula.representations.thresholds import THRESHOLDS

@@ -18,7 +18,12 @@ from singula.gui.tiles import TILE, Boxes, boxes, cut, halve, palette_png
 from singula.metrics import color_associations, match
 from singula.report.maps import NetworkMaps
 from singula.report.matches import match_bits, match_codes, match_palette
-from singula.report.overlay import brightness_range, encode_png, label_colors, pair_panels
+from singula.report.overlay import (
+    brightness_range,
+    encode_png,
+    label_colors,
+    middle_plane,
+)
 from singula.representations.channels import find_contour
 
 Array = npt.NDArray[Any]
@@ -71,6 +76,7 @@ class Scene:
     _matched_later: Callable[[], Array] | None = None
     _visible: Array | None = None
     _boxes: Boxes | None = None
+    _middle: int | None = None
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -157,6 +163,15 @@ class Scene:
             if self._boxes is None:
                 self._boxes = boxes(self.labels["instances"])
             return self._boxes
+
+    def middle_slice(self) -> int:
+        """Return the slice with the most objects; the first call reads all labels of a volume."""
+        if self.depth == 1 or "instances" not in self.labels:
+            return self.depth // 2
+        with self._lock:
+            if self._middle is None:
+                self._middle = middle_plane(self.labels.get("truth"), self.labels["instances"])
+            return self._middle
 
     @property
     def is_filtered(self) -> bool:
@@ -388,22 +403,3 @@ class Scenes:
     def drop(self, name: str) -> None:
         """Drop a scene, if it exists."""
         self._scenes.pop(name, None)
-
-
-def thumbnail(image: Array, labels: Array | None = None, max_side: int = 160) -> bytes:
-    """Return a small PNG of an image, with the outlines of its objects.
-
-    For a volume, the slice with the most labeled pixels is drawn.
-
-    Parameters
-    ----------
-    image : ndarray
-        Raw image, (y, x, c) or (z, y, x, c).
-    labels : ndarray, optional
-        Label image, (y, x) or (z, y, x).
-    max_side : int
-        Length of the longer side, pixels.
-    """
-    shown = [] if labels is None else [labels]
-    panels = pair_panels(image, *shown, min_side=max_side)
-    return encode_png(panels[-1], max_side, compress_level=6)

@@ -121,7 +121,9 @@ class Results:
         maps = stored_maps(self.run, name, stage, instances.shape)
         spacing, unit = calibration
         threshold = self.run.threshold(stage) or 0.5
-        return Scene(raw, labels, threshold, maps=maps, spacing=spacing, unit=unit)
+        scene = Scene(raw, labels, threshold, maps=maps, spacing=spacing, unit=unit)
+        scene.middle_slice()  # in this thread
+        return scene
 
 
 def measurements(instances: Instances) -> Table:

@@ -77,7 +77,9 @@ class SegmentedImages:
         instances = replace(instances, confidence=_confidence(self.table_file(name)))
         raw = self._raw(name, instances.labels.shape)
         labels, (spacing, unit) = {"instances": instances.labels}, calibration(instances)
-        return Scene(raw, labels, None, spacing=spacing, unit=unit), instances
+        scene = Scene(raw, labels, None, spacing=spacing, unit=unit)
+        scene.middle_slice()  # in this thread
+        return scene, instances
 
     def table_file(self, name: str) -> Path:
         """Return the file with the measurements of an image, which may not exist."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.report.overlay import encode_png, pair_panels
+
 Array = npt.NDArray[Any]
 Boxes = Mapping[int, tuple[tuple[int, int], ...]]
 TILE = 512
@@ -73,3 +75,22 @@ def boxes(labels: Array) -> Boxes:
         for number, slices in enumerate(objects, start=1)
         if slices is not None
     }
+
+
+def thumbnail(image: Array, labels: Array | None = None, max_side: int = 160) -> bytes:
+    """Return a small PNG of an image, with the outlines of its objects.
+
+    For a volume, the slice with the most labeled pixels is drawn.
+
+    Parameters
+    ----------
+    image : ndarray
+        Raw image, (y, x, c) or (z, y, x, c).
+    labels : ndarray, optional
+        Label image, (y, x) or (z, y, x).
+    max_side : int
+        Length of the longer side, pixels.
+    """
+    shown = [] if labels is None else [labels]
+    panels = pair_panels(image, *shown, min_side=max_side)
+    return encode_png(panels[-1], max_side, compress_level=6)

@@ -14,7 +14,7 @@ from singula.dataset.facts import Folders, find_folders
 from singula.errors import UserError
 from singula.gui.form import Form, check_target
 from singula.gui.guard import Guard
-from singula.gui.pictures import thumbnail
+from singula.gui.tiles import thumbnail
 from singula.io.pairing import Pair
 from singula.io.read import read_image, read_labels
 from singula.util.format import counted, shape_text

@@ -16,7 +16,6 @@ from singula.gui.pages.frame import Slider, dropdown, run_in_thread, show_error
 from singula.gui.pictures import Scene, Scenes, Side
 from singula.report.html import Markup, tag
 from singula.report.matches import MATCH_KINDS, swatch_style
-from singula.report.overlay import middle_plane
 
 _OPACITY = {
     "image": 1.0, "map": 0.85, "instances": 0.35, "contours": 1.0, "truth": 1.0,
@@ -96,6 +95,10 @@ class Viewer:
             Description for screen readers.
         file : str
             Name of a downloaded picture without its ending; by default, `label`.
+
+        Notes
+        -----
+        Call `Scene.middle_slice` in the thread that reads a volume, since it takes long.
         """
         self.close()
         self._sides = {}
@@ -103,9 +106,7 @@ class Viewer:
         self.side_views.set_visibility(False)
         self.scene, self.picked = scene, 0
         self.name = self.scenes.put(scene)
-        self.slice = scene.depth // 2
-        if scene.depth > 1 and "instances" in scene.labels:
-            self.slice = middle_plane(scene.labels.get("truth"), scene.labels["instances"])
+        self.slice = scene.middle_slice()
         if self.shown["associations"] and "associations" not in scene.layers():
             self.shown |= {"associations": False, "instances": True}
         if scene.maps is not None and self.map_key not in scene.maps.views:
