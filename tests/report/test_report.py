@@ -102,7 +102,7 @@ def test_scores_are_those_of_the_metrics_table(run: Path, page: Page) -> None:
         "PQ": "panoptic_quality",
         "Matched IoU": "mean_matched_score",
     }
-    counts = {"True": "n_true", "Predicted": "n_pred", "Matched": "tp", "Missed": "fn"}
+    counts = {"In your labels": "n_true", "Found": "n_pred", "Matched": "tp", "Missed": "fn"}
     for caption, name in (
         ("Pooled over objects", "pooled over objects"),
         ("Mean over images", "mean over images"),
@@ -150,8 +150,8 @@ def test_splits_and_merges_are_counted(page: Page) -> None:
 
 def test_sizes_curves_thresholds_and_costs_are_shown(page: Page) -> None:
     sizes = page.tables["Percentiles over all objects"]
-    assert ["Size", "ground truth", "64", "64", "64"] in sizes
-    assert ["Diameter", "predicted", "8", "8", "8"] in sizes
+    assert ["Size", "your labels", "64", "64", "64"] in sizes
+    assert ["Diameter", "found", "8", "8", "8"] in sizes
     assert "training ends at 0.2, validation ends at 0.24" in " ".join(
         attributes.get("aria-label", "") for attributes in page.all("svg")
     )
@@ -172,7 +172,7 @@ def test_a_run_without_truth_and_training(tmp_path: Path) -> None:
     assert "no scores" in page.words
     assert "F1" not in page.words
     assert page.column("Images", "Image") == ["worst", "poor", "fair", "good", "cut"]
-    assert page.column("Images", "Predicted") == ["0", "4", "15", "16", "17"]
+    assert page.column("Images", "Found") == ["0", "4", "15", "16", "17"]
     assert not any(name.startswith("Loss") for name in page.words.split("·"))
     assert "Training" not in [row[0] for rows in page.tables.values() for row in rows[:1]]
     assert len(page.all("img")) == 5 * 2  # image and instances
@@ -197,7 +197,7 @@ def test_volumes_show_their_fullest_slice(tmp_path: Path) -> None:
     labels = cells(3)
     page = page_of(ExampleRun(tmp_path, {"a": labels, "b": without(labels, 1, 2)}))
     assert page.words.count("Slice 2 of 4") == 2
-    assert ["Size", "ground truth", "128", "192", "192"] in page.tables[
+    assert ["Size", "your labels", "128", "192", "192"] in page.tables[
         "Percentiles over all objects"
     ]
     assert "Sphericity" in page.words

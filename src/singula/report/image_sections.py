@@ -19,7 +19,7 @@ from singula.util.format import counted
 
 _VISIBLE_ROWS, _MAX_ROWS = 20, 2000
 _SHIFTED = (
-    " If the sizes or shapes of the predictions differ from those of the ground truth, their "
+    " If the sizes or shapes of the objects found differ from those of your labels, their "
     "histogram is shifted or wider."
 )
 _SMALL = " The circularity of very small objects is imprecise and can exceed 1."
@@ -108,7 +108,7 @@ def table_section(
     has_truth = any(f.n_true is not None for f in facts.values())
     columns = ["Image", *(f"F1 at {t:g}" for t in thresholds)]
     columns += [f"PQ at {threshold:g}"] if threshold is not None else []
-    columns += [*["True"] * has_truth, "Predicted"]
+    columns += [*["In your labels"] * has_truth, "Found"]
     columns += ["Matched", "Missed", "False"] if threshold is not None else []
     columns += ["Split", "Merging"] * has_truth
     columns += [f"F1 at {threshold:g}, {run.stage_label(stage)}" for stage in others]
@@ -147,13 +147,14 @@ def _qualified(title: str, label: str) -> str:
 
 def _describe_order(threshold: float | None, stage: str, any_image: bool) -> str:
     if not any_image:
-        return "The run has no stored instances."
+        return "The run has no stored objects."
     if threshold is None:
         return "There are no scores; images are sorted by number of objects."
     return (
         f"Sorted by F1 at IoU ≥ {threshold:g}{f' ({stage})' if stage else ''}, then by panoptic "
-        "quality. F1: 2 × matched ÷ (true + predicted). PQ, panoptic quality: F1 × mean IoU of "
-        "the matched pairs. Split and merging are defined under “Splits and merges”."
+        "quality. F1, detection score: 2 × matched ÷ (in your labels + found). PQ, panoptic "
+        "quality: F1 × mean IoU of the matched pairs. Split and merging are defined under “Splits "
+        "and merges”."
     )
 
 
@@ -226,7 +227,7 @@ def _panels_of(
     for stage in stages:
         instances = images.instances(name, stage)
         if instances is not None:
-            title = "After post-processing" if stage.processed else "Instances"
+            title = "After post-processing" if stage.processed else "Objects found"
             labels.append((title, instances.labels))
     if not labels:
         return None
@@ -263,7 +264,7 @@ def _legend(threshold: float, compared: bool) -> Markup:
         for kind in MATCH_KINDS
     ]
     text = (
-        "Objects of the ground truth and of the prediction that match have the same color. Click a "
+        "Objects in your labels and objects found that match have the same color. Click a "
         f"picture to enlarge it. Colors of the last picture, at IoU ≥ {threshold:g}:"
     )
     return join((tag("p", text), tag("ul", *keys, class_="keys")))
@@ -290,7 +291,7 @@ def shape_section(run: Run, stage: Stage, objects: Objects, ndim: int) -> Markup
     for column in shape_columns(ndim):
         title, *meanings = _SHAPE_TEXTS[column]
         ratio = column in ("circularity", "sphericity")
-        sides = (("ground truth", "truth", 0), ("predicted", "pred", 1))
+        sides = (("your labels", "truth", 0), ("found", "pred", 1))
         series = [Series(name, style, objects.values(side, column)) for name, side, style in sides]
         series = [s for s in series if len(s.x)]
         if not series:

@@ -17,7 +17,7 @@ from singula.util.sparse_labels import without_unannotated
 
 Rgb = npt.NDArray[np.uint8]
 _GOLDEN = 0.618033988749895
-_TITLES = ("Image", "Predicted objects", "Ground truth")
+_TITLES = ("Image", "Objects found", "Your labels")
 MIN_SIDE = 400
 """Minimum of the longer side of pictures, in pixels."""
 OVERLAY_SUFFIX = "_overlay.png"

@@ -85,12 +85,12 @@ def draw_panels(
         stages = [(title, labels[index]) for title, labels in stages if labels.shape == final.shape]
     shown = raw if raw is not None else np.zeros((*final.shape[-2:], 1), np.uint8)
     small = _resize_image(shown)
-    outlined = [*([("Ground truth", truth)] if truth is not None else []), *stages]
+    outlined = [*([("Your labels", truth)] if truth is not None else []), *stages]
     gray = to_gray(small)
     panels = [_panel("Image", f"Test image {name}", gray)] if raw is not None else []
     planes = [resize_labels(labels, small.shape[:2]) for _, labels in outlined]
     for (title, labels), picture in zip(outlined, overlays(gray, *planes), strict=True):
-        subject = "True objects" if labels is truth else title
+        subject = "Objects in your labels" if labels is truth else title
         panels.append(_panel(title, f"{subject} outlined in {name}", picture))
     if colors is not None:
         picture = _blend(gray, match_bits(resize_labels(colors, small.shape[:2])))

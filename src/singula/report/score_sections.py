@@ -24,17 +24,24 @@ from singula.runs.scores import Scores, class_view
 from singula.util.format import counted
 
 MATCHING = (
-    "A predicted and a true object match if their IoU (intersection over union: the number of "
-    "shared pixels, divided by the number of pixels in either) reaches the threshold. Each object "
-    "has at most one match."
+    "An object found and an object in your labels match if their IoU (intersection over union: the "
+    "number of shared pixels, divided by the number of pixels in either) reaches the threshold. "
+    "Each object has at most one match."
 )
 RATES = {
     "precision": (
         "Precision",
-        "matched ÷ predicted: the fraction of predicted objects that are correct",
+        "matched ÷ found: the fraction of the objects found that are correct",
     ),
-    "recall": ("Recall", "matched ÷ true: the fraction of true objects that were found"),
-    "f1": ("F1", "2 × matched ÷ (true + predicted); 1 only if no object is missed or false"),
+    "recall": (
+        "Recall",
+        "matched ÷ in your labels: the fraction of the objects in your labels that were found",
+    ),
+    "f1": (
+        "F1",
+        "detection score: 2 × matched ÷ (in your labels + found); 1 only if no object is missed or "
+        "false",
+    ),
     "accuracy": (
         "Accuracy",
         "matched ÷ (matched + missed + false), sometimes called average precision",
@@ -43,7 +50,9 @@ RATES = {
     "mean_matched_score": ("Matched IoU", "mean IoU of the matched pairs"),
 }
 _MAX_PLANES = 8  # of a family whose maps have rows of their own
-_COUNTS = {"n_true": "True", "n_pred": "Predicted", "tp": "Matched", "fn": "Missed", "fp": "False"}
+_COUNTS = {
+    "n_true": "In your labels", "n_pred": "Found", "tp": "Matched", "fn": "Missed", "fp": "False"
+}  # fmt: skip
 
 
 def headline(run: Run, stage: Stage | None, objects: Mapping[str, Objects]) -> Markup:
@@ -56,10 +65,10 @@ def headline(run: Run, stage: Stage | None, objects: Mapping[str, Objects]) -> M
     threshold = run.threshold(stage)
     pooled, mean = (scores.row(stage.key, name, threshold) for name in (POOLED, MEAN))
     if threshold is None or not pooled:
-        counts = f"{counted(images, 'test image')}, {counted(pred, 'predicted object')}."
+        counts = f"{counted(images, 'test image')}, {counted(pred, 'object')} found."
         reason = None
         if not run.has_truth:
-            reason = " There are no scores, because the run had no ground truth."
+            reason = " There are no scores, because the run had no labels."
         elif scores.unannotated(stage.key):
             reason = " There are no scores, because no test image is annotated."
         return tag("p", counts, reason, class_="lead")
@@ -68,11 +77,11 @@ def headline(run: Run, stage: Stage | None, objects: Mapping[str, Objects]) -> M
         "p",
         f"{counted(images, 'test image')}"
         + (f" ({unannotated} not annotated and not scored), " if unannotated else ", "),
-        f"{counted(int(pooled['n_true'] or 0), 'true object')}, ",
-        f"{counted(int(pooled['n_pred'] or 0), 'predicted object')}. ",
-        f"A predicted object is correct if it matches a true object at IoU ≥ {threshold:g} (the "
-        "number of shared pixels, divided by the number of pixels in either). All objects of the "
-        "test set have the same weight.",
+        f"{counted(int(pooled['n_true'] or 0), 'object')} in your labels, ",
+        f"{counted(int(pooled['n_pred'] or 0), 'object')} found. ",
+        f"An object found is correct if it matches an object in your labels at IoU ≥ {threshold:g} "
+        "(the number of shared pixels, divided by the number of pixels in either). All objects of "
+        "the test set have the same weight.",
         class_="lead",
     )
     return join((lead, _cards(pooled, mean, facts)))
@@ -92,14 +101,14 @@ def _cards(
     cards = [
         _card(
             number(pooled["f1"]),
-            "F1",
-            "2 × matched ÷ (true + predicted); 1 if no object is missed or false. ",
+            "Detection score (F1)",
+            "2 × matched ÷ (in your labels + found); 1 if no object is missed or false. ",
             "Mean over images: ",
             number(mean.get("f1")),
         ),
         _card(
             percent(recall),
-            "of the true objects found",
+            "of the objects in your labels found",
             "Recall: ",
             count(pooled["tp"]),
             " of ",
@@ -110,7 +119,7 @@ def _cards(
         ),
         _card(
             percent(precision),
-            "of the predicted objects correct",
+            "of the objects found correct",
             "Precision: ",
             count(pooled["tp"]),
             " of ",
@@ -131,7 +140,7 @@ def _cards(
             _card(
                 join((count(split), " / ", count(merging))),
                 "split / merging",
-                "true objects that are split, and predictions that merge several objects",
+                "objects in your labels that are split, and found ones that merge several",
             )
         )
     return tag("div", *cards, class_="cards")
@@ -161,7 +170,7 @@ def score_section(run: Run, stages: Sequence[Stage]) -> Markup | None:
             "p",
             "Pooled over objects: all objects have the same weight, so crowded images weigh more. "
             "Mean over images: the average of the scores of the images, which have the same "
-            "weight. An image without objects in ground truth and prediction scores 1. An image "
+            "weight. An image without objects in your labels and in the result scores 1. An image "
             "without annotated pixels has no score.",
         ),
     )
@@ -174,7 +183,7 @@ def _score_tables(run: Run, stages: Sequence[Stage]) -> Markup:
     parts = [tag("h3", label.capitalize())] if label else []
     for kind, caption in ((POOLED, "Pooled over objects"), (MEAN, "Mean over images")):
         counts = _COUNTS if kind == POOLED else {}
-        columns = ["IoU ≥", *(["Instances"] if both else [])]
+        columns = ["IoU ≥", *(["Result"] if both else [])]
         columns += [head for head, _ in RATES.values()] + list(counts.values())
         rows = []
         for threshold in scores.thresholds(stages[0].key):
@@ -274,13 +283,13 @@ def split_section(
         tag(
             "p",
             "Two objects cover each other if they share more than half of the pixels of the "
-            "smaller object. A true object is split if two or more predicted objects cover it. A "
-            "predicted object is merging if it covers two or more true objects. Neither depends "
-            "on an IoU threshold.",
+            "smaller object. An object in your labels is split if two or more objects found cover "
+            "it. An object found is merging if it covers two or more objects in your labels. "
+            "Neither depends on an IoU threshold.",
         ),
         table(
             "All test images",
-            ["Instances", "True objects", "Split", "Predicted", "Merging"],
+            ["Result", "Objects in your labels", "Split", "Objects found", "Merging"],
             rows,
         ),
     )
@@ -306,7 +315,7 @@ def class_section(run: Run, stage: Stage, objects: Mapping[str, Objects]) -> Mar
             "The class of an object is the most frequent class of its pixels. For these scores, "
             "only objects of the same class are matched; columns are defined under “Scores”.",
         ),
-        table("Objects of each class", ["Class", *["True"] * has_truth, "Predicted"], rows),
+        table("Objects of each class", ["Class", *["In your labels"] * has_truth, "Found"], rows),
         _class_scores(run.scores, stage),
     )
 
