@@ -68,8 +68,9 @@ def test_the_picture_shows_labels_and_binary_maps(tmp_path: Path) -> None:
     assert shown is not None
     assert shown.epoch == 3
     assert [title.partition(":")[0] for title in shown.titles] == [
-        "image and your labels", "B", "C",
+        "Image with outlines of your labels", "B", "C",
     ]  # fmt: skip
+    assert "instance" not in "".join(shown.titles)  # pages call them objects
     pixels = np.asarray(Image.open(tmp_path / "preview.png"))
     side = pixels.shape[0]
     assert pixels[side // 2, side + 6 + side // 2].min() == 255  # B is 1 everywhere

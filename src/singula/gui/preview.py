@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.gui.wording import object_words
 from singula.io.run_folder import ResultsTree
 from singula.representations.channel_table import CHANNELS
 from singula.util.paths import open_regular
@@ -60,4 +61,4 @@ def read_preview(folder: Path) -> TrainingPreview | None:
 def _title(name: str) -> str:
     """Return the title of a panel: the description of a channel, or the text itself."""
     channel = CHANNELS.get(name)
-    return name if channel is None else f"{name}: {channel.describe}"
+    return name if channel is None else f"{name}: {object_words(channel.describe)}"

@@ -41,6 +41,22 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z_]+\b")
 _COMMAND = re.compile(r"(`[^`]*`)")  # a quoted command, which is unchanged
 
 
+def object_words(text: str) -> str:
+    """Return a description with the word of pages for instances.
+
+    Parameters
+    ----------
+    text : str
+        Description of a channel or a threshold.
+
+    Examples
+    --------
+    >>> object_words("contour of the instances")
+    'contour of the objects'
+    """
+    return re.sub(r"\binstance(s?)\b", r"object\1", text)
+
+
 def page_text(message: str) -> str:
     """Return a message with the names of fields instead of options.
 

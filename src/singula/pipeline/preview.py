@@ -116,7 +116,7 @@ class Preview:
             panels.append(enlarge(np.repeat(gray[..., None], 3, axis=-1), _SIDE))
         text = PngInfo()
         text.add_text("epoch", str(epoch))
-        text.add_text("titles", "\n".join(["image and your labels", *names]))
+        text.add_text("titles", "\n".join(["Image with outlines of your labels", *names]))
         side = len(panels) * 2 * _SIDE
         picture = encode_png(side_by_side(panels), side, compress_level=2, pnginfo=text)
         with atomic_path(self.path) as temporary:

@@ -50,6 +50,10 @@ from singula.report.run_sections import training_charts
 from singula.util.format import grouped
 
 _REFRESH_SECONDS, _MAX_LINES = 1.5, 200
+_PREVIEW = (
+    "Each map is a prediction of the network: bright pixels have large values. During the "
+    "training, gray pixels disappear and the maps become sharp."
+)
 
 
 def add(context: AppContext) -> None:
@@ -340,10 +344,11 @@ def _preview(preview: TrainingPreview | None) -> Markup:
     """Return the picture of the prediction during the training as HTML."""
     if preview is None:
         return Markup()
-    title = f"Prediction after epoch {preview.epoch}, in one image"
+    title = f"Prediction after epoch {preview.epoch}, in a part of one image"
     image = tag("img", src=preview.address, alt=f"{title}: {', '.join(preview.titles)}")
     panels = tag("div", *(tag("span", text) for text in preview.titles), class_="preview-titles")
-    return tag("figure", tag("h3", title), image, panels, class_="preview")
+    text = tag("p", _PREVIEW, class_="note")
+    return tag("figure", tag("h3", title), image, panels, text, class_="preview")
 
 
 def _curves(view: RunView, *, trains: bool) -> Markup:
