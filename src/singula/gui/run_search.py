@@ -73,7 +73,7 @@ def finished_runs(guard: Guard) -> list[Path]:
 
 
 def search_runs(guard: Guard) -> RunSearch:
-    """Search the roots for runs, predictions and trash folders.
+    """Search the roots for runs, predictions and folders of the trash.
 
     Parameters
     ----------
