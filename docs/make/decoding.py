@@ -86,13 +86,16 @@ def combination_table() -> str:
     return "\n".join(rows)
 
 
+_PREDICTED = {"binary": "probability", "flow": "component of a unit vector"}
+
+
 def listed_channel_table() -> str:
     """Return a row for each channel of a list: code, meaning, prediction and options."""
     rows = ["| code | meaning | predicted as | options |", "|---|---|---|---|"]
     for channel in CHANNELS.values():
         if channel.code in ("B", "D", "Dv2"):
             continue
-        predicted = "probability" if channel.kind == "binary" else "distance or offset"
+        predicted = _PREDICTED.get(channel.kind, "distance or offset")
         options = "<br>".join(
             f"`{option.name}` ({option.default}): {option.describe}" for option in channel.options
         )

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import Ellipse
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from singula.report.overlay import label_colors, overlay, to_gray
 from singula.representations.channels import CHANNELS, encode
@@ -58,6 +58,7 @@ def main(folder: Path = HERE) -> list[Path]:
         affinities(folder / "affinities.png"),
         polygons(folder / "polygons.png", labels),
         embeddings(folder / "embeddings.png", labels),
+        flows(folder / "flows.png"),
         drawn_sets(folder / "drawn_sets.png"),
         contours(folder / "contours.png", labels),
         decoding(folder / "decoding.png", labels),
@@ -143,6 +144,8 @@ LISTED = {
     "Ds": {"cmap": "coolwarm", "vmin": -1, "vmax": 1},
     "H": {"cmap": "coolwarm", "vmin": -1, "vmax": 1},
     "V": {"cmap": "coolwarm", "vmin": -1, "vmax": 1},
+    "Gh": {"cmap": "coolwarm", "vmin": -1, "vmax": 1},
+    "Gv": {"cmap": "coolwarm", "vmin": -1, "vmax": 1},
     "Dn": {"cmap": "viridis"},
 }
 
@@ -150,7 +153,7 @@ LISTED = {
 def listed_channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
     """Draw the labels and the channels that are only used in lists."""
     maps = encode(labels, tuple(LISTED), options={"Ds": {"alpha": 8, "beta": 8}})
-    figure, panels = grid(2, 5, side=1.9)
+    figure, panels = grid(2, 6, side=1.7)
     show(panels.flat[0], painted(labels), "labels")
     for panel, (code, how) in zip(panels.flat[1:], LISTED.items(), strict=True):
         listed = CHANNELS[code].list_code
@@ -239,6 +242,35 @@ def embeddings(path: Path, labels: np.ndarray) -> Path:
     moved_panel.set_ylim(CROP[0].stop - CROP[0].start - 0.5, -0.5)
     moved_panel.set_title("moved pixels, clusters", fontsize=8, pad=3)
     show(last, painted(decode(maps, "E2").labels), "instances")
+    return save(figure, path)
+
+
+def flows(path: Path) -> Path:
+    """Draw predicted flows, the paths of some pixels, and the instances."""
+    labels = DRAWINGS["rods"].draw((220, 220), np.random.default_rng(SEED)).labels
+    rng = np.random.default_rng(SEED)
+    maps = {
+        code: gaussian_filter(values.astype(np.float32), 0.5)
+        + gaussian_filter(rng.normal(0, 0.3, values.shape), 1)
+        for code, values in encode(labels, "F+Gh+Gv").items()
+    }
+    vectors = np.stack([maps["Gv"], maps["Gh"]]) * (maps["F"] > 0.5)
+    figure, panels = grid(1, 5, side=1.9)
+    show(panels.flat[0], painted(labels), "labels")
+    for panel, code in zip(panels.flat[1:3], ("Gh", "Gv"), strict=True):
+        show(panel, maps[code], code, cmap="coolwarm", vmin=-1, vmax=1)
+    show(panels.flat[3], maps["F"], "F, paths of some pixels", **BINARY)
+    corner = np.array([side.start for side in CROP])
+    size = CROP[0].stop - CROP[0].start
+    at = np.argwhere(maps["F"] > 0.5)[::17].T.astype(float)
+    steps = [at]
+    for _ in range(60):
+        moved = [map_coordinates(each, steps[-1], order=1, mode="nearest") for each in vectors]
+        steps.append(np.clip(steps[-1] + moved, 0, 219))
+    for y, x in np.stack(steps, axis=-1).transpose(1, 0, 2) - corner[:, None]:
+        panels.flat[3].plot(x, y, color="orange", linewidth=0.4)
+    panels.flat[3].set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+    show(panels.flat[4], painted(decode(maps, "F+Gh+Gv").labels), "instances")
     return save(figure, path)
 
 

@@ -313,18 +313,37 @@ def test_thresholds_of_an_empty_list_belong_to_the_inferred_seeds(problems: Prob
 
 def test_losses_of_unknown_channels_are_not_reported_too(problems: Problems) -> None:
     keys = {
-        f"{SEG}.DATA_CHANNELS": ["Db", "Gh", "Gv"],
+        f"{SEG}.DATA_CHANNELS": ["Db", "Gh", "Gx"],
         f"{SEG}.DATA_CHANNELS_LOSSES": ["mse", "mse", "mse"],
     }
     (line,) = problems(keys)
-    assert f"{SEG}.DATA_CHANNELS: got Gh, Gv" in line
+    assert f"{SEG}.DATA_CHANNELS: got" in line
+    assert "Gx" in line
+
+
+def test_keys_of_flows(problems: Problems) -> None:
+    keys = {
+        f"{SEG}.DATA_CHANNELS": ["F", "Gh", "Gv"],
+        f"{SEG}.INSTANCE_CREATION_PROCESS": "gradient-flow",
+        f"{SEG}.DATA_CHANNELS_LOSSES": ["bce", "mse", "mse"],
+        f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"Gv": {"gradient_type": "cellpose"}}],
+        f"{SEG}.CELLPOSE.FG_THRESH": 0.4,
+        f"{SEG}.CELLPOSE.FLOW_THRESHOLD": 0.6,
+    }
+    found, _ = load(keys)
+    assert found[f"{SEG}.DATA_CHANNELS"] == "F+Gh+Gv"
+    assert found[f"{SEG}.DECODER"] == "flows"
+    assert found[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.4
+    assert found[f"{SEG}.DATA_MW_TH_FLOW_ERROR"] == 0.6
+    keys[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] = [{"Gv": {"gradient_type": "omnipose"}}]
+    (line,) = problems(keys)
+    assert "omnipose" in line
 
 
 @pytest.mark.parametrize(
     ("key", "value", "because"),
     [
         (f"{SEG}.TYPE", "synapses", "synapses are not segmented here"),
-        (f"{SEG}.INSTANCE_CREATION_PROCESS", "gradient-flow", "flows of Cellpose"),
         (f"{SEG}.BORDER_EXTRA_WEIGHTS", "unet-like", "no such weights"),
         (f"{SEG}.WATERSHED.SEED_CHANNELS", ["P"], "DATA_CHANNELS BC"),
         (f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH", [0.5], "one threshold for each"),

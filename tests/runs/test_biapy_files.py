@@ -44,6 +44,15 @@ WITHOUT_EFFECT: dict[str, set[str]] = {
         "PROBLEM.INSTANCE_SEG.SEPARATED_DECODERS_PER_HEAD",
         "AUGMENTOR.RANDOM_ROT_PROB",
     },
+    "3.7_flows": {
+        *(f"PROBLEM.INSTANCE_SEG.CELLPOSE.{name}" for name in ("TYPE", "DIAMETER", "DIAM_MEAN")),
+        "PROBLEM.INSTANCE_SEG.CHANNELS_PER_HEAD_INFO",
+        "AUGMENTOR.RANDOM_ROT_PROB",
+        "AUGMENTOR.ZOOM_PROB",
+        "MODEL.CONV_LAYERS",
+        "MODEL.CONV_BLOCK_ORDER",
+        "TEST.POST_PROCESSING.INSTANCE_REFINEMENT.OPERATIONS",
+    },
 }
 """Keys that a file lists as without effect, by its name."""
 

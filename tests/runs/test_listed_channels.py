@@ -14,6 +14,7 @@ RUNS = {
     "F+C+Db": {},
     "F+H+V": {},
     "F+V+H": {f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": ["H.norm=False", "V.norm=False"]},
+    "F+Gh+Gv": {"TEST.AUGMENTATION": True, f"{SEG}.DATA_MW_TH_FLOW_ERROR": 0},
     "E": {f"{SEG}.DATA_MW_TH_SEEDINESS": 0.3, f"{SEG}.DATA_MW_TH_CLUSTER": 0.3},
     "F+T": {},
     "Db+R": {f"{SEG}.DATA_MW_TH_PROBABILITY": 0.3},
@@ -54,7 +55,7 @@ def test_a_list_of_channels_is_trained_and_decoded(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("channels", ["F+C+Db", "F+H+V", "F+V+H", "Db+R", "E"])
+@pytest.mark.parametrize("channels", ["F+C+Db", "F+H+V", "F+V+H", "F+Gh+Gv", "Db+R", "E"])
 def test_blocks_equal_the_whole_image(channels, command, write_config, data_2d, tmp_path) -> None:
     keys = {f"{SEG}.DATA_CHANNELS": channels.split("+"), f"{SEG}.DATA_MW_TH_TYPE": "manual"}
     config = write_config(data_2d, **keys, **{"TRAIN.EPOCHS": 25}, **RUNS[channels])

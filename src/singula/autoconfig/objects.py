@@ -75,12 +75,18 @@ def choose_channel_weights(channels: str, classes: int) -> Choice:
     classes : int
         Number of classes with the background.
     """
-    # Distances in pixels are larger than the values of the other channels.
     groups = channel_groups(channels)
-    weights = tuple(0.1 if _is_in_pixels(CHANNELS[group[0]]) else 1 for group in groups)
+    weights = tuple(_weight_of(CHANNELS[group[0]]) for group in groups)
     values = weights + ((0.5,) if classes > 2 else ())
     note = "one per channel" + (", then the class head" if classes > 2 else "")
     return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
+
+
+def _weight_of(channel: Channel) -> float:
+    """Return the weight of a channel in the loss: smaller for values above 1, or flows."""
+    if channel.kind == "flow":
+        return 0.25  # as in Cellpose, where half of the mean error of the components is added
+    return 0.1 if _is_in_pixels(channel) else 1
 
 
 def _is_in_pixels(channel: Channel) -> bool:

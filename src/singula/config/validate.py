@@ -126,7 +126,7 @@ def _normalized_offsets(config: Config) -> Iterator[Problem]:
     components = [
         CHANNELS[code].list_code
         for code in config.decoder.channels
-        if CHANNELS[code].component and not CHANNELS[code].family
+        if CHANNELS[code].vector == "offset"
     ]
     options = config.channel_options
     normalized = [code for code in components if options.get(code, {}).get("norm", True)]

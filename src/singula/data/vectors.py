@@ -30,14 +30,16 @@ def mirror_maps(mirror: Mirror, maps: Maps) -> dict[str, npt.NDArray[Any]]:
     dict of str to ndarray
     """
     moved = {code: mirror.apply(np.asarray(values)) for code, values in maps.items()}
-    vector = {CHANNELS[code].component: code for code in maps if CHANNELS[code].component}
     flipped = [mirror.ndim - axis for axis in mirror.axes]
-    sources = mirrored_components(tuple(vector), flipped, mirror.turns)
-    changed = {
-        vector[component]: sign * moved[vector[source]]
-        for component, (source, sign) in sources.items()
-        if (source, sign) != (component, 1)
-    }
+    changed: dict[str, npt.NDArray[Any]] = {}
+    for name in dict.fromkeys(CHANNELS[code].vector for code in maps if CHANNELS[code].vector):
+        vector = {CHANNELS[code].component: code for code in maps if CHANNELS[code].vector == name}
+        sources = mirrored_components(tuple(vector), flipped, mirror.turns)
+        changed |= {
+            vector[component]: sign * moved[vector[source]]
+            for component, (source, sign) in sources.items()
+            if (source, sign) != (component, 1)
+        }
     return {code: changed.get(code, values) for code, values in moved.items()}
 
 

@@ -87,7 +87,7 @@ def confidence(
         predicted = _map(maps, code, labels.shape).ravel()[pixels].astype(np.float32)
         target = encoder_of(code)(source).ravel()[pixels].astype(np.float32)
         error, scale = _compare(predicted, target, channel, options)
-        group = "offsets" if channel.component and not channel.family else channel.options_code
+        group = channel.family or channel.vector or channel.code
         for sums, values in ((errors, error), (scales, scale)):
             total = np.bincount(rows, weights=values, minlength=count).astype(np.float64)
             sums[group] = sums[group] + total if group in sums else total

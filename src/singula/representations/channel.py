@@ -11,8 +11,9 @@ from typing import Literal, TypeAlias
 
 from singula.util.citation import Citation
 
-Kind: TypeAlias = Literal["binary", "distance", "embedding"]
-Activation: TypeAlias = Literal["sigmoid", "linear", "tanh"]
+Kind: TypeAlias = Literal["binary", "distance", "flow", "embedding"]
+Activation: TypeAlias = Literal["sigmoid", "linear", "tanh", "fifth"]
+Vector: TypeAlias = Literal["", "offset", "flow", "embedding"]
 Reach: TypeAlias = Literal["contour", "radius", "instance", "neighbors", "image"]
 KnownBy: TypeAlias = Literal[
     "pixel",
@@ -25,12 +26,13 @@ KnownBy: TypeAlias = Literal[
     "offset",
 ]
 BlockTruth: TypeAlias = Literal["distance", "nearness", "disk"]
-LossName: TypeAlias = Literal["bce", "l1", "embedding"]
+LossName: TypeAlias = Literal["bce", "l1", "mse", "embedding"]
 OptionValue: TypeAlias = bool | int | float | str
 
 _LOSSES: dict[Kind, tuple[LossName, Activation]] = {
     "binary": ("bce", "sigmoid"),
     "distance": ("l1", "linear"),
+    "flow": ("mse", "fifth"),
     "embedding": ("embedding", "linear"),
 }
 
@@ -83,9 +85,11 @@ class Channel:
         Name of the channel and of its map.
     describe : str
         Description in one line.
-    kind : {'binary', 'distance', 'embedding'}
+    kind : {'binary', 'distance', 'flow', 'embedding'}
         Binary channels are uint8 0 or 1 and learned with cross entropy; distances are float32 and
-        learned with the absolute error; planes of an embedding are float32 and have one loss.
+        learned with the absolute error; components of flows are float32 from -1 to 1 and five times
+        their values are learned with the squared error; planes of an embedding are float32 and have
+        one loss.
     encoder : str
         Function that computes the array from a `Source`, as ``module:name``; for a plane of a
         family, from a `Source` and the channel.
@@ -104,6 +108,8 @@ class Channel:
         the kind.
     component : int
         For a component of a vector, the axis from the end: 1 for x, 2 for y, 3 for z; else 0.
+    vector : {'', 'offset', 'flow', 'embedding'}
+        Vector of which the channel is a component.
     length : int
         For a length along an axis, the axis from the end; else 0.
     is_share : bool
@@ -158,6 +164,7 @@ class Channel:
     options: tuple[Option, ...] = ()
     final: Activation | None = None
     component: int = 0
+    vector: Vector = ""
     length: int = 0
     is_share: bool = False
     outside: int = 0

@@ -43,6 +43,14 @@ _OFFSETS = Citation(
     2019,
     "10.1016/j.media.2019.101563",
 )
+_FLOWS = Citation(
+    "stringer2021",
+    "Stringer, C.; Wang, T.; Michaelos, M.; Pachitariu, M.",
+    "Cellpose: a generalist algorithm for cellular segmentation",
+    "Nature Methods",
+    2021,
+    "10.1038/s41592-020-01018-x",
+)
 _NEIGHBORS = Citation(
     "scherr2020",
     "Scherr, T.; Löffler, K.; Böhland, M.; Mikut, R.",
@@ -235,42 +243,44 @@ _ROWS = (
         surface_rank=3,
         known_by="distance",
     ),
-    Channel(
-        "H",
-        "horizontal offset of a pixel from the center of its instance",
-        "distance",
-        f"{_CENTER}:encode_offset_x",
-        reach="instance",
-        citations=(_OFFSETS,),
-        options=(NORMALIZED, MASKED),
-        component=1,
-        foreground_only=True,
-        known_by="instance",
+    *(
+        Channel(
+            code,
+            describe,
+            "distance",
+            f"{_CENTER}:encode_offset_{axis}",
+            reach="instance",
+            citations=(_OFFSETS,),
+            options=(NORMALIZED, MASKED),
+            component=component,
+            vector="offset",
+            foreground_only=True,
+            known_by="instance",
+            needs_volume=axis == "z",
+        )
+        for component, (code, axis, describe) in enumerate(
+            (
+                ("H", "x", "horizontal offset of a pixel from the center of its instance"),
+                ("V", "y", "vertical offset of a pixel from the center of its instance"),
+                ("Z", "z", "offset of a voxel from the center of its instance along z"),
+            ),
+            start=1,
+        )
     ),
-    Channel(
-        "V",
-        "vertical offset of a pixel from the center of its instance",
-        "distance",
-        f"{_CENTER}:encode_offset_y",
-        reach="instance",
-        citations=(_OFFSETS,),
-        options=(NORMALIZED, MASKED),
-        component=2,
-        foreground_only=True,
-        known_by="instance",
-    ),
-    Channel(
-        "Z",
-        "offset of a voxel from the center of its instance along z",
-        "distance",
-        f"{_CENTER}:encode_offset_z",
-        reach="instance",
-        citations=(_OFFSETS,),
-        options=(NORMALIZED, MASKED),
-        component=3,
-        foreground_only=True,
-        known_by="instance",
-        needs_volume=True,
+    *(
+        Channel(
+            code,
+            f"flow to the center of the instance along {axis}",
+            "flow",
+            f"singula.representations.channels.flow:encode_flow_{axis}",
+            reach="instance",
+            citations=(_FLOWS,),
+            component=component,
+            vector="flow",
+            known_by="instance",
+            needs_volume=axis == "z",
+        )
+        for component, (code, axis) in enumerate((("Gh", "x"), ("Gv", "y"), ("Gz", "z")), start=1)
     ),
     Channel(
         "Dn",

@@ -87,9 +87,7 @@ def smallest_affinity(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
 
 
 def _edges(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
-    components = {
-        row.component: values for row, values in rows.items() if row.component and not row.family
-    }
+    components = {row.component: v for row, v in rows.items() if row.vector == "offset"}
     return edges_of_offsets(components)
 
 
@@ -160,7 +158,7 @@ def watershed_of(
         ``decode.missing_channel``: a channel is missing, or cannot be used in this place.
     """
     rows = _usable(codes, name)
-    offsets = [code for code, row in rows.items() if row.component]
+    offsets = [code for code, row in rows.items() if row.vector == "offset"]
     listed = {row.list_code: code for code, row in rows.items()} | {code: code for code in rows}
     chosen_seeds = [_code_of(each, listed, name, "SEED_CHANNELS") for each in seeds]
     chosen_growth = [_code_of(each, listed, name, "GROWTH_MASK_CHANNELS") for each in growth]
@@ -247,7 +245,7 @@ def seed_channels(rows: Mapping[str, Channel]) -> list[str]:
     """
     if _POINTS in rows:
         return [_POINTS]
-    return [code for code, row in rows.items() if row.seed_threshold or row.component]
+    return [code for code, row in rows.items() if row.seed_threshold or row.vector == "offset"]
 
 
 def covering_channels(codes: Sequence[str]) -> list[str]:

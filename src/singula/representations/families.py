@@ -217,6 +217,7 @@ def _embedding(name: str, parameters: str) -> Planes:
             listed_as=name,
             plane=number,
             component=max(0, ndim - number),
+            vector="embedding" if number < ndim else "",
             length=2 * ndim - number if role == "bandwidth" else 0,
             final="sigmoid" if role == "seediness" else "linear",
             known_by="instance",

@@ -158,7 +158,7 @@ class CenterOffsets(ObjectDecoder, SpecialDecoder):
 
 def _offsets_of(codes: Sequence[str]) -> tuple[str, ...]:
     """Return the channels with offsets in the order of the axes."""
-    offsets = [code for code in codes if CHANNELS[code].component and not CHANNELS[code].family]
+    offsets = [code for code in codes if CHANNELS[code].vector == "offset"]
     return tuple(sorted(offsets, key=lambda code: -CHANNELS[code].component))
 
 

@@ -12,6 +12,7 @@ from singula.representations.channel import OptionValue
 from singula.representations.channel_table import CHANNELS, internal_codes
 from singula.representations.embedding import EmbeddingDecoder
 from singula.representations.families import FAMILIES, planes_of
+from singula.representations.flows import FlowDecoder
 from singula.representations.mutex import MutexWatershed
 from singula.representations.offsets import CenterOffsets
 from singula.representations.polygons import PolygonDecoder
@@ -22,6 +23,7 @@ _SPECIAL: tuple[type[SpecialDecoder], ...] = (
     PolygonDecoder,
     MutexWatershed,
     CenterOffsets,
+    FlowDecoder,
     EmbeddingDecoder,
 )
 
@@ -115,7 +117,7 @@ def complete_channels(
 
 
 def check_offsets(codes: Sequence[str], name: str, ndim: int) -> None:
-    """Raise an error if offsets lack an axis, or have more axes than the images.
+    """Raise an error if offsets or flows lack an axis, or have more axes than the images.
 
     Parameters
     ----------
@@ -132,9 +134,17 @@ def check_offsets(codes: Sequence[str], name: str, ndim: int) -> None:
         ``decode.missing_channel``, as described.
     """
     rows = [CHANNELS[code] for code in codes]
-    components = sorted(row.component for row in rows if row.component and not row.family)
-    if components and components != list(range(1, ndim + 1)):
-        expected = "H, V and Z" if ndim == 3 else "H and V, without Z"
+    vectors = list(dict.fromkeys(row.vector for row in rows if row.vector))
+    expected = "channels of one kind of vector: offsets, flows or an embedding"
+    is_wrong = len(vectors) > 1
+    for vector in vectors:
+        if vector != "embedding" and not is_wrong:
+            components = {row.component: row.code for row in rows if row.vector == vector}
+            is_wrong = sorted(components) != list(range(1, ndim + 1))
+            every = {row.component: row.code for row in CHANNELS.values() if row.vector == vector}
+            x, y, z = (every[component] for component in (1, 2, 3))
+            expected = f"{x}, {y} and {z}" if ndim == 3 else f"{x} and {y}, without {z}"
+    if is_wrong:
         raise UserError(
             f"DATA_CHANNELS: got {name} for {ndim}D images (PROBLEM.NDIM), expected {expected}",
             "correct the channels",

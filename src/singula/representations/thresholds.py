@@ -322,6 +322,30 @@ _ROWS = (
         channels=("H", "V", "Z"),
     ),
     Threshold(
+        "TH_FLOW_ERROR",
+        label="Objects: error of the flows below",
+        meaning="Flows (Gh, Gv, Gz): an object is removed if the mean squared difference between "
+        "its flows and the predicted ones is above this; 0 removes none",
+        larger="more objects: doubtful objects remain (except 0)",
+        default=0.4,
+        example=0.6,
+        channels=("Gh", "Gv", "Gz"),
+        high=None,
+        search_range=(0.1, 2.0),
+    ),
+    Threshold(
+        "TH_FLOW_STEPS",
+        label="Flows: number of steps",
+        meaning="Flows (Gh, Gv, Gz): each pixel moves by at most this many steps of about one "
+        "pixel of the finest axis",
+        larger="fewer fragments of long objects",
+        default=200.0,
+        example=400.0,
+        channels=("Gh", "Gv", "Gz"),
+        high=None,
+        search_range=(20.0, 400.0),
+    ),
+    Threshold(
         "TH_SEEDINESS",
         label="Seeds: seediness above",
         meaning="Embeddings (E): the first pixel of an instance has a seediness of at least this",

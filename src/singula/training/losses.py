@@ -40,6 +40,8 @@ _ERRORS: dict[str, Callable[..., Tensor]] = {
     "mse": F.mse_loss,
     "huber": F.huber_loss,
 }
+_FACTORS = {"fifth": 5.0}
+"""Ratio of the output of the network and the channel, by activation."""
 _NO_CLASS = -100  # pixels of this class do not count in the cross entropy
 
 
@@ -53,8 +55,9 @@ class Output:
         Code of the channel, such as ``B``.
     loss : {'bce', 'l1', 'mse', 'huber'}
         Binary cross entropy of logits, or absolute, squared or Huber's error.
-    activation : {'sigmoid', 'linear', 'tanh'}
-        Function from the output of the network to the value of the channel.
+    activation : {'sigmoid', 'linear', 'tanh', 'fifth'}
+        Function from the output of the network to the value of the channel; 'fifth': the fifth of
+        the output, whose error is computed before the division.
     weight : float
         Weight of the channel in the loss.
     foreground_only : bool
@@ -323,8 +326,9 @@ class InstanceLoss(nn.Module):
                     logits, truth, batch["instances"], has_target, self.voxel_size
                 )
             else:
+                factor = _FACTORS.get(output.activation, 1)
                 error = _ERRORS[output.loss](
-                    activate(logits, output.activation), truth, reduction="none"
+                    factor * activate(logits, output.activation), factor * truth, reduction="none"
                 )
                 value = _masked_mean(error, mask)
             total = total + output.weight * value
@@ -377,7 +381,9 @@ def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def activate(logits: Tensor, activation: str) -> Tensor:
-    """Return the values of a channel: sigmoid, hyperbolic tangent, or unchanged (distances)."""
+    """Return the values of a channel: sigmoid, hyperbolic tangent, a fifth, or unchanged."""
     if activation == "linear":
         return logits
+    if activation == "fifth":
+        return logits / _FACTORS[activation]
     return torch.sigmoid(logits) if activation == "sigmoid" else torch.tanh(logits)

@@ -26,7 +26,7 @@ from singula.representations.channels import (
 from singula.representations.decoders import decode
 from singula.representations.table import complete_channels, split_channels
 
-NEW = ("F", "Bg", "T", "Db", "Dc", "Ds", "H", "V", "Dn")
+NEW = ("F", "Bg", "T", "Db", "Dc", "Ds", "H", "V", "Gh", "Gv", "Dn")
 
 
 def blobs(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -169,7 +169,7 @@ def test_points_of_a_list_have_the_radius_of_their_option() -> None:
 
 @pytest.mark.parametrize("shape", [(12, 15), (4, 9, 10)])
 def test_images_without_and_full_of_instances(shape: tuple[int, ...]) -> None:
-    codes = NEW if len(shape) == 2 else (*NEW, "Z")
+    codes = NEW if len(shape) == 2 else (*NEW, "Z", "Gz")
     empty, full = np.zeros(shape, np.uint8), np.ones(shape, np.uint8)
     for labels in (empty, full):
         maps = encode_with(EncodeSettings(codes), labels)
@@ -188,7 +188,7 @@ def test_images_without_and_full_of_instances(shape: tuple[int, ...]) -> None:
 def test_mirrored_channels_are_those_of_mirrored_labels(seed, flips, turns, volume) -> None:
     shape = (4, 13, 16) if volume else (13, 16)
     labels, ndim = blobs(shape, seed), len(shape)
-    codes = tuple(code for code in CHANNELS if volume or code != "Z")
+    codes = tuple(code for code in CHANNELS if volume or not CHANNELS[code].needs_volume)
     mirror = Mirror(ndim, tuple(sorted(axis for axis in flips if axis < ndim)), turns)
     moved = mirror_maps(mirror, encode(labels, codes))
     expected = encode(np.ascontiguousarray(mirror.apply(labels)), codes)
@@ -338,6 +338,7 @@ def test_codes_and_axes_that_do_not_exist_are_refused() -> None:
         ("F+F", "channels.unknown"),
         ("F+H+V+Z", "decode.missing_channel"),
         (["Z"], "channels.no_z"),
+        (["Gz"], "channels.no_z"),
     ]
     for channels, code in cases:
         with pytest.raises(UserError) as error:

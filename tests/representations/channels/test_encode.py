@@ -327,7 +327,8 @@ def test_losses_and_activations_follow_the_kind():
     binary, distance = ("binary", "bce", "sigmoid"), ("distance", "l1", "linear")
     kinds = dict.fromkeys("BCMPFT", binary) | {"Bg": binary, "Ds": ("distance", "l1", "tanh")}
     distances = dict.fromkeys(["D", "Dv2", "Db", "Dc", "H", "V", "Z", "Dn"], distance)
-    assert table == kinds | distances
+    flows = dict.fromkeys(["Gh", "Gv", "Gz"], ("flow", "mse", "fifth"))
+    assert table == kinds | distances | flows
 
 
 GOOD = np.zeros((4, 4), np.uint8)

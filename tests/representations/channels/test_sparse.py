@@ -20,7 +20,7 @@ from singula.representations.channels import (
 from singula.representations.channels.sparse import has_target
 from singula.util.annotated_slices import is_planar
 
-CODES = tuple(code for code in CHANNELS if code != "Z")
+CODES = tuple(code for code in CHANNELS if not CHANNELS[code].needs_volume)
 
 
 def blobs(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -35,15 +35,6 @@ def _channels(work: Translation) -> None:
     if joined_names is None:
         return
     names = joined_names
-    flows = [name for name in names if name in _FLOWS]
-    if flows:
-        work.problem(
-            entry,
-            f"got {', '.join(flows)}, expected other channels such as F, H and V: the flows of "
-            "Cellpose and Omnipose are not supported",
-            "config.unsupported",
-        )
-        return
     joined = join_channels([str(name) for name in names])
     try:
         split_channels(joined)
@@ -123,6 +114,10 @@ def _channel_options(work: Translation) -> None:
                 text = f"got {show(item)}, expected 'norm' or 'raw'"
                 work.problem(option, text, "config.unsupported")
             texts.append(f"Db.norm={item == 'norm'}")
+        elif name == "gradient_type":
+            if item != "cellpose":
+                text = f"got {show(item)}, expected 'cellpose': flows of Omnipose are not supported"
+                work.problem(option, text, "config.unsupported")
         elif not is_row:
             texts += _option_text(work, option, channel, name)
         elif (name, item) not in _USUAL:
@@ -188,8 +183,6 @@ _USUAL = (("erosion", 0), ("dilation", 0), ("type", "centroid"), ("act", "linear
 """Options without effect on channels that are not in a list with new codes."""
 NOT_PREDICTED = ("I", "We")
 """Codes that BiaPy adds to a list: labels that are augmented, and weights of the loss."""
-_FLOWS = ("Gv", "Gh", "Gz")
-"""Codes of channels that Singula does not have."""
 _OPTION_NAMES = {"act": "activation"}
 _LISTS = {"SEED_CHANNELS": "seed_threshold", "GROWTH_MASK_CHANNELS": "growth_threshold"}
 
@@ -246,7 +239,7 @@ def _watershed_lists(work: Translation) -> None:
             family = FAMILIES.get(internal)
             row = family.summary if family is not None else CHANNELS.get(internal)
             threshold = getattr(row, attribute) if row is not None else None
-            if row is not None and row.component:
+            if row is not None and row.vector == "offset":
                 threshold = "TH_EDGES"
             if value == "auto" or threshold is None:
                 continue

@@ -47,7 +47,13 @@ PROCESSES: dict[str, Process] = {
         "embedding",
         thresholds={"EMBEDSEG.FG_THRESH": "TH_CLUSTER", "EMBEDSEG.SEED_THRESH": "TH_SEEDINESS"},
     ),
-    "gradient-flow": Process(missing="flows of Cellpose and Omnipose are not supported"),
+    "gradient-flow": Process(
+        "flows",
+        thresholds={
+            "CELLPOSE.FG_THRESH": "TH_FOREGROUND",
+            "CELLPOSE.FLOW_THRESHOLD": "TH_FLOW_ERROR",
+        },
+    ),
 }
 """Values of INSTANCE_CREATION_PROCESS."""
 

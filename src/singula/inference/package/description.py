@@ -168,6 +168,7 @@ _RANGES: dict[str, Node] = {
     "sigmoid": {"type": "float32", "range": [0.0, 1.0]},
     "tanh": {"type": "float32", "range": [-1.0, 1.0]},
     "linear": {"type": "float32"},
+    "fifth": {"type": "float32"},
 }
 
 

@@ -86,6 +86,9 @@ def decode_labels(
     center_radius_threshold, votes_threshold : float, optional
         Radius in pixels and share of votes of a center, instead of ``TH_CENTER_RADIUS`` and
         ``TH_VOTES``.
+    flow_error_threshold, flow_steps_threshold : float, optional
+        Largest error and number of steps of flows, instead of ``TH_FLOW_ERROR`` and
+        ``TH_FLOW_STEPS``.
     seediness_threshold, cluster_threshold : float, optional
         Values from 0 to 1 for embeddings, instead of ``TH_SEEDINESS`` and ``TH_CLUSTER``.
     signed_distance_threshold, signed_growth_threshold : float, optional
