@@ -165,6 +165,7 @@ def _segment(tab: Any) -> None:
     tab.goto(urljoin(tab.url, "/segment?run=example_instances"))
     tab.locator("h1").first.wait_for()
     if tab.get_by_role("alert").count():
+        _wizard(tab)
         tab.goto(urljoin(tab.url, "/segment"))
         field = tab.get_by_role("textbox", name="Image, or folder of images")
         field.fill("example_2d/test/x")

@@ -7,7 +7,8 @@ export default {
     <div class="objects-scroll">
       <table role="grid" :aria-label="caption" :aria-rowcount="order.length">
         <thead><tr>
-          <th v-for="(column, i) in columns" :key="column.name" scope="col" :aria-sort="sorted(i)">
+          <th v-for="(column, i) in columns" :key="column.name" scope="col" :aria-sort="sorted(i)"
+            :class="{ text: typeof rows[0]?.[i] === 'string' }">
             <button type="button" @click="sort(i)">{{ column.label }}<span aria-hidden="true">{{ arrow(i) }}</span></button>
           </th>
         </tr></thead>

@@ -99,6 +99,11 @@ class _View(ImageView[_Shown]):
                 ("corrected images not used for the training", comparison.images),
             ]
             ui.html(fact_cards(facts), sanitize=False)
+            if comparison.after < comparison.before:
+                ui.label(
+                    "The model is worse on these images than before: correct more images, of all "
+                    "kinds that you have, or train longer."
+                ).classes("warning")
 
     async def _choose_stage(self, event: Any) -> None:
         self.stage = self.results.run.stages[int(event.value)]
