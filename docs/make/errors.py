@@ -66,8 +66,8 @@ def error_entries() -> list[ErrorEntry]:
             for function in methods:
                 assignments = [*constants, *_assignments(ast.walk(function))]
                 for node in ast.walk(function):
-                    known = [a for a in assignments if a.lineno < getattr(node, "lineno", 0)]
-                    names = {a.targets[0].id: a.value for a in known}
+                    earlier = [a for a in assignments if a.lineno < getattr(node, "lineno", 0)]
+                    names = {a.targets[0].id: a.value for a in earlier}
                     entries.update(_entries(node, names))
     # Messages that consist of values only are left out if the code has other messages.
     described = {entry.code for entry in entries if re.search("[a-z]", entry.message)}

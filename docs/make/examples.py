@@ -56,9 +56,9 @@ def main(folder: Path = HERE) -> list[Path]:
 
 def fluorescence(path: Path) -> np.ndarray:
     """Write an image of fluorescent nuclei, and return its labels."""
-    made = make_image((256, 256), np.random.default_rng(SEED))
-    write_tiff(path, made.image, "YX")
-    return made.labels
+    drawn = make_image((256, 256), np.random.default_rng(SEED))
+    write_tiff(path, drawn.image, "YX")
+    return drawn.labels
 
 
 def tissue(path: Path) -> np.ndarray:
@@ -82,9 +82,9 @@ def tissue(path: Path) -> np.ndarray:
 def volume(path: Path) -> np.ndarray:
     """Write a volume of fluorescent nuclei, and return its labels."""
     spacing = (2.0, 1.0, 1.0)
-    made = make_image((32, 192, 192), np.random.default_rng(SEED), spacing=spacing)
-    write_tiff(path, made.image, "ZYX", spacing)
-    return made.labels
+    drawn = make_image((32, 192, 192), np.random.default_rng(SEED), spacing=spacing)
+    write_tiff(path, drawn.image, "ZYX", spacing)
+    return drawn.labels
 
 
 KINDS = {
@@ -113,12 +113,12 @@ def side_by_side(target: Path, image: Path, labels: np.ndarray, outlines: Path) 
     if labels.ndim == 3:
         pixels = pixels[middle_plane(labels)]
     with Image.open(outlines) as picture:
-        right = np.asarray(picture.convert("RGB"))
-    left = to_gray(pixels if pixels.ndim == 3 else pixels[..., None])
-    factor = len(right) // len(left)  # the picture of a small image is enlarged
-    left = left.repeat(factor, axis=0).repeat(factor, axis=1)
-    gap = np.full((len(left), GAP, 3), 255, np.uint8)
-    whole = Image.fromarray(np.concatenate([left, gap, right], axis=1))
+        outlined = np.asarray(picture.convert("RGB"))
+    original = to_gray(pixels if pixels.ndim == 3 else pixels[..., None])
+    factor = len(outlined) // len(original)  # the picture of a small image is enlarged
+    original = original.repeat(factor, axis=0).repeat(factor, axis=1)
+    gap = np.full((len(original), GAP, 3), 255, np.uint8)
+    whole = Image.fromarray(np.concatenate([original, gap, outlined], axis=1))
     whole.quantize(192, dither=Image.Dither.NONE).save(target, optimize=True)
 
 

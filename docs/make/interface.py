@@ -63,8 +63,8 @@ def _browser(folder: Path) -> Iterator[tuple[Any, str]]:
     try:
         address = re.search(r"http\S+", server.stdout.readline() if server.stdout else "")
         with sync_playwright() as tools:
-            found = shutil.which("chromium") or shutil.which("chromium-browser")
-            browser = tools.chromium.launch(executable_path=found, args=ARGUMENTS)
+            executable = shutil.which("chromium") or shutil.which("chromium-browser")
+            browser = tools.chromium.launch(executable_path=executable, args=ARGUMENTS)
             yield browser, address[0] if address else ""
             browser.close()
     finally:
@@ -114,11 +114,11 @@ def _volume(tab: Any) -> None:
 def _search(tab: Any) -> None:
     """Set the sliders to the thresholds of a search; start the search if there is none."""
     _open(tab, "tune", "2d")
-    found = tab.get_by_role("button", name="Set the sliders to the best settings")
-    if not found.count():
+    button = tab.get_by_role("button", name="Set the sliders to the best settings")
+    if not button.count():
         tab.get_by_role("button", name="Find best settings", exact=True).click()
-        found.wait_for()
-    found.click()
+        button.wait_for()
+    button.click()
     tab.wait_for_function(f"{DRAWN} != '0/0'")
     tab.locator(".q-notification").wait_for(state="hidden")
 

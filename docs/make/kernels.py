@@ -74,7 +74,7 @@ def _order(surface: np.ndarray, mask: np.ndarray, seeds: np.ndarray) -> np.ndarr
     ticket = count()
     heap = [(-surface[at], next(ticket), at) for at in map(tuple, np.argwhere(seeds & mask))]
     heapq.heapify(heap)
-    known = seeds & mask
+    queued = seeds & mask
     for number in count():
         if not heap:
             return turn
@@ -82,8 +82,8 @@ def _order(surface: np.ndarray, mask: np.ndarray, seeds: np.ndarray) -> np.ndarr
         turn[y, x] = number
         for at in ((y - 1, x), (y, x - 1), (y, x + 1), (y + 1, x)):
             within = 0 <= at[0] < mask.shape[0] and 0 <= at[1] < mask.shape[1]
-            if within and mask[at] and not known[at]:
-                known[at] = True
+            if within and mask[at] and not queued[at]:
+                queued[at] = True
                 heapq.heappush(heap, (max(height, -surface[at]), next(ticket), at))
     return turn
 
@@ -151,9 +151,9 @@ def draw_blocks(path: Path) -> Path:
             layer[(layer == 0) & mask[box][face]] = unknown
         flood_in_place(np.ascontiguousarray(surface[box]), labels, mask[box], downhill=True)
         picture = (0.25 * palette[whole]).astype(np.uint8)
-        found = np.maximum(image, 0)
-        colored = palette[np.where(found == unknown, 0, found)]
-        colored[found == unknown] = (255, 255, 255)
+        flooded = np.maximum(image, 0)
+        colored = palette[np.where(flooded == unknown, 0, flooded)]
+        colored[flooded == unknown] = (255, 255, 255)
         picture[box] = colored
         panel.imshow(picture)
         panel.add_patch(_frame(box, "gray"))

@@ -50,8 +50,8 @@ STEPS = {
 def main(folder: Path = HERE) -> list[Path]:
     """Draw all figures and return their paths."""
     mpl.use("Agg")
-    made = make_image((220, 220), np.random.default_rng(SEED))
-    image, labels = made.image, made.labels.astype(np.int32)
+    drawn = make_image((220, 220), np.random.default_rng(SEED))
+    image, labels = drawn.image, drawn.labels.astype(np.int32)
     return [
         channels(folder / "channels.png", image, labels),
         listed_channels(folder / "listed_channels.png", image, labels),
@@ -121,7 +121,7 @@ def channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
     figure, panels = grid(2, 4, side=1.9)
     show(panels.flat[0], to_gray(image[..., None]), "image")
     show(panels.flat[1], painted(labels), "labels")
-    words = {
+    titles = {
         "B": "B  interior",
         "C": "C  contour",
         "M": "M  interior and contour",
@@ -129,7 +129,7 @@ def channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
         "D": "D  distance to the contour",
         "Dv2": "Dv2  distance on both sides",
     }
-    for panel, (name, title) in zip(list(panels.flat)[2:], words.items(), strict=True):
+    for panel, (name, title) in zip(list(panels.flat)[2:], titles.items(), strict=True):
         how = BINARY if name in "BCMP" else {"cmap": "magma"}
         show(panel, maps[name], title, **how)
     return save(figure, path)
@@ -163,8 +163,8 @@ def listed_channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
 
 def affinities(path: Path) -> Path:
     """Draw a tissue, predicted affinities at some offsets, and the instances of all."""
-    made = make_cells((220, 220), np.random.default_rng(SEED))
-    labels = made.labels.astype(np.int32)
+    tissue = make_cells((220, 220), np.random.default_rng(SEED))
+    labels = tissue.labels.astype(np.int32)
     maps = predicted(labels, "F+A")
     figure, panels = grid(1, 5, side=1.9)
     show(panels.flat[0], painted(labels), "labels")
@@ -338,9 +338,9 @@ def thresholds(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
         for panel, value in zip(row, values, strict=True):
             keys = {"TH_BINARY_MASK": 0.5, "TH_CONTOUR": 0.35, "TH_FOREGROUND": 0.3, key: value}
             done = decode(maps, "BC", settings=DecodeSettings.from_keys(keys))
-            found = len(np.unique(done.labels[CROP])) - 1
+            n_objects = len(np.unique(done.labels[CROP])) - 1
             drawn = overlay(image[..., None], done.labels, fill=0.35)
-            show(panel, drawn, f"{key}: {value}  ({found})")
+            show(panel, drawn, f"{key}: {value}  ({n_objects})")
     return save(figure, path)
 
 

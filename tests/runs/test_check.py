@@ -162,7 +162,7 @@ def test_the_counts_equal_those_of_the_run(
 def test_time_and_memory_by_hand() -> None:
     work = Work(
         patches=100, val_patches=20, steps=25, images=3, tiles=12, tile_pixels=12 * 64 * 64,
-        tile=(64, 64), tile_batch=2, in_memory=1000, largest=20_000,
+        tile=(64, 64), tile_batch=2, in_memory=1000, max_image_memory=20_000,
     )  # fmt: skip
     timing = Timing(2.0, 0.5, 1.0, 10, 0, 5000, 4000)
     found = Estimate(work, timing, "2 CPU threads", epochs=4, augment=8)

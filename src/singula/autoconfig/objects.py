@@ -222,17 +222,19 @@ def choose_min_size(sizes: Sizes) -> list[Choice]:
     choices = [
         Choice(
             f"{_SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
-            int(sizes.least),
+            int(sizes.min_pixels),
             "pixels; 99% of the complete objects have at least this many",
         )
     ]
     if sizes.cut:
         cut_note = "half of each remains on average"
-        if sizes.least_cut < sizes.least / 2:
+        if sizes.min_pixels_at_border < sizes.min_pixels / 2:
             cut_note = "80% of these have at least this many pixels"
         objects = counted(sizes.count, "object")
         why = f"pixels; the border cuts {sizes.cut} of {objects}, and {cut_note}"
-        choices.append(Choice(f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER", int(sizes.least_cut), why))
+        choices.append(
+            Choice(f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER", int(sizes.min_pixels_at_border), why)
+        )
     return choices
 
 

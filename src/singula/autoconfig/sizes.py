@@ -37,12 +37,12 @@ class Sizes:
         Median and 95th percentile of the bounding box along each axis.
     spread : float
         Ratio of the lengths of large and small instances (95th over 5th percentile).
-    least : float
+    min_pixels : float
         Minimum usual number of pixels: the 1st percentile, or half of the 5th percentile if that
         is less. If there are three complete instances or more, only these are used.
-    least_cut : float
+    min_pixels_at_border : float
         Minimum usual number of pixels of instances at the border, half of which is inside the image
-        on average: half of `least`, or the 20th percentile of these instances if that is less.
+        on average: half of `min_pixels`, or the 20th percentile of these instances if that is less.
     radius : float
         Median of the largest distance to the outside, in pixels.
     thin : float
@@ -66,8 +66,8 @@ class Sizes:
     typical: tuple[float, ...]
     large: tuple[float, ...]
     spread: float
-    least: float
-    least_cut: float
+    min_pixels: float
+    min_pixels_at_border: float
     radius: float
     thin: float
     touching: float
@@ -107,7 +107,7 @@ class Sizes:
         box = representative.box.astype(float)
         plane = box[:, -2:].max(axis=1)
         ellipse = pi ** (survey.ndim / 2) / gamma(survey.ndim / 2 + 1) * np.prod(box / 2, axis=1)
-        least, least_cut = _least(sized, representative)
+        min_pixels, min_pixels_at_border = _min_pixels(sized, representative)
         return cls(
             len(objects),
             int(objects.border.sum()),
@@ -115,8 +115,8 @@ class Sizes:
             tuple(np.median(box, axis=0).tolist()),
             tuple(np.percentile(box, 95, axis=0).tolist()),
             float(np.percentile(plane, 95) / np.percentile(plane, 5)),
-            least,
-            least_cut,
+            min_pixels,
+            min_pixels_at_border,
             float(np.median(representative.radius)),
             float(np.percentile(representative.radius, 5)),
             float(objects.touching.mean()),
@@ -164,9 +164,11 @@ def _representative(objects: Objects) -> tuple[Objects, bool]:
     return objects.select(complete | (objects.npixels >= median)), False
 
 
-def _least(objects: Objects, representative: Objects) -> tuple[float, float]:
+def _min_pixels(objects: Objects, representative: Objects) -> tuple[float, float]:
     """Return the minimum usual number of pixels of complete instances and at the border."""
     complete, cut = objects.npixels[~objects.border], objects.npixels[objects.border]
     pixels = complete if len(complete) >= _MIN_FOR_SMALLEST else representative.npixels
-    least = float(min(np.percentile(pixels, 1), np.percentile(pixels, 5) / 2))
-    return least, min(least / 2, float(np.percentile(cut, 20))) if len(cut) else least
+    min_pixels = float(min(np.percentile(pixels, 1), np.percentile(pixels, 5) / 2))
+    return min_pixels, min(min_pixels / 2, float(np.percentile(cut, 20))) if len(
+        cut
+    ) else min_pixels

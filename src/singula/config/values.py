@@ -184,18 +184,18 @@ class AnyCase:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Annotation of words of BiaPy that are not supported, with the reason for the user."""
+    """Annotation of values of BiaPy that are not supported, with the reason for the user."""
 
     reason: str
-    words: tuple[str, ...]
+    values: tuple[str, ...]
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Return a schema that refuses the words before the choice is validated."""
+        """Return a schema that refuses the values before the choice is validated."""
 
         def check(value: object) -> object:
-            if isinstance(value, str) and value.strip().lower() in self.words:
+            if isinstance(value, str) and value.strip().lower() in self.values:
                 raise refusal(self.reason)
             return value
 

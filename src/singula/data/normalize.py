@@ -109,15 +109,15 @@ class Normalizer:
         images : iterable of ndarray or LazyArray
             Images (..., channels).
         """
-        measured, largest = Statistics(self.clip), None
+        measured, maximum = Statistics(self.clip), None
         for image in images:
             if self._per_set:
                 measured.add(image)
             if self.kind == "div" and image.dtype.kind == "f":
-                largest = max(_largest(image), -np.inf if largest is None else largest)
+                maximum = max(_maximum(image), -np.inf if maximum is None else maximum)
         statistics = measured.summary() if self._per_set else {}
         if self.kind == "div":
-            statistics["divisor"] = (0.0 if largest is None else _for_floats(largest, _OVERSHOOT),)
+            statistics["divisor"] = (0.0 if maximum is None else _for_floats(maximum, _OVERSHOOT),)
         return replace(self, statistics={**statistics, **(self.statistics or {})})
 
     def scaling(self, image: Pixels) -> Scaling:
@@ -141,7 +141,7 @@ class Normalizer:
         measured = Statistics(self.clip)
         if self.wants_values:
             measured.add(image)
-        return self.scaling_from(image.dtype, image.shape[-1], measured, lambda: _largest(image))
+        return self.scaling_from(image.dtype, image.shape[-1], measured, lambda: _maximum(image))
 
     @property
     def wants_values(self) -> bool:
@@ -260,7 +260,7 @@ def divisor(dtype: np.dtype[Any], for_floats: float, largest: Callable[[], float
     return for_floats or _for_floats(largest(), above_one=1.0)
 
 
-def _largest(image: Pixels) -> float:
+def _maximum(image: Pixels) -> float:
     return extremes(image)[1]
 
 

@@ -409,6 +409,6 @@ class BlockArray:
 
 def _channel(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return the default display settings of a channel for viewers."""
-    largest = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
-    window = {"min": 0.0, "max": largest, "start": 0.0, "end": largest}
+    max_value = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+    window = {"min": 0.0, "max": max_value, "start": 0.0, "end": max_value}
     return {"label": name, "color": "FFFFFF", "window": window, "active": True}

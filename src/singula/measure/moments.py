@@ -154,9 +154,9 @@ def _add_moments(planes: Any, npixels: Any, first: Any, sums: Any, products: Any
                         first[label, 0], first[label, 1], first[label, 2] = z, y, start
                     length = float(end - start)
                     dz, dy = float(z - first[label, 0]), float(y - first[label, 1])
-                    left = float(start - first[label, 2])
-                    along = length * left + length * (length - 1) / 2  # sum of x over the run
-                    squares = left * (along + length * (length - 1) / 2)
+                    dx = float(start - first[label, 2])
+                    along = length * dx + length * (length - 1) / 2  # sum of x over the run
+                    squares = dx * (along + length * (length - 1) / 2)
                     squares += (length - 1) * length * (2 * length - 1) / 6
                     npixels[label] += end - start
                     sums[label, 0] += length * dz

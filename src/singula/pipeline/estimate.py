@@ -61,7 +61,7 @@ class Work:
         Bytes on disk of the encoded channels next to the labels.
     in_memory : int
         Bytes of images and labels kept in memory.
-    largest : int
+    max_image_memory : int
         Bytes of memory to predict and decode the largest test image.
     results : int
         Bytes on disk of maps and instances in the results folder.
@@ -79,7 +79,7 @@ class Work:
     tile_batch: int = 1
     stored: int = 0
     in_memory: int = 0
-    largest: int = 0
+    max_image_memory: int = 0
     results: int = 0
     blocks: tuple[BlockWork, ...] = ()
 
@@ -155,7 +155,7 @@ class Estimate:
             decoding = max(image.decoding for image in self.work.blocks) + self.timing.resting
             return max(training, predicting, decoding)
         training = self.timing.training + self.work.in_memory if self.work.patches else 0
-        predicting = self.timing.predicting + self.work.largest if self.work.images else 0
+        predicting = self.timing.predicting + self.work.max_image_memory if self.work.images else 0
         return max(training, predicting)
 
     @property
@@ -229,8 +229,8 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         pairs = [pair for part in inspection.parts if part.name == "test" for pair in part.pairs]
         blocks = tuple(count_blocks(config, [p for p in pairs if p.image in test]))
     if blocks:
-        largest = max(blocks, key=lambda image: prod(image.shape))
-        tile, batch = largest.tile, largest.tile_batch
+        image = max(blocks, key=lambda image: prod(image.shape))
+        tile, batch = image.tile, image.tile_batch
         tiles = sum(image.computed * image.tiles for image in blocks)
         pixels = sum(image.computed * image.tiles * prod(image.tile) for image in blocks)
     else:
@@ -256,7 +256,7 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         tile_batch=batch,
         stored=sum(prod(shape) * channels * itemsize for shape in labeled),
         in_memory=in_memory,
-        largest=max((file.needed for file in test.values()), default=0),
+        max_image_memory=max((file.needed for file in test.values()), default=0),
         # Maps as float32, binary maps as uint8, and compressed instances
         results=sum(image.maps + image.labels for image in blocks)
         if blocks

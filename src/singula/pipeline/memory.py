@@ -134,20 +134,20 @@ def warn_if_too_large(config: Config, pairs: Sequence[Pair]) -> list[str]:
     """
     if not config.TEST.ENABLE or config.TEST.BY_CHUNKS.ENABLE:
         return []
-    reader, largest, name = reader_for(config, "TEST"), 0, ""
+    reader, max_bytes, name = reader_for(config, "TEST"), 0, ""
     for pair in pairs:
         try:
             needed = needed_memory(config, reader, pair)
             shape = reader.shape(pair.image, pair.arrays)
         except UserError:
             continue
-        if needed > largest:
-            largest, name = needed, f"{pair.image} ({shape_text(shape)} pixels)"
+        if needed > max_bytes:
+            max_bytes, name = needed, f"{pair.image} ({shape_text(shape)} pixels)"
     free = available_memory(config)
-    if largest <= free:
+    if max_bytes <= free:
         return []
     return [
-        f"memory: {name} needs about {largest / 1e9:.1f} GB; {free / 1e9:.1f} GB are available",
+        f"memory: {name} needs about {max_bytes / 1e9:.1f} GB; {free / 1e9:.1f} GB are available",
         "  → set TEST.BY_CHUNKS.ENABLE: True to process the image block by block; run "
         "`singula check --config FILE` to estimate memory and time",
     ]

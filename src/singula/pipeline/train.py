@@ -64,7 +64,7 @@ class TrainReport:
         Number of parameters of the network.
     images, validation_images : int
         Number of images; if a part of each image is held out, both count these images.
-    smallest, largest : tuple of int
+    min_shape, max_shape : tuple of int
         Smallest and largest size along each axis of the training images, or of their parts, pixels.
     annotated : float
         Share of the pixels of the training images that are annotated.
@@ -76,8 +76,8 @@ class TrainReport:
     parameters: int
     images: int
     validation_images: int
-    smallest: tuple[int, ...]
-    largest: tuple[int, ...]
+    min_shape: tuple[int, ...]
+    max_shape: tuple[int, ...]
     annotated: float
 
 
@@ -227,8 +227,8 @@ def _data_facts(training: list[AnySample], validation: list[AnySample]) -> dict[
     return {
         "images": len(training),
         "validation_images": len(validation),
-        "smallest": tuple(map(min, zip(*shapes, strict=True))),
-        "largest": tuple(map(max, zip(*shapes, strict=True))),
+        "min_shape": tuple(map(min, zip(*shapes, strict=True))),
+        "max_shape": tuple(map(max, zip(*shapes, strict=True))),
     }
 
 

@@ -121,15 +121,20 @@ def _weights(first: Run, second: Run) -> Iterator[Comparison]:
             path = getattr(run.tree, name)
             states.append(load_checkpoint(path).weights if path.is_file() else {})
         pairs = _pairs(*states)
-        differing, largest = [], 0.0
+        differing, max_difference = [], 0.0
         for key, (old, new) in pairs.items():
             if old is None or new is None or old.shape != new.shape:
                 differing.append(key)
             elif not (old == new).all():
                 differing.append(key)
-                largest = max(largest, float((old.double() - new.double()).abs().max()))
+                max_difference = max(
+                    max_difference, float((old.double() - new.double()).abs().max())
+                )
         yield Comparison(
-            f"weights, {title} checkpoint", len(pairs), tuple(differing), f"at most {largest:.2g}"
+            f"weights, {title} checkpoint",
+            len(pairs),
+            tuple(differing),
+            f"at most {max_difference:.2g}",
         )
 
 
@@ -242,15 +247,15 @@ def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> Pairs:
 
 def _values(title: str, pairs: Pairs) -> Comparison:
     """Compare rows of numbers, and report the largest difference of a column."""
-    differing, largest, column = [], 0.0, ""
+    differing, max_difference, column = [], 0.0, ""
     for name, (old, new) in pairs.items():
         if old is not None and new is not None and _is_same(old, new):
             continue
         differing.append(name)
         for key, (a, b) in _pairs(old or {}, new or {}).items():
-            if a is not None and b is not None and abs(a - b) > largest:
-                largest, column = abs(a - b), key
-    text = f"{column} by at most {largest:.2g}" if column else ""
+            if a is not None and b is not None and abs(a - b) > max_difference:
+                max_difference, column = abs(a - b), key
+    text = f"{column} by at most {max_difference:.2g}" if column else ""
     return Comparison(title, len(pairs), tuple(differing), text)
 
 

@@ -250,11 +250,11 @@ def _relabel_largest(numbers: NDArray[Any]) -> NDArray[np.uint16]:
     sizes[0] = 0
     number_of = np.zeros(len(sizes), np.int64)
     number_of[parts.ravel()] = numbers.ravel()
-    largest = np.zeros(int(numbers.max()) + 1, np.int64)
+    largest_part = np.zeros(int(numbers.max()) + 1, np.int64)
     for part in np.argsort(sizes, kind="stable"):
-        largest[number_of[part]] = part
+        largest_part[number_of[part]] = part
     is_kept = np.zeros(len(sizes), bool)
-    is_kept[largest[1:]] = True
+    is_kept[largest_part[1:]] = True
     is_kept &= sizes >= _MIN_PIXELS[numbers.ndim]
     return number_parts(parts, is_kept)
 

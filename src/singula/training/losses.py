@@ -308,13 +308,13 @@ class InstanceLoss(nn.Module):
         """
         prediction = prediction.float()
         target, foreground = batch["target"], batch["foreground"][:, 0]
-        known = batch.get("known")
+        annotated = batch.get("known")
         total = prediction.new_zeros(())
         for start, stop, output in grouped(self.outputs):
             if output.weight == 0:
                 continue
             logits, truth = prediction[:, start:stop], target[:, start:stop]
-            mask = None if known is None else known[:, start:stop]
+            mask = None if annotated is None else annotated[:, start:stop]
             if output.foreground_only:
                 inside = foreground[:, None].expand_as(truth)
                 mask = inside if mask is None else inside & mask
@@ -334,12 +334,12 @@ class InstanceLoss(nn.Module):
             total = total + output.weight * value
         if self.n_classes:
             logits, classes = prediction[:, len(self.outputs) :], batch["classes"]
-            if known is not None:
-                classes = torch.where(known[:, -1], classes, _NO_CLASS)
+            if annotated is not None:
+                classes = torch.where(annotated[:, -1], classes, _NO_CLASS)
             weights = self.class_weights
             if self.class_balance == "auto":
                 weights = balanced_class_weights(classes, self.n_classes).to(logits)
-            if known is None:
+            if annotated is None:
                 value = F.cross_entropy(logits, classes, weights)
             else:
                 value = _known_cross_entropy(logits, classes, weights)

@@ -136,8 +136,8 @@ def _draw_misalignment(
         return None
     first = int(rng.integers(1, shape[0]))
     if rng.random() < settings.misalignment_turns:
-        largest = np.arctan(reach / (max(shape[-2:]) / 2))
-        return Movement(first, turn(rng.uniform(-largest, largest)), np.zeros(2))
+        max_angle = np.arctan(reach / (max(shape[-2:]) / 2))
+        return Movement(first, turn(rng.uniform(-max_angle, max_angle)), np.zeros(2))
     return Movement(first, np.eye(2), rng.integers(-reach, reach + 1, size=2).astype(float))
 
 

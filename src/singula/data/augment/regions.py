@@ -86,10 +86,10 @@ def _join(patch: Patch, taken: npt.NDArray[Any], box: tuple[slice, ...]) -> npt.
     """Return labels with those of another patch in a box, whose ids follow the largest one."""
     labels = patch.labels
     ids, ranks = np.unique(taken[..., 0], return_inverse=True)
-    largest = int(labels[..., 0].max())
+    max_id = int(labels[..., 0].max())
     following = np.zeros(ids.size, np.uint64)
     new = ids > 0
-    following[new] = np.arange(largest + 1, largest + 1 + int(new.sum()), dtype=np.uint64)
+    following[new] = np.arange(max_id + 1, max_id + 1 + int(new.sum()), dtype=np.uint64)
     highest = int(following.max(initial=0))
     fits = highest <= np.iinfo(labels.dtype).max
     dtype = labels.dtype if fits else np.min_scalar_type(highest)

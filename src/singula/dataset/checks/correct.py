@@ -129,10 +129,10 @@ def _split_components(
         is_kept[:] = True
     is_additional = ~is_first & ~tiny
     if semantic:
-        largest = int(size[1:].max(initial=0))
-        if largest > _REGION_SHARE * ids.size:
+        max_region = int(size[1:].max(initial=0))
+        if max_region > _REGION_SHARE * ids.size:
             uncorrected["semantic"] = (
-                f"one region covers {100 * largest / ids.size:.0f} % of the image"
+                f"one region covers {100 * max_region / ids.size:.0f} % of the image"
             )
         elif "tiny" in uncorrected:
             uncorrected["semantic"] = (

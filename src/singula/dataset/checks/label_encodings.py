@@ -294,9 +294,9 @@ def _without_background(ids: Array, surround: Surround) -> tuple[Array, Finding]
             text += f"; 0 is the id of an object, which becomes {number}"
         elif surround.zeros > 0.01:
             text, fixable = f"{text}; but 0 also occurs ({100 * surround.zeros:.0f} %)", False
-    elif surround.share * ids.size < surround.largest:
+    elif surround.share * ids.size < surround.max_pixels:
         fixable = False
-        text += f"; but another object is larger ({counted(surround.largest, 'pixel')})"
+        text += f"; but another object is larger ({counted(surround.max_pixels, 'pixel')})"
     issue = _issue("background", text, ids.shape, surround.id, fixable=fixable)
     return (new if fixable else ids), issue
 

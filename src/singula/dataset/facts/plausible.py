@@ -44,7 +44,7 @@ class Surround:
         Fraction of the pixels that are 0.
     others : int
         Number of other ids, without 0.
-    largest : int
+    max_pixels : int
         Number of pixels of the largest other id.
     contact : float
         Fraction of the outline of the other ids that borders on the id; 1 if there are none.
@@ -54,7 +54,7 @@ class Surround:
     share: float
     zeros: float
     others: int
-    largest: int
+    max_pixels: int
     contact: float
 
     def describe(self) -> str:

@@ -76,9 +76,9 @@ def count_values(folder: Path, number: int) -> Record:
     glass = context.glass
     if glass is not None:  # the models are trained on tissue
         pixels = pixels[(pixels != glass).any(axis=-1)]
-    largest = pixels.max() if pixels.size else -np.inf
+    maximum = pixels.max() if pixels.size else -np.inf
     statistics.add_part(pixels, [part.start for part in box], context.shape)
-    return {**statistics.to_arrays(), "largest": np.array(largest, np.float64)}
+    return {**statistics.to_arrays(), "largest": np.array(maximum, np.float64)}
 
 
 def predict_maps(folder: Path, number: int) -> Record:
