@@ -62,6 +62,11 @@ def test_instances_are_removed_by_their_properties(trained, command, data_2d, tm
     assert set(np.unique(kept)) - {0} == set(table.label[~gone]) == set(filtered.label)
     np.testing.assert_array_equal(kept, np.where(np.isin(raw, table.label[~gone]), raw, 0))
     assert {"label", "axis-0", "axis-1", "npixels", "area", "circularity", "diameter"} <= set(full)
+    model = singula.load(run)
+    maps = model.predict_maps(read_image(data_2d / "test" / "x" / "image_000.tif", 2).array)
+    for stats, labels in ((full, raw), (filtered, kept)):
+        confidence = dict(zip(stats["label"], stats["confidence"], strict=True))
+        assert confidence == pytest.approx(model.confidence(labels, maps), abs=1e-3)
     scores = pd.read_csv(run / "metrics.csv")
     assert set(scores["view"]) == {"per_image", "per_image_post_processing"}
     assert "post processing" in command.out

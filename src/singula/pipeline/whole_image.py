@@ -19,6 +19,7 @@ from singula.labels import count_instances, with_class_channel
 from singula.measure import measure_instances
 from singula.metrics import Match, color_associations, overlap, winning_classes
 from singula.pipeline import from_config
+from singula.pipeline.confidence import predicted_confidence
 from singula.pipeline.overlap import end_if_stopped
 from singula.pipeline.postprocess import filter_maps, process_instances, seed_filter
 from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestResults
@@ -173,10 +174,12 @@ class WholeImage:
         start = results.clock("decoding", start)
         end_if_stopped()
         processed = process_instances(decoded.labels, maps, results.post, self._spacing)
-        stages["instances"] = self._tables("instances", processed.full, classes)
+        full = self._with_confidence(processed.full, decoded.labels, maps)
+        stages["instances"] = self._tables("instances", full, classes)
         if processed.labels is not None:
             classes = self._write("processed", processed.labels, maps)
-            stages["processed"] = self._tables("processed", processed.filtered, classes)
+            filtered = self._with_confidence(processed.filtered, processed.labels, maps)
+            stages["processed"] = self._tables("processed", filtered, classes)
         start = results.clock("post-processing", start)
         end_if_stopped()
         final = self._labels["instances" if processed.labels is None else "processed"]
@@ -295,6 +298,16 @@ class WholeImage:
             true_classes = winning_classes(overlap(ids, class_image))
         matched = overlap(ids, self._labels[stage])
         return InstanceTables(table, classes, true_classes, matched)
+
+    def _with_confidence(
+        self, table: pd.DataFrame | None, labels: Array, maps: Mapping[str, Array]
+    ) -> pd.DataFrame | None:
+        """Append the confidence to measurements; slices of a stack have no channels of a volume."""
+        config = self.results.config
+        if table is None or labels.ndim != config.ndim:
+            return table
+        values = predicted_confidence(config, labels, maps)
+        return table.assign(confidence=[values[label] for label in table["label"]])
 
     def _measured_again(self, table: pd.DataFrame, labels: Array) -> pd.DataFrame:
         """Return a table with the measurements at the stored size and the same conditions."""
