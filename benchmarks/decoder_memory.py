@@ -39,8 +39,10 @@ from singula.util.boxes import Box, boxes
 from singula.util.process import prepare_process, release_memory
 
 OFFSETS: dict[str, dict[str, Any]] = {code: {"norm": False} for code in "HVZ"}
-PLANAR = ("BC", "F+R8", "F+R32", "Db+R32", "F+A[-1,0;0,-1]", "F+A", "A", "F+H+V", "E")
-SOLID = ("BC", "F+R96", "Db+R96", "A", "F+H+V+Z", "E")
+PLANAR = (
+    "BC", "F+R8", "F+R32", "Db+R32", "F+A[-1,0;0,-1]", "F+A", "A", "F+H+V", "F+Gh+Gv", "E",
+)  # fmt: skip
+SOLID = ("BC", "F+R96", "Db+R96", "A", "F+H+V+Z", "F+Gh+Gv+Gz", "E")
 SHAPES = {2: (900, 900), 3: (28, 96, 96)}
 
 
@@ -82,7 +84,7 @@ def measure(channels: str, ndim: int) -> tuple[dict[str, float], float]:
 def decoder_of(channels: str, ndim: int) -> Decoder:
     """Return the decoder of a list of channels."""
     name = complete_channels(channels, ndim, {})
-    return find_decoder(name, method="offsets" if "H" in name else "auto")
+    return find_decoder(name, method="offsets" if "+H+" in name else "auto")
 
 
 def steps(decoder: Decoder, maps: Maps) -> dict[str, Callable[[], float]]:

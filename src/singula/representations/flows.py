@@ -95,7 +95,7 @@ class FlowDecoder(ObjectDecoder, SpecialDecoder):
 
     def bytes_per_pixel(self, *, in_blocks: bool) -> int:
         """Return the measured bytes of positions and flows; see `Decoder.bytes_per_pixel`."""
-        return 120
+        return 80
 
     def decode(
         self,
