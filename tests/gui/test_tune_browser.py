@@ -106,7 +106,8 @@ def test_all_long_jobs_wait_in_one_queue(browser: Any, served: Interface) -> Non
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watcher = Watcher(context)
     tab = enter(served, watcher)
-    other = context.new_page()
+    second = Watcher(context)
+    other = second.tab
     with held_elsewhere(lock_file(busy)):
         for _ in range(2):
             open_page(served, tab, "/segment")
@@ -136,6 +137,7 @@ def test_all_long_jobs_wait_in_one_queue(browser: Any, served: Interface) -> Non
     assert (out / "c.tif").is_file()
     shutil.rmtree(busy)
     watcher.check()
+    second.check()
     context.close()
 
 
