@@ -72,9 +72,11 @@ def test_the_page_shows_the_intensities_of_the_raw_image(made, tmp_path: Path) -
     results = open_results(run, Guard.of([tmp_path]))
     stage = results.run.stages[-1]
     page: Any = SimpleNamespace(results=results)
-    scene, (columns, rows) = _View.read(page, "good", stage)
-    assert scene.raw is not None
-    expected = measure(labels, scene.raw)
+    shown = _View.read(page, "good", stage)
+    assert shown.scene.raw is not None
+    assert not shown.is_corrected
+    columns, rows = shown.table
+    expected = measure(labels, shown.scene.raw)
     names = [name for name in expected if name.startswith("intensity_mean")]
     assert set(names) < set(columns)
     for row, values in zip(rows, expected[names].to_numpy(), strict=True):

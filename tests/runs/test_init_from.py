@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import singula
 from singula.commands.start_model import _box_with_objects, model_keys
 from singula.config import Config, load_config
 from singula.config.thresholds import KEYS
@@ -47,6 +48,29 @@ def test_a_built_in_model_is_written_as_its_name(command, data_2d, tmp_path) -> 
     assert config.PATHS.CHECKPOINT_FILE == "nuclei"
     start = find_start(config, ResultsTree(tmp_path, "job", 1))
     assert start == built_in_models()["nuclei"].checkpoint
+
+
+def test_small_objects_remain_if_the_data_have_large_ones_only(command, data_2d, tmp_path) -> None:
+    data = tmp_path / "large_only"
+    for path in sorted(data_2d.glob("train/y/*.tif")):
+        labels = tifffile.imread(path)
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        small = np.isin(labels, np.flatnonzero(sizes < np.percentile(sizes[sizes > 0], 70)))
+        for part, array in (("y", np.where(small, 0, labels)), ("x", None)):
+            target = data / "train" / part / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = path.parents[1] / part / path.name
+            tifffile.imwrite(target, tifffile.imread(source) if array is None else array)
+    sizes = {}
+    for name, options in {"alone": (), "tuned": ("--from", "nuclei")}.items():
+        path = tmp_path / f"{name}.yaml"
+        assert command("init", data, *options, "-o", path) == 0, command.err
+        config = load_config(path)
+        sizes[name] = config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE
+    assert config.MODEL.LOAD_CHECKPOINT
+    of_model = singula.load("nuclei").config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE
+    assert sizes["tuned"] == of_model < sizes["alone"]
 
 
 @pytest.mark.parametrize("channels", ["BC", "BCD"])

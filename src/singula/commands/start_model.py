@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import pi
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.autoconfig import Choice
+from singula.autoconfig.objects import choose_min_size
+from singula.autoconfig.resample import resampled_survey
+from singula.autoconfig.sizes import Sizes
 from singula.config import Config
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
@@ -118,10 +122,14 @@ def find_start(survey: Survey, path: Path) -> tuple[Choice, ...]:
         why += f", expected at least {MIN_F1:g}: the training starts from random weights"
         return (Choice("MODEL.LOAD_CHECKPOINT", False, why),)
     values = model.config.dotted()
-    return (
+    choices = [
         *(Choice(key, values[key], note=_NOTES.get(key, "")) for key in model_keys(model.config)),
         *_pixel_distances(model.config),
         *_resampling(survey, scale),
+    ]
+    return (
+        *choices,
+        *_min_sizes(survey, choices, values),
         Choice("MODEL.LOAD_CHECKPOINT", True, why),
         Choice(
             "PATHS.CHECKPOINT_FILE", portable_name(find_model(path)), note="start of the training"
@@ -195,6 +203,22 @@ def _resampling(survey: Survey, scale: float) -> list[Choice]:
             Choice(f"DATA.{part}.RESOLUTION", (scale,) * survey.ndim, note="ratio to SPACING")
             for part in ("TRAIN", "VAL", "TEST")
         ),
+    ]
+
+
+def _min_sizes(
+    survey: Survey, choices: Sequence[Choice], values: Mapping[str, Any]
+) -> list[Choice]:
+    """Limit the minimum sizes of objects to those of the model.
+
+    A few corrected images may have large objects only, while the model also finds small ones.
+    """
+    resampled = resampled_survey(survey, {choice.key: choice for choice in choices})
+    note = "pixels; as for the model, whose training images have smaller objects"
+    return [
+        Choice(choice.key, values[choice.key], note=note)
+        for choice in choose_min_size(Sizes.of(resampled))
+        if 0 < values[choice.key] < choice.value
     ]
 
 
