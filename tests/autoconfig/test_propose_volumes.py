@@ -80,13 +80,13 @@ def test_a_thin_volume_that_cuts_nearly_all_objects(survey, make_objects, comple
     assert (sizes.count, sizes.cut) == (30 + complete, 30)
     # The larger half of the cut objects counts, the slivers do not.
     assert sizes.typical == (20, 40, 90)
-    assert sizes.least > 1000
+    assert sizes.min_pixels > 1000
     assert sizes.lost == 0
 
 
 def test_three_complete_objects_determine_the_minimum_size(survey, make_objects) -> None:
     sizes = Sizes.of(cut_survey(survey, make_objects, 3, 40, sliver=200))
-    assert sizes.least == pytest.approx(0.5 * 10 * 30 * 30 * np.pi / 6, rel=0.01)
+    assert sizes.min_pixels == pytest.approx(0.5 * 10 * 30 * 30 * np.pi / 6, rel=0.01)
 
 
 def changed_images(survey, **facts):

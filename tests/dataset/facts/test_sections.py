@@ -76,5 +76,5 @@ def test_sizes_of_a_data_set_of_annotated_slices(tmp_path: Path) -> None:
         assert any("single slices" in note for note in survey.notes) == (name == "slices")
     whole, sections = sizes
     assert sections.typical == pytest.approx(whole.typical, rel=0.2)
-    assert sections.least == pytest.approx(whole.least, rel=0.4)
+    assert sections.min_pixels == pytest.approx(whole.min_pixels, rel=0.4)
     assert sections.lost == whole.lost == 0
