@@ -329,12 +329,14 @@ def test_keys_of_flows(problems: Problems) -> None:
         f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"Gv": {"gradient_type": "cellpose"}}],
         f"{SEG}.CELLPOSE.FG_THRESH": 0.4,
         f"{SEG}.CELLPOSE.FLOW_THRESHOLD": 0.6,
+        f"{SEG}.CELLPOSE.N_STEPS": 300,
     }
     found, _ = load(keys)
     assert found[f"{SEG}.DATA_CHANNELS"] == "F+Gh+Gv"
     assert found[f"{SEG}.DECODER"] == "flows"
     assert found[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.4
     assert found[f"{SEG}.DATA_MW_TH_FLOW_ERROR"] == 0.6
+    assert found[f"{SEG}.DATA_MW_TH_FLOW_STEPS"] == 300
     keys[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] = [{"Gv": {"gradient_type": "omnipose"}}]
     (line,) = problems(keys)
     assert "omnipose" in line

@@ -73,8 +73,8 @@ def _channels(config: Config) -> Iterator[Problem]:
     if config.decoder.ndim not in (None, config.ndim):
         yield Problem(
             f"{_SEG}.DATA_CHANNELS: got {seg.DATA_CHANNELS} for {config.decoder.ndim}D images with "
-            f"PROBLEM.NDIM {config.ndim}D, expected offsets of {config.ndim} axes; A and E without "
-            "parameters fit the images",
+            f"PROBLEM.NDIM {config.ndim}D, expected one offset or flow for each of "
+            f"{config.ndim} axes; A and E without parameters fit the images",
             "config.combination",
         )
     groups = config.channel_groups

@@ -60,7 +60,7 @@ class Slider:
 
     @property
     def is_integer(self) -> bool:
-        """True if the threshold is a number of pixels."""
+        """True if the threshold is a number of pixels or steps."""
         return self.step >= 1
 
     def rounded(self, value: float) -> float:
@@ -225,7 +225,7 @@ def make_slider(key: str, value: float, maps: Mapping[str, Array], source: str =
         high = max(threshold.search_range[1], value)
     elif high is None:
         high = _largest_distance(maps, threshold.channels)
-    step = 0.01 if high <= 2 else 0.1
+    step = 1 if threshold.is_integer else 0.01 if high <= 2 else 0.1
     # Rounded like saved thresholds
     return Slider(key, LABELS[key], 0.0, high, step, round(min(value, high), 4), source)
 

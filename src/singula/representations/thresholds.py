@@ -68,8 +68,10 @@ class Threshold:
     search_share : float
         Largest initial value of the search, as a fraction of `high` or of the largest distance.
     search_range : tuple of float, optional
-        Smallest and largest value of the search and of the slider, in pixels, if neither `high` nor
-        the predicted distances determine them.
+        Smallest and largest value of the search and of the slider, if neither `high` nor the
+        predicted distances determine them.
+    is_integer : bool
+        True for a number of steps.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Threshold:
     otsu_into_contour: Otsu | None = None
     search_share: float = 0.9
     search_range: tuple[float, float] | None = None
+    is_integer: bool = False
 
     @property
     def keyword(self) -> str:
@@ -344,6 +347,7 @@ _ROWS = (
         channels=("Gh", "Gv", "Gz"),
         high=None,
         search_range=(20.0, 400.0),
+        is_integer=True,
     ),
     Threshold(
         "TH_SEEDINESS",

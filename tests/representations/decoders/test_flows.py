@@ -136,3 +136,18 @@ def test_of_two_near_sinks_the_larger_one_is_used() -> None:
 def test_an_image_without_objects() -> None:
     maps = {code: np.zeros((12, 13), np.float32) for code in ("F", "Gh", "Gv")}
     assert not singula.decode(maps, "F+Gh+Gv").any()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_flows_are_refused_in_objects_only(value: float) -> None:
+    labels = crescents()
+    maps = soft(labels)
+    expected = singula.decode(maps, "F+Gh+Gv")
+    maps["Gh"][0, 0] = value
+    assert labels[0, 0] == 0
+    np.testing.assert_array_equal(singula.decode(maps, "F+Gh+Gv"), expected)
+    row, column = np.argwhere(labels)[0]
+    maps["Gh"][row, column] = value
+    with pytest.raises(UserError) as raised:
+        singula.decode(maps, "F+Gh+Gv")
+    assert raised.value.code == "prediction.overflow"

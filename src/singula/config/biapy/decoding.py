@@ -52,6 +52,7 @@ PROCESSES: dict[str, Process] = {
         thresholds={
             "CELLPOSE.FG_THRESH": "TH_FOREGROUND",
             "CELLPOSE.FLOW_THRESHOLD": "TH_FLOW_ERROR",
+            "CELLPOSE.N_STEPS": "TH_FLOW_STEPS",
         },
     ),
 }

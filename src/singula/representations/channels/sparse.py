@@ -8,7 +8,8 @@ equals that of the completely annotated image:
 - `D`: pixels to which the nearest known contour is at least as near as any unknown one, and the
   background;
 - `A`: annotated pixels whose partner at the offset is annotated;
-- `P`, `Db`, `Dc`, `H`, `V`, `Z`: pixels of instances that are known completely, and the background;
+- `P`, `Db`, `Dc`, `H`, `V`, `Z`, `Gh`, `Gv`, `Gz`: pixels of instances that are known completely,
+  and the background;
 - `Dn`: pixels of instances of which the nearest neighbors are annotated too, and the background;
 - `Dv2`, `Ds`: pixels of instances that are known completely. In the background, as `D`; the largest
   distance of `Dv2` is that of the annotated background.

@@ -175,7 +175,8 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
         raise UserError(
             f"maps: got {counted(axes, 'axis', 'axes')}, expected {decoder.ndim} for "
             f"{decoder.name}",
-            "use channels for images with these axes: H and V or E2 in 2D, H, V and Z or E3 in 3D",
+            "use channels for images with these axes: H and V, Gh and Gv, or E2 in 2D; with Z, Gz, "
+            "or E3 in 3D",
             "arguments.shape",
         )
     for name, values in channel_maps.items():

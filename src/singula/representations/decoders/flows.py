@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from singula.errors import prediction_overflow
 from singula.representations.channels.flow import flows_of_labels
 from singula.representations.decoders.components import planes
 from singula.representations.decoders.flow_kernels import (
@@ -104,6 +105,11 @@ def follow_flows(
     -------
     ndarray of int64
         Positions in the flat image, in the shape of the part; -1 in the background.
+
+    Raises
+    ------
+    UserError
+        The flows in the foreground are infinite.
     """
     ndim, halo = len(shape), 0 if shape_of(core) == tuple(shape) else _HALO
     speeds = 1 / relative_spacing(spacing, ndim)
@@ -113,7 +119,9 @@ def follow_flows(
         flows, foreground = read(outer)
         vectors = np.zeros((*foreground.shape, ndim), np.float32)
         for axis, values in enumerate(flows):
-            np.multiply(values, foreground, out=vectors[..., axis], casting="unsafe")
+            np.copyto(vectors[..., axis], values, where=foreground, casting="unsafe")
+        if not np.isfinite(vectors).all():
+            raise prediction_overflow("the map of a flow is infinite")
         ends = np.full(shape_of(core), -1, np.int64)
         first, begin = _starts(outer), _starts(core)
         kernel = move_in_3d if ndim == 3 else move_in_2d
