@@ -20,6 +20,7 @@ from singula.gui.compare import (
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
 from singula.gui.run_search import PREDICTION_RECORD
+from singula.gui.segment import open_segmentation
 from singula.io.record_files import write_record
 from singula.io.records.results import StartedPrediction
 from singula.io.write import write_csv, write_tiff
@@ -86,10 +87,24 @@ def test_segmented_images_are_compared_by_numbers_of_objects(tmp_path: Path) -> 
         read_scene(second, "a").labels["instances"], without(lattice, 3, 4)
     )
     assert "nuclei" in describe_prediction(guard, two)
-    assert earlier_segmentation(guard, two) == one
+    segmented = open_segmentation(guard, two)
+    (one / "a.tif").write_bytes(b"")  # only names are compared
+    assert earlier_segmentation(guard, segmented) == one
     (one / "a.tif").rename(one / "c.tif")
     (one / "b.tif").unlink()
-    assert earlier_segmentation(guard, two) is None
+    assert earlier_segmentation(guard, segmented) is None
+
+
+def test_the_median_size_is_that_of_all_objects(tmp_path: Path) -> None:
+    guard, results = Guard.of([tmp_path]), []
+    for name in ("one", "two"):
+        folder = prediction(tmp_path, name, cells(2))
+        for image, sizes in (("a", [10, 10, 10]), ("b", [100])):
+            rows = [{"label": i + 1, "npixels": size} for i, size in enumerate(sizes)]
+            write_csv(folder / f"{image}_stats.csv", rows)
+        results.append(open_compared(guard, folder))
+    (line,) = (line for line in compare_counts(*results) if "median" in line.title)
+    assert (line.first, line.second) == ("10", "10")
 
 
 def test_a_run_and_segmented_images_are_compared(tmp_path: Path) -> None:

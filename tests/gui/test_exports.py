@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from example_run import ExampleRun, cells, without
 from singula.errors import UserError
 from singula.exports import FORMATS
 from singula.gui.exports import (
-    OBJECTS_TITLES,
     count_corrected,
     export_for_download,
     export_to_folder,
@@ -31,7 +31,6 @@ def run(tmp_path: Path) -> Path:
 
 def test_every_format_has_a_title() -> None:
     assert len({kind.label for kind in FORMATS.values()}) == len(FORMATS)
-    assert tuple(OBJECTS_TITLES) == OBJECTS
 
 
 def test_exported_files_are_read_back(run: Path, tmp_path: Path) -> None:
@@ -112,6 +111,24 @@ def test_corrected_objects_are_counted_and_exported(run: Path, tmp_path: Path) -
         assert len(good) == count
         assert set(good["objects"]) == {objects}
         assert good["intensity_mean"].between(150, 170).all()
+
+
+def test_corrections_of_an_earlier_prediction_have_a_remedy_on_the_page(
+    run: Path, tmp_path: Path
+) -> None:
+    guard = Guard.of([tmp_path])
+    results = open_results(run, guard)
+    predicted = results.instances("good", results.run.final_stage)
+    path = results.run.instance_files(results.run.final_stage)["good"]
+    earlier = replace(predicted, labels=np.roll(predicted.labels, 1, axis=0))
+    CorrectedFiles(path, "good").save(earlier, without(cells(2), 1), Review())
+    with pytest.raises(UserError) as refused:
+        export_to_folder(guard, run, "csv", "out", replace=False)
+    assert refused.value.code == "corrections.other_prediction"
+    hint = str(refused.value.hint)
+    assert OBJECTS["predicted"] in hint
+    assert "--objects" not in hint
+    assert export_to_folder(guard, run, "csv", "out", replace=False, objects="predicted")
 
 
 def test_corrections_outside_of_the_roots_are_not_read(run: Path, tmp_path: Path) -> None:

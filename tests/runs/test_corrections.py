@@ -13,8 +13,14 @@ from singula.exports.sources import find_sources
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.labels.edit import LabelEditor
-from singula.runs.corrections import CorrectedFiles, Review, corrected_names, review_order
-from singula.runs.instances import Instances
+from singula.runs.corrections import (
+    CorrectedFiles,
+    Review,
+    corrected_names,
+    review_order,
+    with_corrections,
+)
+from singula.runs.instances import Instances, LabelSource
 
 LABELS = np.kron(np.array([[1, 0], [0, 2]], np.uint16), np.ones((6, 8), np.uint16))
 
@@ -57,6 +63,20 @@ def test_corrections_of_an_earlier_prediction_are_refused(tmp_path: Path) -> Non
         files.load(Instances("a", np.roll(LABELS, 1, axis=0)))
     assert caught.value.code == "corrections.other_prediction"
     assert files.load(Instances("a", LABELS.astype(np.uint8)))[1].accepted == set()
+
+
+def test_a_box_of_corrections_is_that_of_the_whole_image(tmp_path: Path) -> None:
+    classes = (LABELS > 0).astype(np.uint8)
+    path = write_tiff(tmp_path / "a.tif", np.stack([LABELS, classes], -1), "YXC")
+    predicted = Instances("a", LABELS, classes)
+    CorrectedFiles(path, "a").save(predicted, np.where(LABELS == 2, 0, LABELS), Review())
+    (source,) = with_corrections([LabelSource(path, "a", 2, classes=True)], "corrected")
+    box = (slice(4, 10), slice(5, 14))
+    whole, part = source.read(), source.read(box)
+    assert whole.class_image is not None
+    np.testing.assert_array_equal(part.labels, whole.labels[box])
+    np.testing.assert_array_equal(part.class_image, whole.class_image[box])
+    assert part.origin == "corrected"
 
 
 def test_corrections_that_others_saved_are_not_replaced(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def find_sources(
     elif path.is_file():
         sources = [_open_file(path, place)]
     elif path.is_dir() and not any(map(is_finished, path.glob("results/*"))):
-        sources = [_open_file(file, place) for file in _label_images(path)]
+        sources = [_open_file(file, place) for file in label_image_files(path)]
     else:
         raise not_a_run(path, "label images")
     names: dict[str, Path] = {}
@@ -83,8 +83,19 @@ def find_sources(
     ]
 
 
-def _label_images(folder: Path) -> list[Path]:
-    """Return the images of a folder without the pictures that `singula predict` adds to them."""
+def label_image_files(folder: Path) -> list[Path]:
+    """Return the images of a folder without the pictures that `singula predict` adds to them.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of label images.
+
+    Raises
+    ------
+    UserError
+        The codes of `list_images`.
+    """
     files = list_images(folder, "RUN")
     pictures = {f"{stem_of(file)}{OVERLAY_SUFFIX}" for file in files}
     return [file for file in files if file.name not in pictures]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.exports.sources import label_image_files
 from singula.exports.tables import calibration
 from singula.gui.guard import Guard
 from singula.gui.overview import summarize_images
@@ -19,6 +20,7 @@ from singula.gui.run_search import PREDICTION_RECORD, search_runs
 from singula.gui.segment import SegmentedImages, open_segmentation
 from singula.gui.segment_models import model_name
 from singula.gui.segment_process import read_prediction
+from singula.io.formats.table import stem_of
 from singula.metrics import match
 from singula.metrics.summary import MEAN
 from singula.runs.run import is_finished
@@ -103,20 +105,23 @@ def describe_prediction(guard: Guard, folder: Path) -> str:
     return f"{guard.short(folder)}  (model: {model_name(guard, model)})"
 
 
-def earlier_segmentation(guard: Guard, folder: Path) -> Path | None:
+def earlier_segmentation(guard: Guard, images: SegmentedImages) -> Path | None:
     """Return the most recent other prediction with an image of the same name, or None.
+
+    Only names of files are compared, because reading the headers of all predictions takes long.
 
     Parameters
     ----------
     guard : Guard
         Folders that the interface may open.
-    folder : Path
-        Folder of a prediction.
+    images : SegmentedImages
+        The prediction.
     """
-    names = set(open_segmentation(guard, folder).sources)
     for other in search_runs(guard).predictions:
         try:
-            if other != folder and names & set(open_segmentation(guard, other).sources):
+            if other != images.folder and any(
+                stem_of(file) in images.sources for file in label_image_files(other)
+            ):
                 return other
         except UserError:  # without label images
             continue
@@ -171,8 +176,8 @@ def compare_counts(first: Compared, second: Compared) -> list[ScoreLine]:
         if not summaries or any(summary.objects is None for summary in summaries):
             return []
         counts.append(sum(summary.objects or 0 for summary in summaries))
-        medians = [summary.size for summary in summaries if summary.size is not None]
-        sizes.append(f"{median(medians):.4g}" if medians else "")
+        areas = [area for summary in summaries for area in summary.sizes]
+        sizes.append(f"{median(areas):.4g}" if areas else "")
     return [
         ScoreLine("objects found", str(counts[0]), str(counts[1]), 0.0),
         ScoreLine("median size of the objects (px)", sizes[0], sizes[1], 0.0),

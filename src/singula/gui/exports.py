@@ -8,16 +8,10 @@ from pathlib import Path
 from singula.errors import UserError
 from singula.exports import FORMATS, export
 from singula.gui.guard import Guard
-from singula.runs.corrections import FOLDER, corrected_names
+from singula.runs.corrections import FOLDER, OBJECTS, corrected_names
 from singula.runs.images import open_images
 from singula.runs.run import is_finished, open_run
 from singula.util.messages import captured_messages
-
-OBJECTS_TITLES = {
-    "corrected": "With corrections, where there are some",
-    "predicted": "As the model found them",
-}
-"""Descriptions of the objects to export."""
 
 
 def count_corrected(source: Path) -> int:
@@ -60,7 +54,7 @@ def export_to_folder(
     replace : bool
         Replace existing files.
     objects : str
-        Key of `OBJECTS_TITLES`.
+        Key of `singula.runs.corrections.OBJECTS`.
 
     Raises
     ------
@@ -117,7 +111,17 @@ def _export(
     with captured_messages():
         if is_finished(source) and FORMATS[to].intensities:
             _check_images(guard, source)
-        return export(source, to, target, overwrite=replace, objects=objects)
+        try:
+            return export(source, to, target, overwrite=replace, objects=objects)
+        except UserError as error:
+            if error.code != "corrections.other_prediction" or folder is None:
+                raise
+            raise UserError(
+                error.message,
+                f'choose "{OBJECTS["predicted"]}" at Objects, or move the folder '
+                f"{guard.short(folder / FOLDER)}",
+                error.code,
+            ) from None
 
 
 def _check_images(guard: Guard, source: Path) -> None:

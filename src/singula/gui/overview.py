@@ -26,17 +26,22 @@ class ImageSummary:
         Name of the image.
     objects : int, optional
         Number of objects; None if the table of measurements cannot be read.
-    size : float, optional
-        Median area in pixels, or volume in voxels; None without objects.
+    sizes : list of float
+        Area of each object in pixels, or volume in voxels.
     """
 
     name: str
     objects: int | None
-    size: float | None
+    sizes: list[float]
+
+    @property
+    def size(self) -> float | None:
+        """Median of the sizes; None without objects."""
+        return median(self.sizes) if self.sizes else None
 
 
 def summarize_images(tables: dict[str, Path]) -> list[ImageSummary]:
-    """Return number and median size of the objects of each image.
+    """Return number and sizes of the objects of each image.
 
     Parameters
     ----------
@@ -48,7 +53,7 @@ def summarize_images(tables: dict[str, Path]) -> list[ImageSummary]:
         rows = _read(path)
         sizes = [float(row["npixels"]) for row in rows or () if row.get("npixels")]
         count = None if rows is None else len(rows)
-        summaries.append(ImageSummary(name, count, median(sizes) if sizes else None))
+        summaries.append(ImageSummary(name, count, sizes))
     return summaries
 
 

@@ -35,8 +35,8 @@ FOLDER = "corrected"
 """Folder of the corrections, in the folder of the predictions."""
 State = Literal["accepted", "corrected"]
 _BLOCK = 1 << 20  # bytes
-OBJECTS = ("corrected", "predicted")
-"""Choices of `with_corrections`."""
+OBJECTS = {"corrected": "With corrections", "predicted": "As the model found them"}
+"""Choices of `with_corrections`, with their titles."""
 _AXES = {2: "YX", 3: "ZYX"}
 
 
@@ -218,7 +218,7 @@ class CorrectedSource(LabelSource):
     """A predicted label image that is read with its corrections."""
 
     def read(self, box: Box | None = None) -> Instances:
-        """Read the corrected label image.
+        """Read the corrected label image, or a box of it.
 
         Raises
         ------
@@ -226,7 +226,7 @@ class CorrectedSource(LabelSource):
             ``corrections.other_prediction``: the image was predicted again after the corrections;
             the codes of `LabelSource.read`.
         """
-        predicted = super().read(box)
+        predicted = super().read()
         try:
             corrected, _ = CorrectedFiles(self.path, self.name).load(predicted)
         except UserError as error:
@@ -238,7 +238,17 @@ class CorrectedSource(LabelSource):
                 f"use the predicted objects with --objects predicted, or move the folder {folder}",
                 error.code,
             ) from None
-        return corrected
+        return corrected if box is None else _cropped(corrected, box)
+
+
+def _cropped(item: Instances, box: Box) -> Instances:
+    classes, annotated = item.class_image, item.annotated
+    return replace(
+        item,
+        labels=item.labels[box],
+        class_image=None if classes is None else classes[box],
+        annotated=None if annotated is None else annotated[box],
+    )
 
 
 def with_corrections(sources: Sequence[LabelSource], objects: str) -> list[LabelSource]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def free_name(folder: Path, stem: str, suffixes: Sequence[str] = ("",)) -> str:
-    """Return the first of STEM, STEM_2, STEM_3 … with which no file or folder begins.
+    """Return the first of STEM, STEM_2, … for which no file NAME + suffix exists.
 
     Parameters
     ----------

@@ -212,7 +212,7 @@ def _page_of(compared: Compared) -> str:
 
 def _score_table(titles: list[str], lines: list[ScoreLine]) -> Markup:
     if not lines:
-        return tag("p", "There are no scores: these results have no labels.", class_="note")
+        return tag("p", "Scores are shown only if both results have them.", class_="note")
     rows = [(line.title, line.first, line.second, line.gain) for line in lines]
     table = score_table("", titles[1], rows, before=titles[0])
     return tag("div", table, class_="compare-scores")

@@ -11,7 +11,6 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.exports import FORMATS
 from singula.gui.exports import (
-    OBJECTS_TITLES,
     count_corrected,
     export_for_download,
     export_to_folder,
@@ -19,6 +18,7 @@ from singula.gui.exports import (
 from singula.gui.pages.frame import button, dropdown, error_state, run_in_thread
 from singula.gui.pages.paths import path_input
 from singula.gui.state import AppContext
+from singula.runs.corrections import OBJECTS
 from singula.util.format import counted
 
 
@@ -39,7 +39,7 @@ class ExportPanel:
         with panel, ui.element("div").classes("display-rows"):
             labels = {key: kind.label for key, kind in FORMATS.items()}
             self.format = dropdown("Format", labels, "imagej").classes("grow")
-            self.objects = dropdown("Objects", OBJECTS_TITLES, "corrected").classes("grow")
+            self.objects = dropdown("Objects", OBJECTS, "corrected").classes("grow")
             self.corrected = ui.label().classes("note")
             self.folder = path_input(
                 self.guard, "Folder", self.guard.short(source / "exports"), folders=True

@@ -289,7 +289,8 @@ def explained(label: str, term: str) -> Markup:
     """Return a label with a question mark that explains a term of `TERMS`."""
     text = TERMS[term]
     mark = tag("span", "?", class_="why", tabindex=0, role="img", aria_label=text, data_text=text)
-    return join((label, " ", mark))
+    head, _, last = label.rpartition(" ")
+    return join((head, " ", tag("span", last, " ", mark, class_="unbroken")))
 
 
 def score_row(label: str, old: float, new: float) -> ScoreRow:

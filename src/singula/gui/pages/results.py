@@ -19,9 +19,8 @@ from singula.gui.pages.object_table import ObjectTable
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, Table, measurements
 from singula.gui.state import AppContext
+from singula.runs.corrections import OBJECTS
 from singula.runs.run import Stage
-
-_OBJECTS = {"corrected": "Corrected objects", "predicted": "Objects as found"}
 
 
 def add(context: AppContext) -> None:
@@ -73,7 +72,7 @@ class _View(ImageView[_Shown]):
                 labels = {i: run.stage_label(stage) for i, stage in enumerate(run.stages)}
                 choice = dropdown("Objects", labels, run.stages.index(self.stage))
                 choice.on_value_change(self._choose_stage)
-            self.objects_choice = dropdown("Show", _OBJECTS, "corrected")
+            self.objects_choice = dropdown("Show", OBJECTS, "corrected")
             self.objects_choice.on_value_change(self.load)
             self.objects_choice.set_visibility(False)
             ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(

@@ -278,7 +278,7 @@ class _Watch:
                 with self.results:
                     error_state(error, "The results cannot be shown")
             return
-        earlier = await run_in_thread(earlier_segmentation, self.context.guard, self.folder)
+        earlier = await run_in_thread(earlier_segmentation, self.context.guard, opened)
         with self.results:
             shown = _Results(self.context, opened, earlier)
             await shown.show_all()
