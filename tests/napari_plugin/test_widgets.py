@@ -44,18 +44,26 @@ def test_segment_finds_the_nuclei_and_thresholds_change_the_layer(
     layer = widget.result
     assert match(truth, layer.data, thresholds=[0.5])[0].f1 > 0.9
     count = len(np.unique(layer.data))
+    compare(qtbot, widget, viewer.layers[1])
     widget._sliders["TH_CONTOUR"].setValue(0)
     qtbot.waitUntil(lambda: not layer.data.any(), timeout=WAIT)
     finish(qtbot, widget)
     assert "Lower the thresholds" in widget.message.text()
+    assert not widget.comparison.text()  # it belonged to the earlier objects
+    assert compare(qtbot, widget, viewer.layers[1]) == 0
     widget.reset()
     finish(qtbot, widget)
+    assert not widget.comparison.text()
     assert len(np.unique(layer.data)) == count
     widget.add_maps()
     assert "map B" in viewer.layers
     files = widget.save(tmp_path)
     assert [file.suffix for file in files] == [".tif"]
     np.testing.assert_array_equal(read_labels(files[0], 2).array[..., 0], layer.data)
+    compare(qtbot, widget, viewer.layers[1])
+    widget.segment()
+    assert not widget.comparison.text()
+    finish(qtbot, widget)
 
 
 def test_volumes_and_images_over_time_are_recognized(viewer: Any, qtbot: Any) -> None:

@@ -114,6 +114,20 @@ def test_the_model_is_scored_at_the_scale_of_the_test(
     assert score_before(tmp_path / "none", Path("nuclei"), path) is None
 
 
+def test_init_succeeds_if_the_model_cannot_be_scored(
+    corrected: Path, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> BeforeRecord:
+        raise UserError("this image is too large", None, "test.too_large")
+
+    monkeypatch.setattr(fine_tune, "_score", fail)
+    path = tmp_path / "tuned.yaml"
+    assert command("init", corrected, "--from", "nuclei", "-o", path) == 0, command.err
+    assert "this image is too large" in command.out + command.err
+    assert load_config(path).PATHS.CHECKPOINT_FILE == "nuclei"
+    assert not (tmp_path / "tuned_data" / BEFORE).exists()
+
+
 @pytest.mark.slow
 def test_scores_before_and_after_belong_to_the_same_images(
     corrected: Path, command, tmp_path: Path

@@ -199,7 +199,7 @@ def score_before(data: Path, model: Path, config: Path) -> BeforeRecord | None:
     Returns
     -------
     BeforeRecord or None
-        None without test images.
+        None without test images, or if the model cannot segment them, after a warning.
     """
     folders = (data / "test" / "x", data / "test" / "y")
     if not folders[0].is_dir():
@@ -207,7 +207,11 @@ def score_before(data: Path, model: Path, config: Path) -> BeforeRecord | None:
     pairs = pair_files(*folders, "DATA.TEST.PATH", "DATA.TEST.GT_PATH")
     with captured_messages():
         of_training = load_config(config)
-    record = _score(model, pairs, of_training)
+    try:
+        record = _score(model, pairs, of_training)
+    except UserError as error:  # the configuration is complete without this score
+        _log.warning(f"no score before the training: {error.message}")
+        return None
     write_record(data / BEFORE, record)
     _log.info(
         f"test: {counted(len(pairs), 'corrected image')}, which {model} segments with F1 "

@@ -180,6 +180,7 @@ class SegmentWidget(Panel):
 
         self.segmentation, self.result = None, None
         self._changed.clear()
+        self.comparison.setText("")
         self.adjustments.hide()
         self.show_message("Segmenting …")
         self.show_share(None)
@@ -269,11 +270,13 @@ class SegmentWidget(Panel):
 
     def _change(self, key: str, slider: Slider, value: float) -> None:
         self._changed[key] = slider.rounded(value)
+        self.comparison.setText("")
         self._timer.start()
 
     def reset(self) -> None:
         """Use the thresholds of the model again."""
         self._changed.clear()
+        self.comparison.setText("")
         self._resets = True
         self._decode()
 
