@@ -45,7 +45,10 @@ def test_segment_finds_the_nuclei_and_thresholds_change_the_layer(
     assert match(truth, layer.data, thresholds=[0.5])[0].f1 > 0.9
     count = len(np.unique(layer.data))
     compare(qtbot, widget, viewer.layers[1])
+    widget.compare()
     widget._sliders["TH_CONTOUR"].setValue(0)
+    widget._timer.stop()
+    widget._decode()  # during the comparison
     qtbot.waitUntil(lambda: not layer.data.any(), timeout=WAIT)
     finish(qtbot, widget)
     assert "Lower the thresholds" in widget.message.text()

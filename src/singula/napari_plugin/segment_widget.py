@@ -270,13 +270,11 @@ class SegmentWidget(Panel):
 
     def _change(self, key: str, slider: Slider, value: float) -> None:
         self._changed[key] = slider.rounded(value)
-        self.comparison.setText("")
         self._timer.start()
 
     def reset(self) -> None:
         """Use the thresholds of the model again."""
         self._changed.clear()
-        self.comparison.setText("")
         self._resets = True
         self._decode()
 
@@ -289,6 +287,7 @@ class SegmentWidget(Panel):
             self._again = True
             return
         thresholds, first = dict(self._changed), self._frame()
+        self.comparison.setText("")
 
         def work() -> Iterator[Any]:
             for frame in segmentation.decode_all(thresholds, first):
@@ -299,15 +298,19 @@ class SegmentWidget(Panel):
         def finish() -> None:
             self._set_busy()
             self._show_count()
-            if self._again:
-                self._again = False
-                self._decode()
-            elif self._resets:
+            if not self._again and self._resets:
                 self._resets = False
                 self._add_sliders()
+            self._decode_again()
 
         self.begin(work, self._redraw, finish)
         self._set_busy()
+
+    def _decode_again(self) -> None:
+        """Decode with thresholds that were changed while the widget was busy."""
+        if self._again:
+            self._again = False
+            self._decode()
 
     def _redraw(self, _: Frame) -> None:
         if self.result is not None:
@@ -335,9 +338,13 @@ class SegmentWidget(Panel):
         def work() -> Iterator[Score]:
             yield segmentation.compare(labels)
 
+        def finish() -> None:
+            self._set_busy()
+            self._decode_again()
+
         self.comparison.setText("")
         self.show_share(None)
-        self.begin(work, self._show_comparison, self._set_busy)
+        self.begin(work, self._show_comparison, finish)
 
     def _show_comparison(self, score: Score) -> None:
         self.comparison.setText(
