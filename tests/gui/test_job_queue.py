@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from example_run import ExampleRun, cells
 
-from singula.errors import UserError
+from singula.errors import StorageError, UserError
 from singula.gui.guard import Guard
-from singula.io.run_folder import ResultsTree
+from singula.io.record_files import write_record
+from singula.io.records.results import QueuedRun
+from singula.io.run_folder import RETEST_FILE, ResultsTree
+from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
 
 pytest.importorskip(
@@ -21,19 +29,22 @@ pytest.importorskip(
 )
 
 from singula.gui import processes as module
+from singula.gui.all_images import apply_to_all
 from singula.gui.control import Control
 from singula.gui.job_queue import JobKind, Queue
 from singula.gui.results import open_results
-from singula.gui.runs import view_run
-from singula.gui.search import SEARCH, start_search, view_search
+from singula.gui.run_search import search_runs
+from singula.gui.runs import read_record, view_run
+from singula.gui.search import SEARCH, start_search, view_search, watch_search
 from singula.gui.segment_process import (
     PREDICTION,
-    cancel_segmentation,
     read_prediction,
     resume_segmentation,
     start_segmentation,
     view_segmentation,
+    watch_segmentation,
 )
+from singula.gui.trash import delete_run, restore_run
 from singula.pipeline.run import Job
 
 BEGIN = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -75,6 +86,13 @@ def end_jobs(control: Control) -> None:
         child.kill()
         child.wait()
     control.processes.reap()
+
+
+def in_thread(action: Callable[[], None]) -> None:
+    """Call a function without the locks of this thread."""
+    thread = threading.Thread(target=action)
+    thread.start()
+    thread.join()
 
 
 def states(control: Control) -> list[tuple[str, bool]]:
@@ -136,7 +154,7 @@ def resume(control: Control, folder: Path) -> Path:
 def test_canceled_jobs_leave_nothing_behind(control: Control) -> None:
     run(control)
     output, tree = predict(control), search(control)
-    cancel_segmentation(control.queue, output)
+    control.queue.remove(PREDICTION, output)
     control.queue.remove(SEARCH, tree.tuning)
     assert not output.exists()
     assert not tree.tuning.exists()
@@ -153,7 +171,7 @@ def test_a_canceled_continuation_keeps_the_earlier_results(control: Control) -> 
     (output / "a.tif").write_bytes(b"labels")
     resume(control, output)
     assert view_segmentation(output, read_prediction(control.guard, output)).state == "waiting"
-    cancel_segmentation(control.queue, output)
+    control.queue.remove(PREDICTION, output)
     assert (output / "a.tif").is_file()
     assert view_segmentation(output, read_prediction(control.guard, output)).state == "failed"
     end_jobs(control)
@@ -202,7 +220,7 @@ def test_an_unexpected_error_of_a_job_does_not_stop_the_queue(
     assert shown.startswith("ZeroDivisionError: inside\n")
     assert "internal error" in shown
     folders = [output, tree.tuning, second]
-    assert "inside" in control.queue.errors[kinds[broken], folders[broken]]
+    assert "inside" in str(control.queue.error(kinds[broken], folders[broken]))
 
 
 def test_an_error_that_cannot_be_written_does_not_stop_the_queue(
@@ -218,7 +236,8 @@ def test_an_error_that_cannot_be_written_does_not_stop_the_queue(
     monkeypatch.setattr(type(PREDICTION), "record_failure", fail)
     end_jobs(control)
     control.queue.start_next()
-    assert "disk full" in control.queue.errors[PREDICTION, output]
+    assert "disk full" in str(control.queue.error(PREDICTION, output))
+    assert watch_segmentation(control.queue, output).state == "failed"
     control.queue.start_next()
     assert view_search(tree).state == "running"
     end_jobs(control)
@@ -262,3 +281,222 @@ def test_the_task_of_the_server_continues_after_an_error(
         task.cancel()
 
     asyncio.run(watch())
+
+
+@pytest.mark.parametrize(
+    "output", ["out/cells/results/cells_1/predictions/day1", "a/b/c/d/e/f/g/h/out", ".hidden/out"]
+)
+def test_a_job_in_any_folder_waits_and_starts(control: Control, output: str) -> None:
+    run(control)
+    folder = predict(control, output)
+    title = f"{folder.name} (segmentation)"
+    control.queue.start_next()
+    assert states(control)[-1] == (title, False)
+    end_jobs(control)
+    # After a restart, its page adds it to the queue.
+    later = Control(control.guard, (PREDICTION, SEARCH))
+    assert watch_segmentation(later.queue, folder).phase == "Starts in a moment"
+    for queue in (control.queue, later.queue):
+        queue.start_next()
+    assert view_segmentation(folder, read_prediction(control.guard, folder)).state == "running"
+    assert run(control, 2) in control.queue.waiting()
+    assert states(control)[0] == (title, True)
+    end_jobs(control)
+
+
+def test_predictions_inside_of_a_run_are_listed(control: Control) -> None:
+    run(control)
+    folder = predict(control, "out/cells/results/cells_1/predictions/day1")
+    assert search_runs(control.guard).predictions == [folder]
+    end_jobs(control)
+
+
+def test_pages_show_waiting_until_the_process_has_started(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(control)
+    output, tree, second = predict(control), search(control), run(control, 2)
+    during: list[str] = []
+    start = module.Processes.start
+
+    def watch(*args: Any, **kwargs: Any) -> Any:
+        if output in (args[2].parent, *args[2].parents):
+            during.append(watch_segmentation(control.queue, output).state)
+        elif args[2].parent == tree.tuning:
+            during.append(watch_search(control.queue, tree).state)
+        else:
+            during.append(view_run(second).state)
+        return start(*args, **kwargs)
+
+    monkeypatch.setattr(module.Processes, "start", watch)
+    for _ in range(3):
+        end_jobs(control)
+        control.queue.start_next()
+    assert during == ["waiting"] * 3
+    assert view_run(second).state == "running"
+    end_jobs(control)
+
+
+def test_two_interfaces_do_not_start_a_job_twice(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(control)
+    output = predict(control)
+    other = Control(control.guard, (PREDICTION, SEARCH))
+    other.queue.items()
+    end_jobs(control)
+    start = type(PREDICTION).start
+
+    def start_in_both(*args: Any) -> None:
+        monkeypatch.setattr(type(PREDICTION), "start", start)
+        in_thread(other.queue.start_next)
+        start(*args)
+
+    monkeypatch.setattr(type(PREDICTION), "start", start_in_both)
+    control.queue.start_next()
+    assert (len(control.processes._children), other.processes._children) == (1, [])
+    assert watch_segmentation(other.queue, output).state == "running"
+    end_jobs(control)
+
+
+def test_a_job_whose_folder_is_locked_waits_and_the_next_one_starts(control: Control) -> None:
+    run(control)
+    output, tree = predict(control), search(control)
+    end_jobs(control)
+    with hold([lock_file(output)], "export"):
+        in_thread(control.queue.start_next)
+        assert watch_segmentation(control.queue, output).state == "waiting"
+        assert view_search(tree).state == "running"
+    end_jobs(control)
+    control.queue.start_next()
+    assert watch_segmentation(control.queue, output).state == "running"
+    end_jobs(control)
+
+
+def test_a_stopped_prediction_that_cannot_continue_shows_the_error(control: Control) -> None:
+    output = predict(control)
+    end_jobs(control)
+    record = read_prediction(control.guard, output)
+    write_record(output / "gui_predict.json", record.model_copy(update={"stopped": True}))
+    run(control)
+    resume(control, output)
+    (control.guard.home / "in").rename(control.guard.home / "moved")
+    end_jobs(control)
+    control.queue.start_next()
+    view = watch_segmentation(control.queue, output)
+    assert (view.state, "in" in str(view.error)) == ("failed", True)
+
+
+def test_pages_show_an_error_that_cannot_be_written(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(control)
+    tree = search(control)
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(type(SEARCH), "start", fail)
+    monkeypatch.setattr(type(SEARCH), "record_failure", fail)
+    end_jobs(control)
+    control.queue.start_next()
+    view = watch_search(control.queue, tree)
+    assert (view.state, "disk full" in str(view.error)) == ("failed", True)
+
+
+def test_the_error_of_a_start_ends_with_the_next_start(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(control)
+    second = run(control, 2)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(control.runs), "start", fail)
+        end_jobs(control)
+        control.queue.start_next()
+    assert control.queue.error(control.runs, second)
+    Control(control.guard).resume(second)  # in another interface
+    assert control.queue.error(control.runs, second) is None
+    os.kill(read_record(second).pid, signal.SIGKILL)
+
+
+def test_pages_read_the_queue_while_jobs_start(control: Control) -> None:
+    first = run(control)
+
+    class Slow(type(control.runs)):  # type: ignore[misc]
+        def is_running(self, folder: Path) -> bool:
+            if folder != first:
+                control.queue.start_now(PREDICTION, output)
+            return True
+
+    output = predict(control)
+    slow = Slow(control)
+    control.queue._running = frozenset({(slow, first), (slow, first.parent)})
+    assert len(control.queue.items()) == 2
+    assert (PREDICTION, output) in control.queue._running
+    end_jobs(control)
+
+
+def test_a_waiting_test_keeps_its_thresholds(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(control)
+    (folder,) = control.guard.home.glob("made/job/results/job_1")
+    results = open_results(folder, control.guard)
+    file = results.run.tree.tuning / RETEST_FILE
+    file.parent.mkdir()
+    file.write_text("the first thresholds")
+    queued = QueuedRun(
+        queued=1, config=str(file), result_dir=str(folder.parents[2]), name="job", run_id=1
+    )
+    write_record(folder / "gui_queue.json", queued)
+    run_again = SimpleNamespace(config=results.run.config, tree=results.run.tree)
+    monkeypatch.setattr("singula.tuning.find_run", lambda _: run_again)
+    monkeypatch.setattr("singula.tuning.run.retest_config", lambda *_: results.run.config)
+    with pytest.raises(UserError) as error:
+        apply_to_all(results, {}, control.guard, control)
+    assert error.value.code == "gui.run_waits"
+    assert file.read_text() == "the first thresholds"
+    end_jobs(control)
+
+
+def test_a_record_that_cannot_be_deleted_is_reported(control: Control) -> None:
+    run(control)
+    output = predict(control)
+    (output / "gui_predict.json").unlink()
+    (output / "gui_predict.json").mkdir()
+    with pytest.raises(StorageError):
+        control.queue.remove(PREDICTION, output)
+    end_jobs(control)
+
+
+def test_a_job_that_cannot_start_now_still_waits(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(control)
+    second = run(control, 2)
+
+    def fail(*_: object, **__: object) -> None:
+        raise UserError("no memory", "close a program", "io.write")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Processes, "start", fail)
+        with pytest.raises(UserError):
+            control.queue.start_now(control.runs, second)
+    assert states(control)[-1] == ("cells_2 (run)", False)
+    end_jobs(control)
+
+
+def test_a_deleted_run_leaves_the_queue(control: Control) -> None:
+    waits = [run(control), run(control, 2)]
+    tree = search(control)
+    waits += [tree.tuning, predict(control, str(waits[1] / "predictions" / "day1"))]
+    end_jobs(control)
+    for folder in (waits[1], tree.run):
+        entry = delete_run(control.guard, folder)
+        restore_run(control.guard, entry.folder)
+    assert control.queue.waiting() == []
+    assert Control(control.guard, (PREDICTION, SEARCH)).queue.waiting() == []

@@ -157,5 +157,6 @@ def apply_to_all(
         run = find_run(tree.run)
     config = retest_config(run, {**configured(run.config), **named_thresholds(values)})
     path = guard.check(tree.tuning / RETEST_FILE)
+    control.check_idle(tree.run)  # its process reads the present file
     write_text(path, "# Test with other thresholds of the page Tune\n" + config.to_yaml())
     return control.start(Job(path, tree.job_dir.parent, tree.name, tree.run_id))

@@ -15,13 +15,13 @@ from singula.gui.job_queue import JobKind, Queue
 from singula.gui.processes import Processes, alive, interrupt, write_output
 from singula.gui.run_search import RunSearch
 from singula.gui.runs import OUTPUT, QUEUE, RECORD, read_record, runs_now
-from singula.io.atomic import make_folder, write_error
+from singula.io.atomic import delete_file, make_folder
 from singula.io.record_files import write_record
 from singula.io.records.results import QueuedRun, Started, StartedRun
 from singula.io.run_folder import RETEST_FILE, ResultsTree
 from singula.io.run_lock import check_free
 from singula.pipeline.run import Job
-from singula.runs.run import is_finished
+from singula.runs.run import SUMMARY, is_finished
 from singula.util.messages import captured_messages
 
 
@@ -117,12 +117,7 @@ class Control:
         config, tree = self._opened(job)
         folder = self.guard.check(tree.run)
         parse_gpu(job.gpu or "")
-        if alive(read_record(folder), folder / OUTPUT) is not None:
-            raise UserError(
-                f"{folder.name}: is already running",
-                "stop the run first, or choose another name",
-                "run.locked",
-            )
+        _check_not_running(folder)
         check_free(tree.lock_files(checkpoints=config.TRAIN.ENABLE))
         # A test with other thresholds moves the earlier results to `previous/`.
         replaces = not job.resume and job.config.name != RETEST_FILE
@@ -141,6 +136,22 @@ class Control:
         )
         return job, folder
 
+    def check_idle(self, folder: Path) -> None:
+        """Raise an error if a run waits, or if its process is running.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the run.
+
+        Raises
+        ------
+        UserError
+            ``gui.run_waits``; ``run.locked``.
+        """
+        self.queue.check_not_waiting(self.runs, folder)
+        _check_not_running(folder)
+
     def start_process(self, job: Job, folder: Path) -> None:
         """Start the process of a run that was checked, and write its record.
 
@@ -153,8 +164,7 @@ class Control:
         """
         arguments = job.arguments()
         make_folder(folder)
-        _delete(folder / RECORD)
-        _delete(folder / QUEUE)
+        delete_file(folder / RECORD)
         started = self.processes.start(arguments, folder / OUTPUT, append=job.resume)
         write_record(folder / RECORD, _record(job, arguments, started))
 
@@ -220,6 +230,7 @@ class RunJobs(JobKind):
     """
 
     noun, page, queue_file, queued_record = "run", "run", QUEUE, QueuedRun
+    written_files = RECORD, SUMMARY
 
     def __init__(self, control: Control) -> None:
         self.control = control
@@ -250,6 +261,15 @@ class RunJobs(JobKind):
         write_record(folder / RECORD, _record(job, job.arguments(), started))
 
 
+def _check_not_running(folder: Path) -> None:
+    if alive(read_record(folder), folder / OUTPUT) is not None:
+        raise UserError(
+            f"{folder.name}: is already running",
+            "stop the run first, or choose another name",
+            "run.locked",
+        )
+
+
 def _queued(job: Job) -> QueuedRun:
     return QueuedRun(
         queued=time.time(),
@@ -276,13 +296,6 @@ def _job_of(queued: QueuedRun) -> Job:
 def _record(job: Job, arguments: Sequence[str], started: Started) -> StartedRun:
     values = {**_queued(job).model_dump(exclude={"queued"}), **dict(started)}
     return StartedRun(**values, command=["singula", *arguments])
-
-
-def _delete(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:  # a folder
-        raise write_error(path, error) from error
 
 
 def _existing_files(tree: ResultsTree, *, training: bool) -> str | None:

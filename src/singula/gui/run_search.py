@@ -26,8 +26,9 @@ from singula.util.format import grouped
 from singula.util.messages import captured_messages
 
 TRASH, PREDICTION_RECORD = ".singula_trash", "gui_predict.json"
+PREDICTION_QUEUE, SEARCH_QUEUE = "gui_predict_queue.json", "gui_search_queue.json"
 MAX_FOLDERS = 20_000
-_MAX_DEPTH = 7
+_MAX_DEPTH, _MAX_DEPTH_IN_RUN = 7, 3
 
 
 @dataclass
@@ -104,14 +105,31 @@ def _walk(root: Path, search: RunSearch) -> None:
             search.predictions.append(folder)
         if _has_run(folder, folders, files):
             search.runs.append(folder)
-            inside = [folder / name for name in folders]
-            search.predictions += [path for path in inside if (path / PREDICTION_RECORD).is_file()]
+            search.predictions += predictions_inside(folder)
             folders.clear()
         if TRASH in folders:
             search.trash.append(folder / TRASH)
         if len(folder.relative_to(root).parts) >= _MAX_DEPTH or name.endswith(".zarr"):
             folders.clear()
         folders[:] = sorted(name for name in folders if name[0] != ".")
+
+
+def predictions_inside(run: Path) -> list[Path]:
+    """Return the folders of predictions inside of the folder of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    """
+    predictions = []
+    for name, folders, files in os.walk(run):
+        folder = Path(name)
+        if PREDICTION_RECORD in files:
+            predictions.append(folder)
+        is_deep = len(folder.relative_to(run).parts) >= _MAX_DEPTH_IN_RUN
+        folders[:] = [] if is_deep or name.endswith(".zarr") else sorted(folders)
+    return predictions
 
 
 def _has_run(folder: Path, folders: Iterable[str], files: Iterable[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -19,7 +19,7 @@ from singula.gui.job_queue import JobKind, Queue
 from singula.gui.processes import alive, error_message, interrupt, write_output
 from singula.gui.results import Results, open_results
 from singula.gui.retune import PREFIX
-from singula.gui.run_search import RunSearch
+from singula.gui.run_search import SEARCH_QUEUE, RunSearch
 from singula.gui.runs import IMAGE, read_record, read_start, tail
 from singula.io.record_files import write_record
 from singula.io.record_tables import read_table
@@ -32,7 +32,7 @@ from singula.tuning.trial import check_goal
 from singula.util.format import GROUPED, ungrouped
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
-QUEUE = "gui_search_queue.json"
+QUEUE = SEARCH_QUEUE
 State = Literal["none", "waiting", "running", "finished", "stopped", "failed"]
 _TRIED = re.compile(
     rf"^ *((?:({GROUPED}) of about )?({GROUPED}) settings? tried, best [\d.]+)$", re.MULTILINE
@@ -162,6 +162,7 @@ class SearchJobs(JobKind):
 
     noun, page = "search for best settings", "tune"
     queue_file, queued_record = QUEUE, QueuedSearch
+    written_files = RECORD, TRIALS
 
     def folders(self, search: RunSearch) -> Iterable[Path]:
         """Return the folders of searches, which may not exist."""
@@ -229,6 +230,23 @@ def view_search(tree: ResultsTree) -> SearchView:
     if record.stopped:
         return SearchView("stopped")
     return SearchView("failed", error=error_message(output))
+
+
+def watch_search(queue: Queue, tree: ResultsTree) -> SearchView:
+    """Read state, progress and result of a search, and its place in the queue.
+
+    Parameters
+    ----------
+    queue : Queue
+        Queue of the interface.
+    tree : ResultsTree
+        Results folder of the run.
+    """
+    view = view_search(tree)
+    if view.state == "waiting":
+        return replace(view, phase=queue.describe(SEARCH, tree.tuning))
+    error = queue.error(SEARCH, tree.tuning)
+    return SearchView("failed", error=error) if error and not view.error else view
 
 
 def tests_on_validation(config: Config) -> bool:

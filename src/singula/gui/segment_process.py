@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,11 +15,11 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.job_queue import JobKind, Queue
 from singula.gui.processes import alive, error_message, interrupt, write_output
-from singula.gui.run_search import PREDICTION_RECORD, RunSearch
+from singula.gui.run_search import PREDICTION_QUEUE, PREDICTION_RECORD, RunSearch
 from singula.gui.runs import IMAGE, read_start, tail
 from singula.gui.segment_models import checked_model
 from singula.inference import gather_images
-from singula.io.atomic import make_folder
+from singula.io.atomic import delete_file, make_folder
 from singula.io.formats.table import stem_of
 from singula.io.record_files import write_record
 from singula.io.records.results import QueuedPrediction, StartedPrediction
@@ -27,7 +27,7 @@ from singula.io.run_lock import check_free, output_locks
 from singula.util.format import GROUPED, ungrouped
 from singula.util.free_names import free_name
 
-RECORD, OUTPUT, QUEUE = PREDICTION_RECORD, "gui_predict.log", "gui_predict_queue.json"
+RECORD, OUTPUT, QUEUE = PREDICTION_RECORD, "gui_predict.log", PREDICTION_QUEUE
 State = Literal["waiting", "running", "finished", "incomplete", "stopped", "failed"]
 _RESULT = re.compile(rf"^(\d+) of ({GROUPED}) images?: ", re.MULTILINE)
 _DEFAULT_NAME = "instances"
@@ -186,6 +186,7 @@ class PredictionJobs(JobKind):
 
     noun, page = "segmentation", "segment"
     queue_file, queued_record = QUEUE, QueuedPrediction
+    written_files = (RECORD,)
 
     def folders(self, search: RunSearch) -> Iterable[Path]:
         """Return the folders of predictions."""
@@ -202,28 +203,19 @@ class PredictionJobs(JobKind):
         _start(queue, folder, record, resume=queued.resume)
 
     def record_failure(self, folder: Path, queued: QueuedPrediction, log: str) -> None:
-        """Write the log of a prediction that could not start."""
+        """Write log and record of a prediction that could not start."""
         write_output(folder / OUTPUT, log)
+        record = read_start(folder / RECORD, StartedPrediction)
+        if record is not None:  # it may have been stopped before
+            write_record(folder / RECORD, record.model_copy(update={"stopped": False}))
+
+    def on_remove(self, folder: Path, queued: QueuedPrediction) -> None:
+        """Delete the record of a prediction that has not started before."""
+        if not queued.resume:
+            delete_file(folder / RECORD)
 
 
 PREDICTION = PredictionJobs()
-
-
-def cancel_segmentation(queue: Queue, folder: Path) -> None:
-    """Remove a waiting prediction from the queue, and its folder if it has not started before.
-
-    Parameters
-    ----------
-    queue : Queue
-        Queue of the interface.
-    folder : Path
-        Folder of the results.
-    """
-    folder = queue.guard.check(folder)
-    queued = PREDICTION.queued(folder)
-    if isinstance(queued, QueuedPrediction) and not queued.resume:
-        (folder / RECORD).unlink(missing_ok=True)
-    queue.remove(PREDICTION, folder)
 
 
 def stop_segmentation(folder: Path) -> None:
@@ -293,3 +285,27 @@ def view_segmentation(folder: Path, record: StartedPrediction) -> SegmentView:
     if record.stopped:
         return SegmentView("stopped", "Stopped", None, log)
     return SegmentView("failed", "Ended with an error", None, log, error_message(log))
+
+
+def watch_segmentation(queue: Queue, folder: Path) -> SegmentView:
+    """Read state and progress of a prediction, and its place in the queue.
+
+    Parameters
+    ----------
+    queue : Queue
+        Queue of the interface.
+    folder : Path
+        Folder of the results.
+
+    Raises
+    ------
+    UserError
+        As for `read_prediction`.
+    """
+    # When a prediction starts, its record is replaced before it leaves the queue.
+    is_waiting = PREDICTION.queued(folder) is not None
+    view = view_segmentation(folder, read_prediction(queue.guard, folder))
+    if is_waiting or view.state == "waiting":
+        return SegmentView("waiting", queue.describe(PREDICTION, folder), None, view.log)
+    error = queue.error(PREDICTION, folder)
+    return replace(view, state="failed", error=error) if error and not view.error else view

@@ -206,7 +206,7 @@ async def _start_waiting_jobs(context: AppContext) -> None:
             context.control.processes.reap()
             await asyncio.to_thread(context.control.queue.start_next)
         except Exception:  # for example, a folder that cannot be read; the queue must continue
-            _log.exception("the queue of jobs: an error")
+            _log.exception("cannot start the next job of the queue")
         await asyncio.sleep(_QUEUE_SECONDS)
 
 

@@ -12,8 +12,15 @@ from pathlib import Path
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.run_notes import read_notes
-from singula.gui.run_search import TRASH, is_default_place, is_run
-from singula.gui.runs import runs_now
+from singula.gui.run_search import (
+    PREDICTION_QUEUE,
+    SEARCH_QUEUE,
+    TRASH,
+    is_default_place,
+    is_run,
+    predictions_inside,
+)
+from singula.gui.runs import QUEUE, runs_now
 from singula.io.atomic import write_error
 from singula.io.record_files import read_record, write_record
 from singula.io.records.results import DeletedRun
@@ -95,9 +102,19 @@ def delete_run(guard: Guard, folder: Path) -> TrashEntry:
         _move(folder, entry / _RUN)
     with suppress(OSError):
         lock_file(entry / _RUN).unlink()
+    _remove_from_queue(entry / _RUN)
     for path in _checkpoints(tree):
         _move(path, entry / _CHECKPOINTS / path.name)
     return _read_entry(entry) or TrashEntry(entry, folder.name, "", time.time())
+
+
+def _remove_from_queue(run: Path) -> None:
+    """Delete the records of waiting jobs in the folder of a run; a restored run must not start."""
+    records = [run / QUEUE, ResultsTree.of_run(run).tuning / SEARCH_QUEUE]
+    records += [folder / PREDICTION_QUEUE for folder in predictions_inside(run)]
+    for record in records:
+        with suppress(OSError):
+            record.unlink(missing_ok=True)
 
 
 def _new_entry(folder: Path) -> Path:

@@ -73,6 +73,14 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def delete_file(path: Path) -> None:
+    """Delete a file if it exists; raise `StorageError` if it cannot be deleted."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # for example, a folder
+        raise write_error(path, error) from error
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path next to `path`, and rename it to `path` if the block succeeds.

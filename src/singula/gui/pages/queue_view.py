@@ -17,7 +17,6 @@ from singula.gui.pages.frame import (
     subheading,
     with_error_notice,
 )
-from singula.gui.segment_process import PREDICTION, cancel_segmentation
 from singula.gui.state import AppContext
 
 _REFRESH_SECONDS = 2.0
@@ -54,7 +53,7 @@ def waiting_controls(
         await started()
 
     async def remove() -> None:
-        await _remove(context, kind, folder)
+        await run_in_thread(context.control.queue.remove, kind, folder)
         result = removed()
         if result is not None:
             await result
@@ -63,14 +62,6 @@ def waiting_controls(
         button("Start now", with_error_notice(start))
         button("Remove from the queue", with_error_notice(remove), look="secondary")
     note(_EXPLANATION)
-
-
-async def _remove(context: AppContext, kind: JobKind, folder: Path) -> None:
-    queue = context.control.queue
-    if kind is PREDICTION:
-        await run_in_thread(cancel_segmentation, queue, folder)
-    else:
-        await run_in_thread(queue.remove, kind, folder)
 
 
 class QueuePanel:
@@ -116,5 +107,5 @@ class QueuePanel:
             control.props["aria-label"] = f"Remove {item.title} from the queue"
 
     async def _leave(self, item: QueueItem) -> None:
-        await _remove(self.context, item.kind, item.folder)
+        await run_in_thread(self.context.control.queue.remove, item.kind, item.folder)
         await self.refresh()

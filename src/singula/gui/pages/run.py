@@ -250,7 +250,7 @@ class _Watch:
         if view.state == "waiting":
             phase = control.queue.describe(control.runs, self.folder)
             return replace(view, progress=replace(view.progress, phase=phase))
-        failed_start = control.queue.errors.get((control.runs, self.folder))
+        failed_start = control.queue.error(control.runs, self.folder)
         return replace(view, error=failed_start) if failed_start and not view.error else view
 
     def _changed(self, name: str, value: object, show: Callable[[Any], object]) -> None:

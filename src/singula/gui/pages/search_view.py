@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from nicegui import ui
 
@@ -30,6 +29,7 @@ from singula.gui.search import (
     stop_search,
     tests_on_validation,
     view_search,
+    watch_search,
 )
 from singula.gui.state import AppContext
 
@@ -102,10 +102,7 @@ class SearchPanel:
         await self._refresh()
 
     def _view(self) -> SearchView:
-        view, queue = view_search(self.results.run.tree), self.context.control.queue
-        if view.state == "waiting":
-            return replace(view, phase=queue.describe(SEARCH, self.results.run.tree.tuning))
-        return view
+        return watch_search(self.context.control.queue, self.results.run.tree)
 
     async def _refresh(self) -> None:
         self.context.control.processes.reap()

@@ -46,7 +46,7 @@ from singula.gui.segment_process import (
     resume_segmentation,
     start_segmentation,
     stop_segmentation,
-    view_segmentation,
+    watch_segmentation,
 )
 from singula.gui.state import AppContext
 from singula.report.html import escape, tag
@@ -181,7 +181,10 @@ async def list_earlier(context: AppContext) -> None:
         ui.label(search.notice).classes("warning")
     if not folders:
         return
-    texts = await run_in_thread(lambda: {f: describe_prediction(context.guard, f) for f in folders})
+    guard = context.guard
+    texts = await run_in_thread(
+        lambda: {f: describe_prediction(guard, f) or guard.short(f) for f in folders}
+    )
 
     def show_more() -> None:
         with place:
@@ -216,17 +219,13 @@ class _Watch:
         """Read the files of the prediction in a thread, then show the changes."""
         self.context.control.processes.reap()
         try:
-            record = await run_in_thread(read_prediction, self.context.guard, self.folder)
+            queue = self.context.control.queue
+            view = await run_in_thread(watch_segmentation, queue, self.folder)
         except UserError as error:  # the folder was deleted
             self.timer.deactivate()
             with self.error:
                 error_state(error, "These results cannot be shown")
             return
-        view = await run_in_thread(view_segmentation, self.folder, record)
-        if view.state == "waiting":
-            queue = self.context.control.queue
-            phase = await run_in_thread(queue.describe, PREDICTION, self.folder)
-            view = replace(view, phase=phase)
         self.timer.active = view.state in _ACTIVE
         bar = progress_bar(view.phase, view.share) if view.state != "finished" else ""
         self._changed("progress", bar, self.progress.set_content)
