@@ -124,7 +124,9 @@ def test_all_long_jobs_wait_in_one_queue(browser: Any, served: Interface) -> Non
                 row.wait_for(state="detached")
                 assert not out.exists()
         # The same jobs wait on the page Tune.
-        open_page(served, other, f"/tune?run={served.folder / 'job' / 'results' / 'job_1'}")
+        open_page(
+            served, other, f"/tune?run={served.folder / 'good' / 'job' / 'results' / 'job_1'}"
+        )
         click(other, "Find best settings")
         other.get_by_text("Waiting for job_7 (run) and 1 other job").wait_for()
         click(other, "Remove from the queue")

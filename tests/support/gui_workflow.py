@@ -18,7 +18,7 @@ from singula.io.read import read_labels
 
 # True if all pictures are complete
 _COMPLETE = """() => {
-  const all = [...document.querySelectorAll('.viewer-host canvas[tabindex]')];
+  const all = [...document.querySelectorAll('.viewer-host canvas[tabindex="0"]')];
   return all.length > 0 && all.every(c => c.dataset.drawn && c.dataset.complete === 'true');
 }"""
 
