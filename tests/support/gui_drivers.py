@@ -130,6 +130,7 @@ class Keyboard(Mouse):
         head = self.tab.locator(".q-expansion-item .q-item[tabindex='0']", has_text=title)
         self.go_to(head)
         self.tab.keyboard.press("Enter")
+        self.tab.wait_for_timeout(1000)  # the part opens slowly, and is cut off until then
 
     def view_whole(self) -> None:
         self.focus_image()
