@@ -111,7 +111,10 @@ def test_all_long_jobs_wait_in_one_queue(browser: Any, served: Interface) -> Non
     with held_elsewhere(lock_file(busy)):
         for _ in range(2):
             open_page(served, tab, "/segment")
-            tab.get_by_role("textbox", name="Image, or folder of images").fill("more")
+            images = tab.get_by_role("textbox", name="Image, or folder of images")
+            images.fill("more")
+            images.blur()
+            tab.locator("[value^=more_instances]").wait_for()  # the proposed folder
             tab.get_by_role("textbox", name="New folder for the results").fill("queued")
             click(tab, "Segment")
             tab.wait_for_url(re.compile("/segment[?]run="))

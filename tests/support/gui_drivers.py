@@ -118,11 +118,13 @@ class Keyboard(Mouse):
         self.tab.keyboard.press("ArrowDown")
         self.tab.locator(".q-menu .q-item").first.wait_for()
         active = self.tab.locator(".q-menu .q-manual-focusable--focused", has_text=option)
-        for _ in range(30):
+        for _ in range(100):
             if active.count():
                 break
             self.tab.keyboard.press("ArrowDown")
             self.tab.wait_for_timeout(30)
+        else:
+            raise AssertionError(f"{label}: {option} is not reached")
         self.tab.keyboard.press("Enter")
         self.tab.locator(".q-menu").wait_for(state="hidden")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,7 +156,8 @@ class Workflow:
             user.choose("Format", option)
             with self.timed(f"*Export to this folder*: {option}"):
                 user.press("Export to this folder")
-                tab.locator(".good", has_text="written to").wait_for()
+                written = re.compile(f"{option}.* written to")  # not the message of the last export
+                tab.locator(".good", has_text=written).wait_for()
             for file in images:
                 labels = labels_of(file)
                 (exported,) = (folder / "exports").rglob(f"{file.stem}{suffix}")

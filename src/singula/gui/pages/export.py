@@ -63,12 +63,13 @@ class ExportPanel:
 
     async def _write(self) -> None:
         self._start()
+        chosen = str(self.format.value)
         try:
             files = await run_in_thread(
                 export_to_folder,
                 self.guard,
                 self.source,
-                str(self.format.value),
+                chosen,
                 self.folder.value or "",
                 replace=bool(self.replace.value),
                 objects=str(self.objects.value),
@@ -81,7 +82,8 @@ class ExportPanel:
         self.result.clear()
         with self.result:
             place = self.guard.short(files[0].parent)
-            ui.label(f"{counted(len(files), 'file')} written to {place}").classes("good")
+            text = f"{FORMATS[chosen].label}: {counted(len(files), 'file')} written to {place}"
+            ui.label(text).classes("good")
 
     async def _download(self) -> None:
         self._start()
