@@ -64,7 +64,6 @@ LISTS = {
     3: ("BC", "BCD", "F+C+Db", "F+C+T", "BDv2", "F+P", "F+H+V+Z", "F+R", "A"),
 }
 MACHINE = Machine(cores=1, memory=8 << 30)
-VOLUMES = 0.4  # number of volumes relative to the number of images
 _SEG = "PROBLEM.INSTANCE_SEG"
 
 
@@ -133,8 +132,7 @@ def data_set(name: str, folder: Path, count: int) -> Path:
         return root
     counts = {"train": count, "val": max(2, count // 10), "test": max(2, count // 3)}
     if name in DRAWINGS:
-        scale = VOLUMES if n_axes(name) == 3 else 1.0
-        sized = {f"n_{part}": max(2, round(scale * number)) for part, number in counts.items()}
+        sized = {f"n_{part}": number for part, number in counts.items()}
         make_drawn_dataset(root, name, np.random.default_rng(12), **sized)
         return root
     for part, number in counts.items():
@@ -309,7 +307,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--channels", nargs="+", help="lists, with options after a colon")
     parser.add_argument("--minutes", type=float, default=1.0, help="CPU time of a training")
-    parser.add_argument("--images", type=int, default=60, help="training images; fewer volumes")
+    parser.add_argument("--images", type=int, default=60, help="training images")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the patches")
     parser.add_argument("--show", action="store_true", help="only print the stored results")
     parser.add_argument("--exact", action="store_true", help="only decode exact channels")
