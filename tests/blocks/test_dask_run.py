@@ -166,6 +166,25 @@ def test_workers_that_start_later_get_blocks(tmp_path, monkeypatch):
     assert len(processes(tmp_path)) == 3
 
 
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [((8 * GB, 6 * GB), 3 * GB), ((0, 6 * GB), 3 * GB), ((0, 0), None)],
+    ids=["the smaller", "one without a limit", "no limits"],
+)
+def test_memory_of_the_blocks_of_a_worker_with_two_threads(limits, expected):
+    with distributed.LocalCluster(
+        n_workers=0, processes=False, dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        cluster.worker_spec = {
+            n: {"cls": distributed.Worker, "options": {"nthreads": 2, "memory_limit": limit}}
+            for n, limit in enumerate(limits)
+        }
+        with distributed.Client(cluster) as client:
+            cluster.sync(cluster._correct_state)
+            client.wait_for_workers(len(limits))
+            assert dask_run.DaskRunner(client).memory == expected
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
 def test_a_lost_scheduler_is_an_error(tmp_path):

@@ -49,6 +49,23 @@ def test_a_command_without_a_configuration_names_no_key() -> None:
     assert "SYSTEM" not in str(caught.value.hint)
 
 
+def test_the_blocks_of_a_cluster_fit_into_its_workers() -> None:
+    shape = (20000, 20000)
+    small, large = (block_budget(config(2, size), shape, "a.tif") for size in ("1GB", "64GB"))
+    assert small.block < large.block
+    for limit, memory in (("64GB", 10**9), ("1GB", 64 * 10**9)):
+        budget = block_budget(config(2, limit), shape, "a.tif", worker_memory=memory)
+        assert budget == small
+
+
+@pytest.mark.parametrize(("limit", "names_key"), [("64GB", False), ("500MB", True)])
+def test_workers_of_a_cluster_with_too_little_memory(limit: str, names_key: bool) -> None:
+    with pytest.raises(UserError) as caught:
+        block_budget(config(2, limit), (5000, 5000), "a.tif", worker_memory=600_000_000)
+    assert caught.value.code == "memory.too_little"
+    assert ("MAX_MEMORY" in str(caught.value.hint)) == names_key
+
+
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("automatic", [False, True])
 def test_an_overflow_in_prediction_does_not_blame_the_learning_rate(half, automatic) -> None:

@@ -622,6 +622,18 @@ def test_missing_workers_are_not_an_error_of_the_images(jobs, tmp_path) -> None:
     assert not (tmp_path / "predicted").exists()
 
 
+def test_blocks_are_planned_for_the_memory_of_the_workers(jobs, tmp_path) -> None:
+    distributed = pytest.importorskip("distributed")
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    line = ("predict", jobs.images / "x", "--model", model, "-o", tmp_path / "predicted")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, memory_limit="1.2GB", processes=False, protocol="tcp://",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:  # fmt: skip
+        assert jobs.command(*line, "--dask", cluster.scheduler_address) == 2
+    assert "got 0.6 GB of memory for each worker" in jobs.command.err + jobs.command.out
+
+
 @pytest.mark.slow
 def test_without_seeds_there_are_no_instances(jobs) -> None:
     """Even if the foreground covers the image."""

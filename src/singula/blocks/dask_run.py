@@ -85,6 +85,16 @@ class DaskRunner:
             self._count_time, self._workers = now, max(1, int(threads))
         return self._workers
 
+    @property
+    def memory(self) -> int | None:
+        """Bytes for each block, in the smallest connected worker; None if no worker has a limit.
+
+        A worker with several threads processes as many blocks at a time.
+        """
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        limits = [w["memory_limit"] // w["nthreads"] for w in workers if w["memory_limit"]]
+        return min(limits, default=None)
+
     def run(
         self,
         work: Work,
@@ -115,9 +125,9 @@ class DaskRunner:
             raise UserError(
                 f"--dask: {counted(error.allowed_failures + 1, 'worker')} died at "
                 f"{dispatcher.blocks_of(error.task)} ({phase})",
-                "usually a worker exceeds its memory limit: use fewer workers, raise "
-                "SYSTEM.MAX_MEMORY, or set a smaller TEST.BY_CHUNKS.BLOCK_SHAPE; the same command "
-                "continues with the remaining blocks",
+                "usually a worker exceeds its memory limit: use fewer workers, give them more "
+                "memory (SYSTEM.MAX_MEMORY, or `memory` of the jobs), or set a smaller "
+                "TEST.BY_CHUNKS.BLOCK_SHAPE; the same command continues with the remaining blocks",
                 "dask.workers_died",
             ) from error
         except (FutureCancelledError, CommClosedError) as error:

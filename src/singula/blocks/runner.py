@@ -31,6 +31,10 @@ class Runner(Protocol):
     def workers(self) -> int:
         """Number of blocks that are processed at a time."""
 
+    @property
+    def memory(self) -> int | None:
+        """Bytes for each block that is processed; None: the memory of this process."""
+
     def run(
         self,
         work: Work,
@@ -60,6 +64,7 @@ class OneProcess:
     """Process blocks sequentially in this process."""
 
     workers = 1
+    memory = None
 
     def run(
         self,

@@ -20,9 +20,10 @@ def block_budget(
     name: object,
     workers: int = 1,
     *,
+    worker_memory: int | None = None,
     has_config_file: bool = True,
 ) -> Budget:
-    """Return the blocks of an image for workers that share the memory.
+    """Return the blocks of an image for the memory of each worker.
 
     Parameters
     ----------
@@ -33,7 +34,10 @@ def block_budget(
     name : object
         Name of the image for the error message.
     workers : int
-        Processes among which the memory is divided.
+        Processes on this machine among which its memory is divided.
+    worker_memory : int, optional
+        Bytes of each worker of a cluster; SYSTEM.MAX_MEMORY can only reduce them. Default: this
+        machine processes the blocks.
     has_config_file : bool
         False for a command without a configuration file: the hint then names no key.
 
@@ -42,7 +46,10 @@ def block_budget(
     UserError
         ``memory.too_little``: a worker has too little memory for any block.
     """
-    memory = available_memory(config) // workers
+    if worker_memory is None:
+        memory = available_memory(config) // workers
+    else:
+        memory = min(worker_memory, config.SYSTEM.MAX_MEMORY or worker_memory)
     configured = config.TEST.BY_CHUNKS.BLOCK_SHAPE or None
     pixel_bytes = box_bytes(config, shape)
     budget = plan_blocks(shape, memory, pixel_bytes, block=configured)
@@ -50,6 +57,14 @@ def block_budget(
         return budget
     min_bytes = _tenths(min_memory(shape, pixel_bytes, block=configured))
     total = _tenths(min_bytes * workers)
+    if worker_memory is not None:
+        raise UserError(
+            f"{name}: got {memory / 1e9:.2g} GB of memory for each worker, expected at least "
+            f"{min_bytes / 1e9:.1f} GB for the smallest block",
+            "start workers or request jobs with more memory"
+            + (", and raise SYSTEM.MAX_MEMORY" if memory < worker_memory else ""),
+            "memory.too_little",
+        )
     per_worker = f" for each of {counted(workers, 'worker')}" if workers > 1 else ""
     remedies = ["free memory", *(["use fewer workers"] if workers > 1 else [])]
     if has_config_file:
