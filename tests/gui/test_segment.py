@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from example_run import ExampleRun, cells
+from prediction_folder import LABELS as OBJECTS
+from prediction_folder import write_prediction
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
@@ -331,3 +335,97 @@ def test_all_earlier_results_are_listed_in_pages(
     assert asyncio.run(listed()) == [20, 40, 45, 0]
     monkeypatch.setattr(run_search, "MAX_FOLDERS", 12)
     assert asyncio.run(listed())[-1] == 1
+
+
+def corrected(guard: Guard) -> Path:
+    """Delete an object of the first of two segmented images, and return their folder."""
+    from singula.gui.correct import open_correctable
+
+    folder = write_prediction(guard.home)
+    for file in (folder / "a.tif", folder / "a_stats.csv", guard.home / "in" / "a.tif"):
+        shutil.copyfile(file, file.with_name(file.name.replace("a", "b", 1)))
+    work = open_correctable(guard, folder).read("a")
+    work.selected = 2
+    work.delete()
+    work.save()
+    return folder
+
+
+def test_corrected_objects_replace_the_predicted_ones(guard: Guard) -> None:
+    folder = corrected(guard)
+    opened = open_segmentation(guard, folder)
+    expected = np.where(OBJECTS == 2, 0, OBJECTS)
+    for objects, labels in (("predicted", OBJECTS), ("corrected", expected)):
+        scene, instances = opened.read("a", objects)
+        np.testing.assert_array_equal(scene.labels["instances"], labels)
+        np.testing.assert_array_equal(instances.labels, labels)
+    sizes = opened.corrected_sizes()
+    assert sizes == {"a": [64.0, 240.0]}
+    tables = opened.tables()
+    assert [s.objects for s in summarize_images(tables, sizes)] == [2, 3]
+    text = joined_table(tables, opened.corrected_rows(tables))
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [(row["image"], row["objects"], row["label"]) for row in rows] == [
+        ("a", "corrected", "1"), ("a", "corrected", "3"),
+        *(("b", "predicted", label) for label in "123"),
+    ]  # fmt: skip
+    assert [float(row["intensity_mean"]) for row in rows[:2]] == [90.0, 90.0]
+    assert [row["confidence"] for row in rows] == ["0.9", "0.6", "0.9", "0.4", "0.6"]
+    write_tiff(folder / "a.tif", np.roll(OBJECTS, 1, 0), "YX")  # predicted again
+    assert opened.corrected_sizes() == {}
+    np.testing.assert_array_equal(opened.read("a", "corrected")[1].labels, np.roll(OBJECTS, 1, 0))
+    assert "earlier prediction" in opened.notes[-1]
+
+
+def test_the_page_shows_corrected_objects_first(guard: Guard) -> None:
+    pytest.importorskip("nicegui", reason="no test of pages: `singula[gui]` is missing")
+    from nicegui import ElementFilter, ui
+    from simulated import simulated_user
+
+    from singula.gui.pages import segment as page
+    from singula.gui.pages.object_table import ObjectGrid
+    from singula.gui.state import AppContext
+
+    folder = corrected(guard)
+    (folder / OUTPUT).write_text("2 of 2 images: out\n")
+
+    async def story() -> None:
+        async with simulated_user() as user:
+            page.add(AppContext(guard))
+            client = await user.open(f"/segment?run={folder}")
+
+            async def until_rows(*lengths: int) -> None:
+                """Wait for the numbers of rows: of all images, and of the shown one."""
+                for _ in range(600):
+                    await asyncio.sleep(0.05)
+                    with client:
+                        grids = list(ElementFilter(kind=ObjectGrid))
+                    if [len(grid.props.get("rows", [])) for grid in grids] == list(lengths):
+                        return
+                raise AssertionError(lengths)
+
+            def overview() -> list[int]:
+                with client:
+                    grid = next(iter(ElementFilter(kind=ObjectGrid)))
+                return [row[1] for row in grid.props["rows"]]
+
+            def choice(label: str) -> ui.select:
+                with client:
+                    boxes = list(ElementFilter(kind=ui.select))
+                return next(box for box in boxes if box.props.get("label") == label)
+
+            await until_rows(2, 2)
+            assert overview() == [2, 3]
+            assert choice("Show").visible
+            with client:
+                choice("Show").set_value("predicted")
+            await until_rows(2, 3)
+            assert overview() == [3, 3]
+            with client:
+                choice("Show").set_value("corrected")
+            await until_rows(2, 2)
+            with client:
+                choice("Image").set_value("b")
+            await until_rows(2, 3)
+
+    asyncio.run(story())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from singula.errors import UserError
 from singula.util.paths import read_text_file
@@ -40,32 +41,48 @@ class ImageSummary:
         return median(self.sizes) if self.sizes else None
 
 
-def summarize_images(tables: dict[str, Path]) -> list[ImageSummary]:
+def summarize_images(
+    tables: Mapping[str, Path], sizes: Mapping[str, list[float]] | None = None
+) -> list[ImageSummary]:
     """Return number and sizes of the objects of each image.
 
     Parameters
     ----------
-    tables : dict of str to Path
+    tables : mapping of str to Path
         Tables of measurements by the name of the image.
+    sizes : mapping of str to list of float, optional
+        Sizes of the corrected objects of images with corrections, which replace the table.
     """
     summaries = []
     for name, path in tables.items():
+        if sizes is not None and name in sizes:
+            summaries.append(ImageSummary(name, len(sizes[name]), sizes[name]))
+            continue
         rows = _read(path)
-        sizes = [float(row["npixels"]) for row in rows or () if row.get("npixels")]
-        count = None if rows is None else len(rows)
-        summaries.append(ImageSummary(name, count, sizes))
+        areas = [float(row["npixels"]) for row in rows or () if row.get("npixels")]
+        summaries.append(ImageSummary(name, None if rows is None else len(rows), areas))
     return summaries
 
 
-def joined_table(tables: dict[str, Path]) -> str:
+def joined_table(
+    tables: Mapping[str, Path], corrected: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> str:
     """Return the measurements of all images as CSV, with the name of the image as first column.
 
     Parameters
     ----------
-    tables : dict of str to Path
+    tables : mapping of str to Path
         Tables of measurements by the name of the image; those that cannot be read are omitted.
+    corrected : mapping of str to sequence of mapping, optional
+        Rows of images with corrections, which replace the table. The second column, ``objects``,
+        is then ``predicted`` or ``corrected``, as in exported tables.
     """
-    rows = [{"image": name, **row} for name, path in tables.items() for row in _read(path) or ()]
+    rows: list[dict[str, Any]] = []
+    for name, path in tables.items():
+        is_corrected = corrected is not None and name in corrected
+        origin = {"objects": "corrected" if is_corrected else "predicted"} if corrected else {}
+        measured = corrected[name] if corrected and is_corrected else _read(path) or ()
+        rows += [{"image": name, **origin, **row} for row in measured]
     columns = dict.fromkeys(column for row in rows for column in row)
     text = StringIO(newline="")
     writer = csv.DictWriter(text, columns or ["image"], lineterminator="\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.metrics.summary import MEAN
 from singula.report.maps import stored_maps
-from singula.runs.corrections import FOLDER, CorrectedFiles
+from singula.runs.corrections import FOLDER, CorrectedFiles, corrected_instances
 from singula.runs.images import RunImages, open_images
 from singula.runs.instances import Instances
 from singula.runs.run import Run, Stage, open_run
@@ -24,6 +24,38 @@ from singula.util.messages import captured_messages
 Array = npt.NDArray[Any]
 Calibration = tuple[tuple[float, ...] | None, str]
 Table = tuple[list[str], list[dict[str, float | None]]]
+
+
+@dataclass(frozen=True)
+class ShownObjects:
+    """Image with its objects and their table.
+
+    Parameters
+    ----------
+    scene : Scene
+        Image and labels.
+    table : Table
+        Columns and rows of the measurements.
+    is_corrected : bool
+        True if the corrected objects are shown.
+    has_corrections : bool
+        True if there are corrections, which may not be shown.
+    """
+
+    scene: Scene
+    table: Table
+    is_corrected: bool
+    has_corrections: bool
+
+    def title(self, name: str) -> str:
+        """Return the title of the picture of an image."""
+        return f"{name} with its {'corrected ' if self.is_corrected else ''}objects"
+
+    @property
+    def count(self) -> tuple[str, str]:
+        """Title and number of the objects."""
+        title = "Objects after correction" if self.is_corrected else "Objects found"
+        return title, str(len(self.table[1]))
 
 
 @dataclass
@@ -88,14 +120,10 @@ class Results:
         predicted : Instances
             Predicted instances.
         """
+        if self.images.window(name) is not None:
+            return None
         files = CorrectedFiles(self.run.instance_files(stage)[name], name)
-        if not files.exist or self.images.window(name) is not None:
-            return None
-        try:
-            return replace(files.load(predicted)[0], origin="corrected")
-        except UserError as error:
-            self.images.note(f"{name}: the corrections are not shown: {error.message}")
-            return None
+        return corrected_instances(files, predicted, self.images.note)
 
     def scene(
         self, name: str, stage: Stage, instances: Array, calibration: Calibration = (None, "px")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.exports.sources import find_sources
-from singula.exports.tables import calibration
+from singula.exports.tables import calibration, instance_table
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.gui.segment_process import read_prediction
@@ -20,6 +23,7 @@ from singula.inference.tasks import image_tasks
 from singula.io.formats.table import stem_of
 from singula.io.image import ArrayPlace
 from singula.io.read import read_header, read_image
+from singula.runs.corrections import CorrectedFiles, corrected_instances
 from singula.runs.instances import Instances, LabelSource
 from singula.util.messages import captured_messages
 
@@ -54,8 +58,16 @@ class SegmentedImages:
     sources: dict[str, LabelSource]
     notes: list[str] = field(default_factory=list)
 
-    def read(self, name: str) -> tuple[Scene, Instances]:
-        """Return an image with its instances.
+    def read(self, name: str, objects: str = "predicted") -> tuple[Scene, Instances]:
+        """Return an image with its instances, with the origin ``corrected`` after corrections.
+
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        objects : str
+            Key of `singula.runs.corrections.OBJECTS`. Without corrections, the predicted instances
+            are returned.
 
         Raises
         ------
@@ -76,10 +88,54 @@ class SegmentedImages:
             instances = source.read()
         instances = replace(instances, confidence=_confidence(self.table_file(name)))
         raw = self._raw(name, instances.labels.shape)
+        if objects == "corrected":
+            instances = self._corrected(name, instances, self.notes.append) or instances
         labels, (spacing, unit) = {"instances": instances.labels}, calibration(instances)
         scene = Scene(raw, labels, None, spacing=spacing, unit=unit)
         scene.middle_slice()  # in this thread
         return scene, instances
+
+    def _corrected(
+        self, name: str, predicted: Instances, note: Callable[[str], None]
+    ) -> Instances | None:
+        files = CorrectedFiles(self.sources[name].path, name)
+        for path in (files.labels, files.review):
+            self.guard.check(path)
+        return corrected_instances(files, predicted, note)
+
+    def corrected_names(self) -> list[str]:
+        """Return the names of the images with corrections."""
+        return [
+            name for name, source in self.sources.items() if CorrectedFiles(source.path, name).exist
+        ]
+
+    def corrected_sizes(self) -> dict[str, list[float]]:
+        """Return the sizes of the corrected objects by image, in pixels."""
+        sizes = {}
+        for name in self.corrected_names():
+            with captured_messages(), suppress(UserError):  # reported when the image is shown
+                item = self._corrected(name, self.sources[name].read(), _ignore)
+                if item is not None:
+                    counts = np.unique(item.labels[item.labels > 0], return_counts=True)[1]
+                    sizes[name] = counts.astype(float).tolist()
+        return sizes
+
+    def corrected_rows(self, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """Return the measurements of the corrected objects of images.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Names of images; those without corrections are left out.
+        """
+        rows = {}
+        for name in set(names).intersection(self.corrected_names()):
+            scene, item = self.read(name, "corrected")
+            if item.origin == "corrected":
+                table = instance_table(replace(item, image=scene.raw)).astype(object)
+                records = table.where(table.notna(), "").to_dict("records")
+                rows[name] = [{str(key): value for key, value in row.items()} for row in records]
+        return rows
 
     def table_file(self, name: str) -> Path:
         """Return the file with the measurements of an image, which may not exist."""
@@ -110,6 +166,10 @@ class SegmentedImages:
             return None
         self.notes.append("The image is not shown: it was moved or changed after the prediction.")
         return None
+
+
+def _ignore(_: str) -> None:
+    """Omit a note, which is shown with its image."""
 
 
 def _confidence(file: Path) -> dict[int, float] | None:

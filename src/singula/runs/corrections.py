@@ -8,7 +8,7 @@ folder as a data set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -239,6 +239,35 @@ class CorrectedSource(LabelSource):
                 error.code,
             ) from None
         return corrected if box is None else _cropped(corrected, box)
+
+
+def corrected_instances(
+    files: CorrectedFiles, predicted: Instances, note: Callable[[str], None]
+) -> Instances | None:
+    """Return the corrected instances of an image; None, with a note, if they cannot be read.
+
+    Corrected objects have no confidence, which is that of the predicted shape.
+
+    Parameters
+    ----------
+    files : CorrectedFiles
+        Files of the corrections.
+    predicted : Instances
+        Predicted instances.
+    note : callable
+        Receives the reason why existing corrections are not shown.
+    """
+    if not files.exist:
+        return None
+    try:
+        corrected, review = files.load(predicted)
+    except UserError as error:
+        note(f"{files.name}: the corrections are not shown: {error.message}")
+        return None
+    confidence = corrected.confidence
+    if confidence is not None:
+        confidence = {n: value for n, value in confidence.items() if n not in review.corrected}
+    return replace(corrected, origin="corrected", confidence=confidence)
 
 
 def _cropped(item: Instances, box: Box) -> Instances:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import ui
 
 from singula.gui.objects import ObjectData, initial_columns
 from singula.gui.pages.filters import Filters
+from singula.gui.pages.frame import dropdown
 from singula.gui.pages.plots import Plots
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scenes
 from singula.gui.results import Table
+from singula.runs.corrections import OBJECTS
 from singula.util.format import counted
 
 _HINT = "Click a row or an object to mark it in the image and in the table."
+
+
+def objects_choice(on_change: Callable[..., Any]) -> ui.select:
+    """Add the choice between corrected and predicted objects, hidden until there are corrections.
+
+    Parameters
+    ----------
+    on_change : callable
+        Called after a choice.
+    """
+    choice = dropdown("Show", OBJECTS, "corrected")
+    choice.on_value_change(on_change)
+    choice.set_visibility(False)
+    return choice
 
 
 class ObjectGrid(ui.element, component="object_grid.js"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,11 +15,9 @@ from singula.gui.pages.compare import compare_address
 from singula.gui.pages.export import ExportPanel
 from singula.gui.pages.finished import ImageView, add_finished_page
 from singula.gui.pages.frame import dropdown, explained, fact_cards, link_to, run_address
-from singula.gui.pages.object_table import ObjectTable
-from singula.gui.pictures import Scene
-from singula.gui.results import Results, Table, measurements
+from singula.gui.pages.object_table import ObjectTable, objects_choice
+from singula.gui.results import Results, ShownObjects, measurements
 from singula.gui.state import AppContext
-from singula.runs.corrections import OBJECTS
 from singula.runs.run import Stage
 
 
@@ -32,20 +30,7 @@ def add(context: AppContext) -> None:
     add_finished_page(context, "Results", text, _View)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """Data of the shown image: its objects, their table, and if they are corrected.
-
-    ``has_corrections`` is True if the image has corrections, which may not be shown.
-    """
-
-    scene: Scene
-    table: Table
-    is_corrected: bool
-    has_corrections: bool
-
-
-class _View(ImageView[_Shown]):
+class _View(ImageView[ShownObjects]):
     """View of the results of a run."""
 
     page, other_page, failed = "results", "tune", "This image cannot be shown"
@@ -72,9 +57,7 @@ class _View(ImageView[_Shown]):
                 labels = {i: run.stage_label(stage) for i, stage in enumerate(run.stages)}
                 choice = dropdown("Objects", labels, run.stages.index(self.stage))
                 choice.on_value_change(self._choose_stage)
-            self.objects_choice = dropdown("Show", OBJECTS, "corrected")
-            self.objects_choice.on_value_change(self.load)
-            self.objects_choice.set_visibility(False)
+            self.objects_choice = objects_choice(self.load)
             ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(
                 "as-button secondary"
             )
@@ -108,7 +91,7 @@ class _View(ImageView[_Shown]):
         self.stage = self.results.run.stages[int(event.value)]
         await self.load()
 
-    def read(self, name: str, stage: Stage) -> _Shown:
+    def read(self, name: str, stage: Stage) -> ShownObjects:
         """Return the image and its table."""
         instances = self.results.instances(name, stage)
         corrected = self.results.corrected(name, stage, instances)
@@ -117,14 +100,13 @@ class _View(ImageView[_Shown]):
             instances = corrected
         scene = self.results.scene(name, stage, instances.labels, calibration(instances))
         table = measurements(replace(instances, image=scene.raw))
-        return _Shown(scene, table, is_corrected, corrected is not None)
+        return ShownObjects(scene, table, is_corrected, corrected is not None)
 
-    async def present(self, name: str, stage: Stage, data: _Shown) -> None:
+    async def present(self, name: str, stage: Stage, data: ShownObjects) -> None:
         """Show image, table and scores."""
         self.objects_choice.set_visibility(data.has_corrections)
         link_to(self.correct_link, run_address("correct", self.folder, name))
-        title = f"{name} with its {'corrected ' if data.is_corrected else ''}objects"
-        self.objects.viewer.show(data.scene, title, name)
+        self.objects.viewer.show(data.scene, data.title(name), name)
         self.objects.show(data.table, ndim=self.results.run.ndim)
         self._show_scores(self.results.score(stage, name), data)
         self.notes.clear()
@@ -132,9 +114,8 @@ class _View(ImageView[_Shown]):
             for note in self.results.images.notes:
                 ui.label(note).classes("warning")
 
-    def _show_scores(self, score: dict[str, float], data: _Shown) -> None:
-        count = len(data.table[1])
-        facts = [("Objects after correction" if data.is_corrected else "Objects found", str(count))]
+    def _show_scores(self, score: dict[str, float], data: ShownObjects) -> None:
+        facts = [data.count]
         if score:
             facts.append(("Objects in your labels", f"{score['n_true']:.0f}"))
             for term, name in (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +11,23 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.compare import describe_prediction, earlier_segmentation
 from singula.gui.control import last_lines
-from singula.gui.overview import ImageSummary, has_no_objects, joined_table, summarize_images
-from singula.gui.pages.compare import compare_address
-from singula.gui.pages.export import ExportPanel
 from singula.gui.pages.frame import (
     button,
     dropdown,
     error_state,
-    fact_cards,
     frame,
     heading,
-    link_to,
     progress_bar,
     run_address,
     run_in_thread,
     subheading,
-    waiting,
     with_error_notice,
 )
-from singula.gui.pages.object_table import ObjectGrid, ObjectTable
 from singula.gui.pages.paths import path_input
 from singula.gui.pages.queue_view import waiting_controls
-from singula.gui.pictures import Scene
-from singula.gui.results import Table, measurements
+from singula.gui.pages.segmented import SegmentedView
 from singula.gui.run_search import search_runs
-from singula.gui.segment import SegmentedImages, open_segmentation
+from singula.gui.segment import open_segmentation
 from singula.gui.segment_models import model_choices, model_name, run_choices
 from singula.gui.segment_process import (
     PREDICTION,
@@ -49,20 +40,11 @@ from singula.gui.segment_process import (
     watch_segmentation,
 )
 from singula.gui.state import AppContext
-from singula.report.html import escape, tag
+from singula.report.html import tag
 from singula.util.format import counted
 
 _ACTIVE = ("waiting", "running")
 _REFRESH_SECONDS, _MAX_LINES, _MAX_LISTED = 1.0, 60, 20
-# Field of `ImageSummary`, and header of the column of the table of all images
-_OVERVIEW = ("name", "Image"), ("objects", "Objects found"), ("size", "Median size (px)")
-_ADVICE = (
-    "Choose another model: fluorescence images and stained tissue need different models.",
-    "If the images have several channels, enter the channel with the objects.",
-    "Compare the images with those that the model was trained on: size and brightness of the "
-    "objects.",
-    "Draw labels in some of your images, and train a model on them.",
-)
 
 
 def add(context: AppContext) -> None:
@@ -279,7 +261,7 @@ class _Watch:
             return
         earlier = await run_in_thread(earlier_segmentation, self.context.guard, opened)
         with self.results:
-            shown = _Results(self.context, opened, earlier)
+            shown = SegmentedView(self.context, opened, earlier)
             await shown.show_all()
             await shown.load()
 
@@ -294,124 +276,3 @@ class _Watch:
             resume_segmentation, self.context.guard, self.context.control.queue, self.folder
         )
         await self.refresh()
-
-
-def _advise() -> None:
-    """Add a message for images without objects."""
-    with ui.element("section").classes("warning").props('role="alert"'):
-        ui.label("No objects in any image").classes("error-title-plain")
-        ui.label("What you can try:")
-        with ui.element("ol"):
-            for text in _ADVICE:
-                ui.html(text, sanitize=escape, tag="li")
-
-
-class _Results:
-    """Viewer and table of the segmented images."""
-
-    def __init__(self, context: AppContext, images: SegmentedImages, earlier: Path | None) -> None:
-        self.images, self.earlier, self.loads = images, earlier, 0
-        names = list(images.sources)
-        self.name = names[0]
-        self.all_images: ObjectGrid | None = None
-        self.summary = ui.element("div")
-        with ui.element("div").classes("row-of tools"):
-            self.choice = dropdown("Image", names, self.name).classes("run-choice")
-            self.choice.on_value_change(self._choose)
-            address = run_address("correct", images.folder, self.name)
-            self.correct_link = ui.link("Correct objects", address).classes("as-button secondary")
-            self.compare_link = ui.link("Compare with other results", self._compare_address())
-            self.compare_link.classes("as-button secondary")
-            self.download = button("Download the table", self._download, look="secondary")
-        self.table_path = ui.label().classes("note place")
-        self.notes = ui.element("div")
-        with ui.element("div").classes("split") as self.content:
-            left, right = ui.element("div"), ui.element("div")
-        self.objects = ObjectTable(context.scenes, left, right)
-        with right:
-            ExportPanel(context, images.folder)
-
-    async def _choose(self, event: Any) -> None:
-        self.name = str(event.value)
-        await self.load()
-
-    def _compare_address(self) -> str:
-        first, second = self.earlier or self.images.folder, self.images.folder
-        return compare_address(first, second if self.earlier else None, self.name)
-
-    async def show_all(self) -> None:
-        """Show the table of all images, and advice if none has objects."""
-        summaries = await run_in_thread(summarize_images, self.images.tables())
-        with self.summary:
-            if has_no_objects(summaries):
-                _advise()
-            if len(summaries) > 1:
-                self._list(summaries)
-
-    def _list(self, summaries: list[ImageSummary]) -> None:
-        counts = [summary.objects for summary in summaries if summary.objects is not None]
-        title = f"All images ({len(summaries)}): {counted(sum(counts), 'object')}"
-        with ui.expansion(title, value=len(summaries) <= _MAX_LISTED).classes("elsewhere"):
-            self.all_images = ObjectGrid()
-            self.all_images.props["caption"] = "All images"
-            self.all_images.props["follow"] = False  # an image is read when it is chosen
-            self.all_images.props["columns"] = [
-                {"name": name, "label": label} for name, label in _OVERVIEW
-            ]
-            self.all_images.props["rows"] = [
-                [getattr(summary, name) for name, _ in _OVERVIEW] for summary in summaries
-            ]
-            self.all_images.props["selected"] = self.name
-            self.all_images.on("choose", lambda event: self.choice.set_value(event.args))
-            button("Download the table of all images", self._download_all, look="secondary")
-
-    async def _download_all(self) -> None:
-        text = await run_in_thread(joined_table, self.images.tables())
-        ui.download.content(text.encode("utf-8"), f"{self.images.folder.name}.csv")
-
-    async def load(self) -> None:
-        """Read the image in a thread, then show it unless another one was chosen."""
-        self.loads += 1
-        number, name = self.loads, self.name
-        if self.all_images is not None:
-            self.all_images.props["selected"] = name
-            self.all_images.update()
-        self.notes.clear()
-        with self.notes:
-            waiting(f"Reading {name} …")
-        try:
-            scene, table = await run_in_thread(self._read, name)
-        except UserError as error:
-            if number == self.loads:
-                self.content.set_visibility(False)  # it shows the previous image
-                self.notes.clear()
-                with self.notes:
-                    error_state(error, "This image cannot be shown")
-            return
-        if number != self.loads:
-            return
-        self.content.set_visibility(True)
-        self.notes.clear()
-        with self.notes:
-            for note in self.images.notes:
-                ui.label(note).classes("warning")
-        file = self.images.table_file(name)
-        self.download.set_visibility(file.is_file())
-        self.table_path.set_text(f"Table: {self.images.guard.short(file)}")
-        self.table_path.set_visibility(file.is_file())
-        link_to(self.compare_link, self._compare_address())
-        link_to(self.correct_link, run_address("correct", self.images.folder, name))
-        self.objects.viewer.show(scene, f"{name} with its objects", name)
-        self.objects.show(table, ndim=len(scene.shape))
-        total = str(len(self.images.sources))
-        facts = [("Objects found", str(len(table[1]))), ("Images", total)]
-        self.objects.facts.set_content(fact_cards(facts))
-
-    def _read(self, name: str) -> tuple[Scene, Table]:
-        scene, instances = self.images.read(name)
-        return scene, measurements(replace(instances, image=scene.raw))
-
-    def _download(self) -> None:
-        file = self.images.guard.check(self.images.table_file(self.name))
-        if file.is_file():
-            ui.download.file(file)
