@@ -41,6 +41,7 @@ from singula.gui.segment_process import (
     PREDICTION,
     RECORD,
     SegmentView,
+    propose_images,
     propose_output,
     read_prediction,
     resume_segmentation,
@@ -429,3 +430,53 @@ def test_the_page_shows_corrected_objects_first(guard: Guard) -> None:
             await until_rows(2, 3)
 
     asyncio.run(story())
+
+
+def test_other_images_are_segmented_with_the_same_model(guard: Guard) -> None:
+    pytest.importorskip("nicegui", reason="no test of pages: `singula[gui]` is missing")
+    from nicegui import ElementFilter, ui
+    from simulated import simulated_user
+
+    from singula.gui.pages import segment as page
+    from singula.gui.state import AppContext
+
+    run = ExampleRun(guard.home, {"a": cells(2)}, keys={"TEST.ENABLE": True}).write()
+    checkpoint = ResultsTree.of_run(run).checkpoint_best
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_text("weights")
+
+    async def form(model: str) -> tuple[str, str]:
+        """Follow the link of a prediction; return the chosen model and the proposed images."""
+        folder = finished(guard, model=model, images=str(guard.home / "in" / "a.tif"))
+        async with simulated_user() as user:
+            page.add(AppContext(guard))
+            client = await user.open(f"/segment?run={folder}")
+            with client:
+                (link,) = (
+                    each
+                    for each in ElementFilter(kind=ui.link)
+                    if each.text == "Segment other images"
+                )
+            client = await user.open(str(link.props["href"]))
+            for _ in range(600):
+                await asyncio.sleep(0.05)
+                with client:
+                    box = next(iter(ElementFilter(kind=ui.select)))
+                    images = next(iter(ElementFilter(kind=ui.input)))
+                if str(run) in box.options:  # the runs were read
+                    return str(box.value), str(images.value)
+        raise AssertionError(box.options)
+
+    for model in ("", "nuclei", str(run)):
+        assert asyncio.run(form(model)) == (model, "in")
+
+
+def test_the_proposed_folder_of_other_images_is_inside_of_the_roots(
+    guard: Guard, tmp_path: Path
+) -> None:
+    (guard.home / "a" / "b").mkdir(parents=True)
+    assert propose_images(guard, guard.home / "in" / "a.tif") == "in"
+    assert propose_images(guard, guard.home / "a" / "b") == "a"
+    # The browser for paths begins in the root without a proposal.
+    for images in (guard.home / "in", guard.home, tmp_path / "a" / "b", guard.home / "gone" / "b"):
+        assert propose_images(guard, images) == ""

@@ -75,6 +75,24 @@ def propose_output(guard: Guard, images: str) -> str:
     return free_name(guard.home, name)
 
 
+def propose_images(guard: Guard, images: Path) -> str:
+    """Return a folder in which the user may choose other images, as text for the form.
+
+    It is the folder of a segmented image, or the parent of a segmented folder, which often contains
+    folders of similar images; empty if this is not a folder inside of a root.
+
+    Parameters
+    ----------
+    guard : Guard
+        Folders that the interface may open.
+    images : Path
+        Image or folder of images that was segmented.
+    """
+    folder = images.parent
+    is_inside = folder not in guard.roots and guard.allows(folder) and folder.is_dir()
+    return guard.short(folder) if is_inside else ""
+
+
 def start_segmentation(
     guard: Guard, queue: Queue, *, images: str, output: str, model: str, channel: str = ""
 ) -> Path:

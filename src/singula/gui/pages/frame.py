@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
@@ -196,6 +196,21 @@ def notify_saved(text: str) -> None:
 def run_address(page: str, folder: Path, image: str = "") -> str:
     """Return the address of a page for a run, or for one of its images."""
     return f"/{page}?run={quote(str(folder))}" + (f"&image={quote(image)}" if image else "")
+
+
+def segment_address(model: str, images: str = "") -> str:
+    """Return the address of the form that segments images, with its first values.
+
+    Parameters
+    ----------
+    model : str
+        Name of a built-in model, or folder of a run; empty for the automatic choice.
+    images : str
+        Image or folder of images.
+    """
+    values = {"model": model, "images": images}
+    query = urlencode({name: value for name, value in values.items() if value}, quote_via=quote)
+    return f"/segment?{query}" if query else "/segment"
 
 
 def show_address(address: str) -> None:

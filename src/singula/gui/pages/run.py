@@ -24,6 +24,7 @@ from singula.gui.pages.frame import (
     run_address,
     run_choice,
     run_in_thread,
+    segment_address,
     subheading,
     with_error_notice,
 )
@@ -292,7 +293,7 @@ class _Watch:
                 ui.link("Tune thresholds", run_address("tune", self.folder)).classes(
                     "as-button secondary"
                 )
-                other = f"/segment?model={quote(str(self.folder))}"
+                other = segment_address(str(self.folder))
                 ui.link("Segment other images", other).classes("as-button secondary")
             editable = view.state == "failed" and view.record is not None
             # Without progress, the configuration must be corrected first.

@@ -20,6 +20,7 @@ from singula.gui.pages.frame import (
     progress_bar,
     run_address,
     run_in_thread,
+    segment_address,
     subheading,
     with_error_notice,
 )
@@ -32,6 +33,7 @@ from singula.gui.segment_models import model_choices, model_name, run_choices
 from singula.gui.segment_process import (
     PREDICTION,
     SegmentView,
+    propose_images,
     propose_output,
     read_prediction,
     resume_segmentation,
@@ -51,11 +53,11 @@ def add(context: AppContext) -> None:
     """Register the route of the page."""
 
     @ui.page("/segment", title="Segment · Singula", response_timeout=60)
-    async def page(run: str = "", model: str = "") -> None:
+    async def page(run: str = "", model: str = "", images: str = "") -> None:
         with frame("Segment"):
             if not run:
                 heading("Segment images")
-                start_card(context, model)
+                start_card(context, model, images)
                 await list_earlier(context)
                 return
             try:
@@ -72,10 +74,13 @@ def add(context: AppContext) -> None:
                 f"{context.guard.short(record.images)} → {context.guard.short(folder)}\n"
                 f"Model: {used}",
             )
-            await _Watch(context, folder).refresh()
+            other = segment_address(
+                record.model, propose_images(context.guard, Path(record.images))
+            )
+            await _Watch(context, folder, other).refresh()
 
 
-def start_card(context: AppContext, model: str = "") -> None:
+def start_card(context: AppContext, model: str = "", images: str = "") -> None:
     """Add the form that starts a prediction.
 
     Parameters
@@ -83,7 +88,9 @@ def start_card(context: AppContext, model: str = "") -> None:
     context : AppContext
         State that all pages share.
     model : str
-        Folder of a run that is chosen first; empty for the automatic choice.
+        Built-in model or folder of a run that is chosen first; empty for the automatic choice.
+    images : str
+        Path that the form proposes; empty for none.
     """
     with ui.element("div").classes("choices"), ui.element("section").classes("card"):
         subheading("Segment images without training")
@@ -92,7 +99,7 @@ def start_card(context: AppContext, model: str = "") -> None:
             "images or stained tissue, or a model that you trained. Label images, tables and "
             "pictures are written to a new folder."
         )
-        _StartForm(context, model)
+        _StartForm(context, model).fill(model, images)
 
 
 class _StartForm:
@@ -151,6 +158,13 @@ class _StartForm:
             self.begin.enable()
         ui.navigate.to(run_address("segment", folder))
 
+    def fill(self, model: str, images: str) -> None:
+        """Choose a built-in model, and enter a path inside of the roots."""
+        if model in model_choices():
+            self.model.set_value(model)
+        if self.guard.allows(images):
+            self.images.set_value(images)
+
 
 async def list_earlier(context: AppContext) -> None:
     """Add links to the results of earlier predictions, if there are any."""
@@ -183,10 +197,20 @@ async def list_earlier(context: AppContext) -> None:
 
 
 class _Watch:
-    """Progress of a prediction, refreshed while it is running, then its results."""
+    """Progress of a prediction, refreshed while it is running, then its results.
 
-    def __init__(self, context: AppContext, folder: Path) -> None:
-        self.context, self.folder = context, folder
+    Parameters
+    ----------
+    context : AppContext
+        State that all pages share.
+    folder : Path
+        Folder of the results.
+    other : str
+        Address of the form for other images.
+    """
+
+    def __init__(self, context: AppContext, folder: Path, other: str) -> None:
+        self.context, self.folder, self.other = context, folder, other
         self.previous: dict[str, object] = {}
         self.stopping = False
         self.progress = ui.html("", sanitize=False).props('aria-live="polite"')
@@ -241,7 +265,7 @@ class _Watch:
             elif view.state != "finished":
                 button("Continue", with_error_notice(self._resume))
             if view.state not in _ACTIVE:
-                ui.link("Segment other images", "/new").classes("as-button secondary")
+                ui.link("Segment other images", self.other).classes("as-button secondary")
         with self.error:
             if view.error:
                 title = "Some images could not be segmented"
