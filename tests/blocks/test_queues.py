@@ -1,17 +1,24 @@
 """Jobs of batch systems: their scripts, and errors about invalid files."""
 
+import os
 import re
+import signal
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
+from block_work import slow_square
 
-from singula.blocks import dask_run
+from singula.blocks import JobFolder, dask_run
 from singula.errors import UserError
 from singula.util.format import install_command
 
 jobqueue = pytest.importorskip("dask_jobqueue")
+dask = pytest.importorskip("dask")
+local = pytest.importorskip("dask_jobqueue.local")
 VALUES = {"jobs": 3, "cores": 4, "memory": "10GB", "walltime": "02:30:00", "queue": "long"}
 # Lines of the script that request cores, memory and time
 EXPECTED = {
@@ -59,6 +66,54 @@ def test_the_script_of_a_job(queue, tmp_path, scaled):
         assert f"export {name}=4" in script
     assert "export MALLOC_ARENA_MAX=1" in script
     assert "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False" in script
+
+
+class ProcessJob(local.LocalJob):
+    """Job that is a group of processes of this machine."""
+
+    async def _submit_job(self, script_filename: str) -> str:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        script = Path(script_filename).read_text()  # the file is deleted soon
+        return str(subprocess.Popen(["sh", "-c", script], start_new_session=True, **quiet).pid)
+
+    @classmethod
+    async def _close_job(cls, job_id: str, cancel_command: str) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(int(job_id), signal.SIGKILL)
+
+
+class ProcessCluster(local.LocalCluster):
+    job_cls = ProcessJob
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_a_lost_job_is_replaced(tmp_path, monkeypatch):
+    """Kill the only job; it is a process of this machine, with the script of a real job."""
+    monkeypatch.setattr(jobqueue, "SLURMCluster", ProcessCluster)
+    monkeypatch.setattr(dask_run, "_REPLACE_INTERVAL", 0.5)
+    support = str(Path(__file__).parents[1] / "support")  # workers import the work function
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([support, os.environ.get("PYTHONPATH", "")]))
+    values = {"jobs": 1, "cores": 1, "memory": "2GB"}
+    killed: list[int] = []
+
+    def kill(done: int, total: int) -> None:
+        if done > 20 and not killed:
+            killed.extend(runner.client.run(os.getpid).values())
+            os.killpg(os.getpgid(killed[0]), signal.SIGKILL)
+
+    job = JobFolder(tmp_path / "job")
+    job.path.mkdir()
+    option = f"slurm:{write(tmp_path / 'queue.yaml', values)}"
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        dask_run.dask_runner(option, memory=10**9) as runner,
+    ):
+        runner.run(slow_square, job, "a", range(300), kill)
+        (worker,) = runner.client.run(os.getpid).values()
+    assert killed
+    assert worker not in killed
+    assert job.done("a") == set(range(300))
 
 
 @pytest.mark.parametrize(

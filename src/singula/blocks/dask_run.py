@@ -48,6 +48,7 @@ _TASKS_PER_WORKER, _MIN_TASKS = 4, 64
 # (benchmarks/scheduler.py), so that both are idle most of the time with these values.
 _TASK_SECONDS, _TASK_SECONDS_PER_WORKER = 1.0, 0.005
 _COUNT_INTERVAL = 5.0  # seconds between two counts of the workers
+_REPLACE_INTERVAL = 10.0  # seconds between two checks for lost jobs
 _ALLOWED_FAILURES = 5  # workers that may die with the same task
 _TIMEOUT = "120s"
 _LOCALHOST = "127.0.0.1"  # anyone who can connect to a scheduler can run any code
@@ -350,10 +351,28 @@ def _queue_cluster(queue: str, file: Path) -> Iterator[Client]:
     from distributed import Client
 
     cluster = queue_cluster(queue, file)
-    with cluster, Client(cluster) as client:
+    jobs = len(cluster.worker_spec)
+    with cluster, Client(cluster) as client, _lost_jobs_replaced(cluster, jobs):
         _log.info(f"dask: waiting for the first job of {queue}; {client.dashboard_link}")
         client.wait_for_workers(1)
         yield client
+
+
+@contextmanager
+def _lost_jobs_replaced(cluster: Any, jobs: int) -> Iterator[None]:
+    """Submit a new job for each that ends before the block: cancelled, timed out or preempted.
+
+    The scheduler forgets a worker some seconds after its connection ends
+    (``distributed.deploy.lost-worker-timeout``).
+    """
+    from tornado.ioloop import PeriodicCallback
+
+    replacing = PeriodicCallback(lambda: cluster.scale(jobs=jobs), 1000 * _REPLACE_INTERVAL)
+    cluster.loop.add_callback(replacing.start)
+    try:
+        yield
+    finally:
+        cluster.loop.add_callback(replacing.stop)
 
 
 def queue_cluster(queue: str, file: Path) -> Any:
