@@ -92,7 +92,8 @@ class Run:
 
     def n_predicted(self) -> int:
         """Return the number of predicted blocks."""
-        return sum(1 for _ in self.folder.glob("per_image/*.zarr/0/c/*/*"))
+        files = self.folder.glob("per_image/*.zarr/0/**/*")
+        return sum(1 for file in files if file.is_file() and file.name != "zarr.json")
 
     def wait_until(self, is_reached: Callable[[], bool]) -> None:
         """Wait until a state is reached while the run is in progress."""

@@ -46,7 +46,7 @@ def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
         return Choice(key, "BCD", f"{touch} and are round: contour and distance separate them")
     why = f"{touch}: B and C suffice"
     if sizes.touching >= _CROWDED:
-        why = f"{touch}: the contour separates them; D takes a third longer"
+        why = f"{touch}: the contour separates them; BCD (also the distance) takes a third longer"
     return Choice(key, "BC", why + _unsuitable(sizes.shape))
 
 

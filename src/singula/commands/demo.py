@@ -391,5 +391,5 @@ def _run_demo(
     print_line(f"configuration, as a start for your own: {config}")
     print_line(f"results: {report.tree.run}")
     picture = next(iter(report.test.results.overlays.values()))
-    print_line(f"look at this (image | instances | truth): {picture}")
+    print_line(f"look at this (image | instances | ground truth): {picture}")
     return report
