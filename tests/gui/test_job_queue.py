@@ -337,11 +337,9 @@ def test_pages_show_waiting_until_the_process_has_started(
     end_jobs(control)
 
 
-def test_two_interfaces_do_not_start_a_job_twice(
-    control: Control, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_interfaces_start_one_job(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     run(control)
-    output = predict(control)
+    output, tree = predict(control), search(control)
     other = Control(control.guard, (PREDICTION, SEARCH))
     other.queue.items()
     end_jobs(control)
@@ -356,6 +354,7 @@ def test_two_interfaces_do_not_start_a_job_twice(
     control.queue.start_next()
     assert (len(control.processes._children), other.processes._children) == (1, [])
     assert watch_segmentation(other.queue, output).state == "running"
+    assert view_search(tree).state == "waiting"
     end_jobs(control)
 
 

@@ -25,7 +25,7 @@ from singula.gui.runs import modified_time, read_start
 from singula.io.atomic import delete_file, make_folder
 from singula.io.record_files import write_record
 from singula.io.records.results import QueuedJob
-from singula.io.run_lock import hold, lock_file
+from singula.io.run_lock import find_holder, hold, lock_file
 from singula.util.format import counted
 
 _log = logging.getLogger(__name__)
@@ -266,7 +266,7 @@ class Queue:
 
         A job that cannot start any more, for example because its images were moved, leaves the
         queue, and its page shows the error. A job with files that another command writes to remains
-        in the queue, and the next one starts.
+        in the queue, and the next one starts. None starts while another interface starts one.
         """
         with self.processes.starting:
             locked: set[_Job] = set()
@@ -275,6 +275,9 @@ class Queue:
                     self._start(kind, folder)
                 except UserError as error:
                     if error.code == "run.locked":
+                        is_starting = find_holder(lock_file(folder, _LOCK)) is not None
+                        if is_starting or kind.queued(folder) is None:  # in another interface
+                            break
                         locked.add((kind, folder))
                         continue
                     # The files in the folder can belong to another process.
