@@ -14,7 +14,7 @@ from singula.representations.channel import Channel, OptionValue
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.encoders import encoder_of
 from singula.representations.channels.source import EncodeSettings, Source
-from singula.representations.decoders.decode import refuse_nan
+from singula.representations.decoders.decode import check_finite
 from singula.util.arguments import as_array, instance, label_image
 
 
@@ -112,7 +112,7 @@ def _map(
             "pass all maps that the model predicted for this image",
             "confidence.no_maps",
         )
-    refuse_nan(code, values)
+    check_finite(code, values)
     return values
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,7 +18,7 @@ from singula.errors import UserError
 from singula.metrics import match
 from singula.representations.channels import encode
 from singula.representations.decoders import DECODERS, DecodeSettings, decode, decode_labels
-from singula.representations.decoders.decode import refuse_nan
+from singula.representations.decoders.decode import check_finite
 
 MANUAL = DecodeSettings(th_type="manual")
 SETTINGS = {
@@ -397,10 +398,28 @@ def test_faces_along_z_are_part_of_the_border() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("place", [(0, 0), (299, 699), (187, 350)])
-def test_a_single_nan_is_found_in_every_chunk(dtype, place):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_single_value_that_is_not_finite_is_found_in_every_chunk(dtype, place, value):
     values = np.zeros((300, 700), dtype)
-    refuse_nan("B", values)
-    values[place] = np.nan
+    check_finite("B", values)
+    values[place] = value
     with pytest.raises(UserError) as caught:
-        refuse_nan("B", values)
+        check_finite("B", values)
+    assert caught.value.code == "prediction.overflow"
+
+
+@pytest.mark.parametrize("channels", ["Db+R", "E", "F+H+V", "F+Gh+Gv", "A", "BC"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e30])
+def test_infinite_maps_are_refused_and_huge_ones_decoded(channels: str, value: float) -> None:
+    labels = np.kron(np.arange(1, 5, dtype=np.uint16).reshape(2, 2), np.ones((9, 9), np.uint16))
+    maps = {code: values.astype(np.float32) for code, values in encode(labels, channels).items()}
+    for values in maps.values():
+        values[3:6, 3:6] = value
+    if np.isfinite(value):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert decode(maps, channels).labels.shape == labels.shape
+        return
+    with pytest.raises(UserError) as caught:
+        decode(maps, channels)
     assert caught.value.code == "prediction.overflow"

@@ -111,10 +111,10 @@ def count_levels(folder: Path, number: int) -> Record:
 
 
 def _levels(context: BlockContext, maps: Mapping[str, Array]) -> Record:
-    from singula.representations.decoders.decode import refuse_nan
+    from singula.representations.decoders.decode import check_finite
 
     for name, values in maps.items():
-        refuse_nan(name, values)
+        check_finite(name, values)
     record = {f"levels.{c}": histogram(maps[c]) for c in maps if c in _BINARY}
     if context.post.voronoi_threshold is not None:
         record[f"levels.{AREA}"] = histogram(growth_foreground(maps))

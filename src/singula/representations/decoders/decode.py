@@ -21,7 +21,7 @@ from singula.representations.table import METHODS, check_offsets, complete_chann
 from singula.util.arguments import as_array, choice, flag, function, instance, text
 from singula.util.format import counted
 
-_CHUNK = 1 << 17  # pixels that are tested for NaN at once, without copying the whole map
+_CHUNK = 1 << 17  # pixels that are tested at once, without copying the whole map
 
 
 @dataclass(frozen=True)
@@ -180,12 +180,12 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
             "arguments.shape",
         )
     for name, values in channel_maps.items():
-        refuse_nan(name, values)
+        check_finite(name, values)
     return channel_maps
 
 
-def refuse_nan(name: str, values: np.ndarray) -> None:
-    """Raise an error if a map contains NaN.
+def check_finite(name: str, values: np.ndarray) -> None:
+    """Raise an error if a map contains NaN or infinity.
 
     Parameters
     ----------
@@ -197,16 +197,17 @@ def refuse_nan(name: str, values: np.ndarray) -> None:
     Raises
     ------
     UserError
-        The map contains NaN.
+        ``prediction.overflow``: a value of the map is not finite.
     """
     rows = max(1, _CHUNK * len(values) // max(1, values.size))
     chunks = (values[start : start + rows] for start in range(0, len(values), rows))
-    if any(_contains_nan(chunk) for chunk in chunks if chunk.size):
-        raise prediction_overflow(f"map {name} contains NaN")
+    if not all(_is_finite(chunk) for chunk in chunks if chunk.size):
+        content = "NaN" if np.isnan(values).any() else "infinite values"
+        raise prediction_overflow(f"map {name} contains {content}")
 
 
-def _contains_nan(values: np.ndarray) -> bool:
+def _is_finite(values: np.ndarray) -> bool:
     if values.dtype == np.float16:
-        # Integers are faster: the bits of NaN are above those of infinity.
-        return bool((values.view(np.uint16) & 0x7FFF).max() > 0x7C00)
-    return bool(np.isnan(values.min()))
+        # Integers are faster: the bits of NaN and infinity are above those of other values.
+        return bool((values.view(np.uint16) & 0x7FFF).max() < 0x7C00)
+    return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
