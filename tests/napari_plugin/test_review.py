@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 
 import singula
+from singula.config import Config
 from singula.dataset.facts import find_folders
 from singula.errors import UserError
 from singula.io.read import read_labels
 from singula.napari_plugin import samples
 from singula.napari_plugin.layers import run_layers
 from singula.napari_plugin.review import (
+    ReviewSource,
     queue_all,
     review_source,
     save_corrections,
     split_object,
 )
 from singula.napari_plugin.segmentation import METADATA, Segmentation
+from singula.runs.corrections import CorrectedFiles, Review
+from singula.runs.instances import Instances
 
 
 def test_corrections_of_images_over_time_become_a_data_set(tmp_path: Path) -> None:
@@ -64,6 +68,37 @@ def test_corrections_of_a_run_are_next_to_its_predictions(finished_run: Path) ->
     (file,) = save_corrections(source, labels, labels, {(): {item.number for item in items}})
     assert file.parent.parent.parent.parent == finished_run
     np.testing.assert_array_equal(read_labels(file, 2).array[..., 0], labels)
+
+
+def test_corrections_of_others_are_not_replaced_without_a_choice(tmp_path: Path) -> None:
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:8, 2:8], labels[10:18, 12:24] = 1, 2
+    source = ReviewSource(Config(), 2, lambda frame: {}, {(0,): "a", (1,): "b"})
+    predicted, mine = np.stack([labels] * 2), np.stack([labels, labels * (labels != 2)])
+    versions: dict[Path, str] = {}
+
+    def save(corrected: np.ndarray, *, replace: bool = False) -> list[Path]:
+        return save_corrections(
+            source, predicted, corrected, {}, folder=tmp_path, versions=versions, replace=replace
+        )
+
+    files = save(predicted)
+    assert save(mine) == files  # the corrections of this review
+    theirs = labels * (labels != 1)
+    predictions = Instances("b", labels.astype(np.uint32))
+    CorrectedFiles(tmp_path / "b.tif", "b").save(predictions, theirs, Review())  # in the browser
+    with pytest.raises(UserError) as raised:
+        save(predicted)
+    assert raised.value.code == "corrections.changed"
+    for file, expected in zip(files, (labels, theirs), strict=True):
+        np.testing.assert_array_equal(read_labels(file, 2).array[..., 0], expected)
+    save(mine, replace=True)
+    np.testing.assert_array_equal(read_labels(files[1], 2).array[..., 0], mine[1])
+    assert save(predicted) == files
+    versions.clear()  # another review, which begins with the prediction
+    with pytest.raises(UserError) as raised:
+        save(mine)
+    assert raised.value.code == "corrections.changed"
 
 
 def test_a_split_changes_pixels_of_the_object_only() -> None:

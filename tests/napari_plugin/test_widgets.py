@@ -122,7 +122,7 @@ def test_a_canceled_training_leaves_the_widget_ready(
 
 
 def test_segment_correct_fine_tune_and_segment_again(
-    viewer: Any, qtbot: Any, tmp_path: Path
+    viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_sample(viewer, "nuclei")
     segment = dock(viewer, "Segment")
@@ -163,6 +163,21 @@ def test_segment_correct_fine_tune_and_segment_again(
     prediction = read_labels(tmp_path / "objects" / "image.tif", 2).array[..., 0]
     np.testing.assert_array_equal(prediction, found)
 
+    review._versions.clear()  # as if the corrections were saved in the browser
+    questions: list[str] = []
+    answers = iter((False, True))
+    monkeypatch.setattr(
+        review, "ask_to_replace", lambda text: questions.append(text) or next(answers)
+    )
+    monkeypatch.setattr(
+        "singula.napari_plugin.review_widget.QFileDialog.getExistingDirectory",
+        lambda *_: str(tmp_path / "objects"),
+    )
+    review.ask_and_save()
+    assert review.message.styleSheet()  # the error, with its remedy
+    review.ask_and_save()
+    assert len(questions) == 2
+    assert review.message.text().startswith("Saved")
     train = review.fine_tune()
     assert train.labels.layer.name == review.layer.name
     train.folder.setText(str(tmp_path / "models"))

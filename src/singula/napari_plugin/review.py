@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from singula.config import Config
 from singula.errors import UserError
 from singula.napari_plugin.segmentation import METADATA, Frame, Segmentation, frames_of
+from singula.util.format import counted
+
+if TYPE_CHECKING:
+    from singula.runs.corrections import CorrectedFiles
 
 Array = Any
 
@@ -208,6 +212,8 @@ def save_corrections(
     image: Array | None = None,
     folder: Path | None = None,
     voxel_size: tuple[float, ...] | None = None,
+    versions: dict[Path, str] | None = None,
+    replace: bool = False,
 ) -> list[Path]:
     """Write corrected label images next to the predictions, and return their files.
 
@@ -228,18 +234,24 @@ def save_corrections(
         Folder for the predictions of a segmentation, which has no files yet.
     voxel_size : tuple of float, optional
         Size of a voxel along each spatial axis.
+    versions : dict of Path to str, optional
+        Versions of the label images that this review saved before, which are updated. Other
+        corrections are not replaced. By default, all are replaced.
+    replace : bool
+        Replace other corrections, too.
 
     Raises
     ------
     UserError
-        ``napari.no_folder``: a segmentation needs a folder.
+        ``napari.no_folder``: a segmentation needs a folder; ``corrections.changed``: there are
+        other corrections, of this or of another program, and no file was replaced.
     """
     from singula.io.write import write_tiff
     from singula.runs.corrections import CorrectedFiles, Review
     from singula.runs.instances import Instances
 
     stored = _stored_predictions(source)
-    written = []
+    contents = []
     for frame, name in source.names.items():
         before, after = (source.crop(np.asarray(ids), frame) for ids in (predicted, corrected))
         differs = before != after
@@ -264,10 +276,31 @@ def save_corrections(
             write_tiff(path, ids, "ZYX"[-source.ndim :], voxel_size)
             item = Instances(path.stem, ids, None, voxel_size)
         item = _with_image(item, raw)
-        files = CorrectedFiles(path, path.stem)
-        files.save(item, after.astype(np.uint32), review)
-        written.append(files.labels)
-    return written
+        contents.append((CorrectedFiles(path, path.stem), item, after, review))
+    is_checked = versions is not None and not replace
+    versions = {} if versions is None else versions
+    if is_checked:
+        _check_versions([files for files, *_ in contents], versions)
+    for files, item, after, review in contents:
+        expected = versions.get(files.labels, "") if is_checked else None
+        ids = after.astype(np.uint32)
+        versions[files.labels] = files.save(item, ids, review, expected=expected)
+    return [files.labels for files, *_ in contents]
+
+
+def _check_versions(corrections: Sequence[CorrectedFiles], versions: Mapping[Path, str]) -> None:
+    """Raise an error if any image has corrections that were not saved by this review."""
+    others = [
+        files.name for files in corrections if files.version() != versions.get(files.labels, "")
+    ]
+    if others:
+        more = f" and {counted(len(others) - 1, 'other image')}" if len(others) > 1 else ""
+        raise UserError(
+            f"{others[0]}{more}: got corrections that were saved elsewhere, expected those of this "
+            "review",
+            "press Save corrections and choose Replace, or correct the image on the page Correct",
+            "corrections.changed",
+        )
 
 
 def _free_path(folder: Path, name: str, ids: Array) -> Path:

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QHeaderView,
+    QMessageBox,
     QTableWidget,
     QTableWidgetItem,
 )
@@ -65,6 +66,7 @@ class ReviewWidget(Panel):
         self.items: list[QueueItem] = []
         self._predicted: Any = None
         self._accepted: dict[Frame, set[int]] = {}
+        self._versions: dict[Path, str] = {}  # of the corrections that this review saved
         self._points: list[tuple[float, ...]] | None = None
         self.image = LayerChoice(napari_viewer, [Image])
         self.objects = LayerChoice(napari_viewer, [Labels])
@@ -129,7 +131,7 @@ class ReviewWidget(Panel):
             self.show_error(error)
             return
         self.source, self.layer, self.items = source, None, []
-        self._accepted = {}
+        self._accepted, self._versions = {}, {}
         self._predicted = np.array(layer.data)
         self.show_message("Computing the confidence of each object …")
         self.show_share(None)
@@ -300,7 +302,11 @@ class ReviewWidget(Panel):
             self.layer.data_setitem((*lead, *pixels), values)
 
     def ask_and_save(self) -> None:
-        """Save the corrections; ask for a folder if the objects have no files."""
+        """Save the corrections; ask for a folder if the objects have no files.
+
+        Corrections that were saved elsewhere, such as in the browser, are only replaced if the user
+        agrees.
+        """
         if self.source is None:
             return
         folder = None
@@ -309,16 +315,50 @@ class ReviewWidget(Panel):
             if not chosen:
                 return
             folder = Path(chosen)
-        self.save(folder)
+        try:
+            self._write_files(folder)
+        except UserError as error:
+            if error.code == "corrections.changed" and self.ask_to_replace(error.message):
+                self.save(folder, replace=True)
+            else:
+                self.show_error(error)
 
-    def save(self, folder: Path | None = None) -> list[Path]:
+    def ask_to_replace(self, text: str) -> bool:
+        """Return True if the user wants to replace corrections that were saved elsewhere.
+
+        Parameters
+        ----------
+        text : str
+            Description of the corrections.
+        """
+        question = QMessageBox(self)
+        question.setIcon(QMessageBox.Icon.Question)
+        question.setText("Replace the saved corrections?")
+        question.setInformativeText(
+            f"{text}. Replace: the saved corrections are lost. Cancel: nothing is saved."
+        )
+        replace = question.addButton("Replace", QMessageBox.ButtonRole.DestructiveRole)
+        question.setDefaultButton(question.addButton(QMessageBox.StandardButton.Cancel))
+        question.exec()
+        return question.clickedButton() is replace
+
+    def save(self, folder: Path | None = None, *, replace: bool = False) -> list[Path]:
         """Write the corrected label images next to the predictions, and return the files.
 
         Parameters
         ----------
         folder : Path, optional
             Folder for objects of the widget Segment, which have no files yet.
+        replace : bool
+            Replace corrections that were saved elsewhere.
         """
+        try:
+            return self._write_files(folder, replace=replace)
+        except UserError as error:
+            self.show_error(error)
+            return []
+
+    def _write_files(self, folder: Path | None, *, replace: bool = False) -> list[Path]:
         if self.source is None or self.layer is None:
             return []
         image = self.image.layer
@@ -327,19 +367,17 @@ class ReviewWidget(Panel):
             pixels = image.data[0] if image.multiscale else image.data
             shape = pixels.shape[:-1] if image.rgb else pixels.shape
             pixels = pixels if tuple(shape) == tuple(self.layer.data.shape) else None
-        try:
-            files = save_corrections(
-                self.source,
-                self._predicted,
-                self.layer.data,
-                self._accepted,
-                image=pixels,
-                folder=folder,
-                voxel_size=spacing_of(self.layer, self.source.ndim),
-            )
-        except UserError as error:
-            self.show_error(error)
-            return []
+        files = save_corrections(
+            self.source,
+            self._predicted,
+            self.layer.data,
+            self._accepted,
+            image=pixels,
+            folder=folder,
+            voxel_size=spacing_of(self.layer, self.source.ndim),
+            versions=self._versions,
+            replace=replace,
+        )
         self.show_message(f"Saved: {files[0]}" + (" …" if len(files) > 1 else ""))
         return files
 
