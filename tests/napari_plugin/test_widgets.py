@@ -130,6 +130,8 @@ def test_segment_correct_fine_tune_and_segment_again(
     segment.segment()
     finish(qtbot, segment)
     found = segment.result.data.copy()
+    # No control is cut off.
+    assert segment.widget().minimumSizeHint().width() <= segment.minimumWidth()
     before = compare(qtbot, segment, truth)
     assert before == pytest.approx(match(truth.data, found, thresholds=[0.5])[0].f1, abs=5e-4)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from singula.inference import find_model
-from singula.napari_plugin.panel import button
+from singula.napari_plugin.panel import button, make_narrow
 from singula.napari_plugin.segmentation import built_in_choices
 
 
@@ -44,15 +44,11 @@ class ModelChoice(QWidget):
     def __init__(self, first: dict[str, str] | None = None) -> None:
         super().__init__()
         self.combo = QComboBox()
-        self.combo.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.combo.setMinimumContentsLength(8)
+        make_narrow(self.combo)
         for value, text in {**(first or {}), **built_in_choices()}.items():
             self.combo.addItem(text, value)
         for folder in RUNS.folders:
             self._insert(folder)
-        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.combo)

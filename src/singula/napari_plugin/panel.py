@@ -52,9 +52,7 @@ class LayerChoice(QComboBox):
         super().__init__()
         self._viewer, self._types, self._accepts = viewer, tuple(types), accepts
         self._chosen: Any = None
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        make_narrow(self)
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.renamed):
             event.connect(self.refresh)
@@ -193,6 +191,13 @@ class Panel(QScrollArea):
         """Ask the thread to end."""
         if self.worker is not None:
             self.worker.quit()
+
+
+def make_narrow(combo: QComboBox) -> None:
+    """Let a list be narrower than its longest entry, so that it does not widen its panel."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(8)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
 def note(text: str) -> QLabel:

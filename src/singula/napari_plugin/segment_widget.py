@@ -24,6 +24,7 @@ from singula.napari_plugin.panel import (
     button,
     form,
     heading,
+    make_narrow,
     note,
     row,
     spacing_of,
@@ -116,6 +117,7 @@ class SegmentWidget(Panel):
         column.addWidget(self.comparison)
         column.addWidget(heading("Export"))
         self.format = QComboBox()
+        make_narrow(self.format)
         self.format.addItem(_LABEL_IMAGE, "tiff")
         for value, kind in FORMATS.items():
             self.format.addItem(kind.label, value)
