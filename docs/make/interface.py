@@ -120,7 +120,9 @@ def _search(tab: Any) -> None:
         button.wait_for()
     button.click()
     tab.wait_for_function(f"{DRAWN} != '0/0'")
-    tab.locator(".q-notification").wait_for(state="hidden")
+    tab.locator(".q-notification").wait_for()
+    tab.locator(".q-notification").wait_for(state="detached")
+    tab.get_by_text("Mean of all").wait_for()
 
 
 def _welcome(tab: Any) -> None:
@@ -189,12 +191,12 @@ PAGES = {
     "welcome": (760, _welcome),
     "wizard": (860, _wizard),
     "form": (860, _form),
-    "run": (668, _training),
+    "run": (686, _training),
     "segment": (860, _segment),
     "correct": (860, _correct),
     "results": (860, _image),
     "results_3d": (860, _volume),
-    "tune": (1320, _search),
+    "tune": (1760, _search),
 }
 
 
