@@ -196,7 +196,7 @@ PAGES = {
     "correct": (860, _correct),
     "results": (860, _image),
     "results_3d": (860, _volume),
-    "tune": (1760, _search),
+    "tune": (1722, _search),
 }
 
 
