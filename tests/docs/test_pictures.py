@@ -16,6 +16,7 @@ from PIL import Image
 
 import singula
 from singula.representations.channels import CHANNELS
+from singula.representations.combination import foreground_term
 from singula.synthetic.fluorescence import make_image
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -69,6 +70,14 @@ def test_every_channel_is_described_and_drawn(pictures: ModuleType) -> None:
     ):  # the pictures show 2D images
         assert re.search(rf"`{code}`", page)
         assert f'"{code}"' in source
+
+
+def test_the_page_lists_the_foregrounds_of_flows() -> None:
+    page = (DOCS / "channels.md").read_text(encoding="utf-8")
+    match = re.search(r"A foreground is needed: ([^.]+)\.", page)
+    assert match is not None
+    decoded = {row.list_code for code, row in CHANNELS.items() if foreground_term([code])}
+    assert set(re.findall(r"`(\w+)`", match[1])) == decoded
 
 
 @pytest.mark.parametrize("code", ["BC", "BP", "BCD", "BCDv2"])
