@@ -171,6 +171,13 @@ def test_pixels_that_point_nowhere_near_a_center_stay_background() -> None:
     assert labels[8, 50] == 0
 
 
+def test_pixels_join_a_center_up_to_one_pixel_beyond_twice_its_mean_offset() -> None:
+    foreground = np.ones((1, 40), bool)
+    centers = Centers(np.array([[0, 0]]), np.array([4.0]))
+    labels = join_centers(np.zeros((2, 1, 40), np.float32), foreground, centers)
+    assert np.flatnonzero(labels).tolist() == list(range(2 * 4 + 1 + 1))
+
+
 def test_large_offsets_and_empty_images_are_allowed() -> None:
     offsets = np.full((2, 6, 7), -1e30, np.float32)
     foreground = np.ones((6, 7), bool)

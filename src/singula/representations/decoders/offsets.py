@@ -287,8 +287,8 @@ def join_centers(
     -------
     ndarray of int32
         Numbers from 1 in the order of `centers`; 0 in the background, and where a pixel points
-        further from the center than twice the mean length of the offsets of its votes. Of equally
-        near centers, the first is used.
+        further from the center than twice the mean length of the offsets of its votes, plus one
+        pixel. Of equally near centers, the first is used.
     """
     labels = np.zeros(foreground.shape, np.int32)
     if not len(centers.positions):
