@@ -65,6 +65,25 @@ def test_corrections_of_an_earlier_prediction_are_refused(tmp_path: Path) -> Non
     assert files.load(Instances("a", LABELS.astype(np.uint8)))[1].accepted == set()
 
 
+def test_corrections_of_an_interrupted_first_save_do_not_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = CorrectedFiles(write_tiff(tmp_path / "a.b.tif", LABELS, "YX"), "a.b")
+    predicted = Instances("a.b", LABELS)
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("singula.runs.corrections.write_record", fail)
+        with pytest.raises(OSError, match="disk full"):
+            files.save(predicted, np.zeros_like(LABELS), Review())
+    assert files.labels.is_file()
+    assert (files.exist, corrected_names(tmp_path)) == (False, [])
+    files.save(predicted, LABELS, Review(), expected=files.version())
+    assert (files.exist, corrected_names(tmp_path)) == (True, ["a.b"])
+
+
 def test_a_box_of_corrections_is_that_of_the_whole_image(tmp_path: Path) -> None:
     classes = (LABELS > 0).astype(np.uint8)
     path = write_tiff(tmp_path / "a.tif", np.stack([LABELS, classes], -1), "YXC")

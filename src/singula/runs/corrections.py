@@ -315,7 +315,8 @@ def corrected_names(folder: Path) -> list[str]:
     folder : Path
         Folder of the predicted label images.
     """
-    return sorted(path.stem for path in (folder / FOLDER / "labels").glob("*.tif"))
+    names = (path.stem for path in (folder / FOLDER / "labels").glob("*.tif"))
+    return sorted(name for name in names if CorrectedFiles(folder / f"{name}.tif", name).exist)
 
 
 def review_order(confidence: dict[int, float], ids: Iterable[int]) -> list[int]:
