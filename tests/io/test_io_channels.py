@@ -234,3 +234,11 @@ def test_orientation_tags_of_channels(tmp_path: Path) -> None:
     whole = read_image(path, 2).array
     assert whole.shape[:2] == (24, 20)
     assert_selected(path, whole[..., 1], channel="1")
+
+
+def test_an_unconfirmed_channel_name_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "plain.tif"
+    tifffile.imwrite(path, PLANES[0], metadata=None)
+    for text, has_note in (("DAPI", True), ("0", False)):
+        notes = read_header(path, ArrayPlace(channel=text)).notes
+        assert any(text in note for note in notes) == has_note

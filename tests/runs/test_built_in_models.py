@@ -13,9 +13,12 @@ from singula.errors import ExitCode, UserError
 from singula.inference import choose, list_models, load
 from singula.inference import files as loaded_files
 from singula.inference import gray as gray_images
+from singula.inference.check_image import check_image
 from singula.inference.choose import choose_models
 from singula.inference.load_model import similar_model
+from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.image import Header
+from singula.io.pairing import Pair
 from singula.io.read import read_labels
 from singula.metrics.summary import MEAN
 from singula.runs.run import open_run
@@ -171,6 +174,19 @@ def test_color_time_lapses_and_colors(command, images, tmp_path, monkeypatch, bl
         np.testing.assert_array_equal(found, expected)
     assert command("predict", mixed, "--model", "nuclei", "-o", out, "--overwrite") == 2
     assert "[predict.image_shape]" in command.out
+
+
+def test_a_volume_for_a_model_of_planes_needs_a_model_for_volumes(images) -> None:
+    model, other = load("nuclei"), images["volume.tif"].with_name("no_axes.tif")
+    tifffile.imwrite(other, tifffile.imread(images["volume.tif"]), metadata=None)
+    for path in (images["volume.tif"], other):
+        with pytest.raises(UserError) as refused:
+            check_image(model, Pair(path, None, path.name), VoxelSizes(None, None))
+        assert refused.value.code == "predict.image_shape"
+        assert choose.MODELS["volume"] in str(refused.value.hint)
+    with pytest.raises(UserError) as refused:
+        check_image(model, Pair(images["two.tif"], None, "two"), VoxelSizes(None, None))
+    assert choose.MODELS["volume"] not in str(refused.value.hint)
 
 
 def test_colors_are_compared_in_blocks(tmp_path, monkeypatch) -> None:

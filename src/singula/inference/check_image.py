@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from singula.errors import UserError
+from singula.inference.choose import MODELS, image_kind
 from singula.inference.image_scales import is_in_color
 from singula.inference.model import Model
 from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.advice import advice_for
 from singula.io.axes import TIME_POINTS
 from singula.io.geometry import geometry
+from singula.io.image import Header
 from singula.io.pairing import Pair
 from singula.io.read import file_notes, image_layout, read_header
 from singula.io.selection import count_channels, list_channels
@@ -50,6 +54,12 @@ def check_image(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
             hint = f"the image has the channels {list_channels(header)}: " + (
                 advice_for("predict").channel
             )
+        if model.ndim == 2 and _is_volume(path, header):
+            hint = f"use a model for volumes (--model {MODELS['volume']})" + (
+                f"; or, if its slices are channels, {advice_for('predict').channel}"
+                if header.axes is None
+                else ", or save each slice as an image"
+            )
         raise UserError(
             f"{path}: got {header}, expected an image ({axes}) with "
             f"{allowed}{' or one channel' if gray else ''} for this model",
@@ -65,3 +75,11 @@ def check_image(model: Model, pair: Pair, sizes: VoxelSizes) -> list[str]:
             line += "; set --spacing to use another size"
         notes += [line] if line else []
     return notes
+
+
+def _is_volume(path: Path, header: Header) -> bool:
+    """Return True for an image for which `choose_models` chooses a model for volumes."""
+    try:
+        return image_kind(path, header) == "volume"
+    except UserError:  # several channels
+        return False

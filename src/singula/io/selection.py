@@ -46,7 +46,7 @@ def choose_series(path: Path, place: ArrayPlace, names: Sequence[str]) -> int:
     if not 0 <= number < len(names):
         allowed = f"0 to {len(names) - 1}" if len(names) > 1 else "0"
         raise UserError(
-            f"{path}: got series {number}, expected {allowed}: it holds "
+            f"{path}: got series {number}, expected {allowed}: the file contains "
             f"{counted(len(names), 'image')}",
             advice_for(place.command).series if len(names) > 1 else "choose series 0",
             "io.no_such_series",
@@ -201,6 +201,9 @@ def _select(path: Path, header: Header, place: ArrayPlace) -> tuple[Header, dict
         number, axis = _channel_number(path, selected, place.channel), _channel_axis(header)
         names = header.channel_names
         selected = replace(selected, channel_names=names[number : number + 1])
+        if axis is None and not names and not place.channel.isdecimal():
+            note = f"its only channel has no name and is read as channel {place.channel!r}"
+            selected = replace(selected, notes=(*header.notes, note))
         if axis is not None:
             numbers[axis] = number
             if header.axes is None:

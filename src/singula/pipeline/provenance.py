@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singula.config import Config
+from singula.config.keys import key_table
 from singula.errors import UserError
 from singula.io.digest import digest_images, file_sha256
 from singula.io.run_folder import ResultsTree
@@ -38,7 +39,9 @@ class RunInputs:
     Parameters
     ----------
     data : dict
-        Result of `data_digests`.
+        Digests of `data_digests`.
+    without_digests : tuple of str
+        Warnings of `data_digests`.
     model : dict, optional
         Result of `first_model`.
     processes : int
@@ -50,6 +53,7 @@ class RunInputs:
     """
 
     data: dict[str, dict[str, str]] = field(default_factory=dict)
+    without_digests: tuple[str, ...] = ()
     model: dict[str, Any] | None = None
     processes: int = 1
     dask: str | None = None
@@ -166,26 +170,58 @@ def data_keys(config: Config) -> Iterator[str]:
         yield "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH"
 
 
-def data_digests(config: Config) -> dict[str, dict[str, str]]:
-    """Return a digest of each image, label image and mask, by configuration key and file name.
-
-    Folders that cannot be read completely are omitted, with a warning.
+def check_data_paths(config: Config) -> None:
+    """Raise an error for a folder of images whose key is not set.
 
     Parameters
     ----------
     config : Config
         Configuration of the run.
+
+    Raises
+    ------
+    UserError
+        ``io.no_such_folder``: the default folder of such a key does not exist.
     """
-    values, digests = config.dotted(), {}
+    values = config.dotted()
+    for key in data_keys(config):
+        is_images = key.endswith(".PATH")
+        if is_images and not config.is_set(key) and not Path(values[key]).exists():
+            folder = key_table()[key].description.rstrip(".")
+            raise UserError(
+                f"{key}: is not set, expected the {folder[0].lower()}{folder[1:]}",
+                f"add {key} to the configuration",
+                "io.no_such_folder",
+            )
+
+
+def data_digests(config: Config) -> tuple[dict[str, dict[str, str]], tuple[str, ...]]:
+    """Return digests of the images, label images and masks, and warnings.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+
+    Returns
+    -------
+    digests : dict
+        Digest of each file, by configuration key and file name. Folders that cannot be read
+        completely are omitted.
+    warnings : tuple of str
+        One for each omitted folder. A folder without images also stops the run, so that the
+        warnings are logged when ``run.json`` is written.
+    """
+    values, digests, warnings = config.dotted(), {}, []
     for key in data_keys(config):
         try:
             digests[key] = digest_images(Path(values[key]), key)
         except (UserError, OSError) as error:
             reason = str(error).splitlines()[0]
-            _log.warning(
+            warnings.append(
                 f"run.json has no digests of {key}, because a file is unreadable: {reason}"
             )
-    return digests
+    return digests, tuple(warnings)
 
 
 def first_model(config: Config, tree: ResultsTree) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from singula.io.atomic import atomic_path
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import hold
 from singula.io.run_log import RunLog
-from singula.pipeline.provenance import RunInputs, data_digests, first_model
+from singula.pipeline.provenance import RunInputs, check_data_paths, data_digests, first_model
 from singula.pipeline.summary import peak_memory_mib, write_summary
 from singula.util.format import command, counted
 from singula.util.messages import messages_once, no_messages, pass_messages
@@ -147,6 +147,7 @@ def _run(job: Job, log: RunLog, rank: int, stack: ExitStack) -> RunReport:
     start = time.perf_counter()
     config = load_config(job.config, job.overrides)
     tree = job.tree(config)
+    check_data_paths(config)
     if job.dask is not None and not (config.TEST.ENABLE and config.TEST.BY_CHUNKS.ENABLE):
         raise UserError(
             f"--dask {job.dask}: got TEST.BY_CHUNKS.ENABLE or TEST.ENABLE: False, expected True, "
@@ -190,6 +191,8 @@ def _run(job: Job, log: RunLog, rank: int, stack: ExitStack) -> RunReport:
         test = _test(config, tree, device, seconds, job, main=rank == 0)
         memory["test"] = peak_memory_mib()
     if rank == 0:
+        for line in inputs.without_digests:
+            _log.warning(line)
         write_summary(config, tree, device, inputs, seconds, memory, training, test)
         _report(tree)
         if test is not None:
@@ -252,10 +255,10 @@ def _inputs(config: Config, tree: ResultsTree, job: Job, seconds: dict[str, floa
     """Return the data, weights and options of the run, before they can change."""
     start = time.perf_counter()
     with StatusLines("computing digests of the images"):
-        data, model = data_digests(config), first_model(config, tree)
+        (data, warnings), model = data_digests(config), first_model(config, tree)
     seconds["digests"] = time.perf_counter() - start
     processes = launcher_number("WORLD_SIZE")
-    return RunInputs(data, model, processes, job.dask, job.resume)
+    return RunInputs(data, warnings, model, processes, job.dask, job.resume)
 
 
 def _train(
