@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gui_browser import Interface, Watcher, click, drawn, enter, open_page
+from gui_browser import Interface, Watcher, check_width, click, drawn, enter, open_page, until
 from gui_drivers import place
 from prediction_folder import LABELS, SQUARE, write_prediction
 from skimage.draw import polygon2mask
@@ -20,13 +20,11 @@ pytestmark = pytest.mark.xdist_group("gui browser")
 
 
 def wait_for_labels(tab: Any, file: Path, ids: set[int]) -> np.ndarray:
-    for _ in range(600):
-        if file.is_file():
-            labels = read_labels(file, 2).array[..., 0]
-            if set(np.unique(labels)) == ids | {0}:
-                return labels
-        tab.wait_for_timeout(100)
-    raise AssertionError(set(np.unique(labels)))
+    def read() -> np.ndarray:
+        return read_labels(file, 2).array[..., 0]
+
+    until(tab, lambda: file.is_file() and set(np.unique(read())) == ids | {0})
+    return read()
 
 
 def test_objects_are_split_merged_and_drawn(browser: Any, tmp_path: Path) -> None:
@@ -42,7 +40,6 @@ def test_objects_are_split_merged_and_drawn(browser: Any, tmp_path: Path) -> Non
     assert tab.locator(".fact b").all_inner_texts() == ["2", "0.40", "not reviewed"]
     click(tab, "Zoom out")
     tab.locator(".viewer-host canvas").first.press("0")  # the whole image
-    tab.wait_for_timeout(300)
     file = folder / "corrected" / "labels" / "a.tif"
 
     click(tab, "Split")
@@ -75,12 +72,12 @@ def test_objects_are_split_merged_and_drawn(browser: Any, tmp_path: Path) -> Non
     tab.get_by_text("Keyboard shortcuts").wait_for()
     click(tab, "Close")
     np.testing.assert_array_equal(read_labels(folder / "a.tif", 2).array[..., 0], LABELS)
-    record = json.loads((folder / "corrected" / "review" / "a.json").read_text())
-    assert record["corrected"] == [1, 3, 4, 5]
+    record = folder / "corrected" / "review" / "a.json"  # is written after the labels
+    until(tab, lambda: json.loads(record.read_text())["corrected"] == [1, 3, 4, 5])
     tab.reload()
     tab.get_by_text("4 of 4 objects reviewed").wait_for()
     tab.set_viewport_size({"width": 390, "height": 900})
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    check_width(tab, 390)
     watcher.check()
     context.close()
     interface.stop()

@@ -192,7 +192,7 @@ def test_without_a_gpu_option_the_configuration_decides(
                 assert field.props["hint"] == "empty: as in the configuration"
                 field.set_value(gpu)
             user.find("Start").click()
-            for _ in range(600):
+            for _ in range(6000):
                 context.control.processes.reap()
                 if (folder / RECORD).exists() and alive(
                     read_record(folder), folder / OUTPUT

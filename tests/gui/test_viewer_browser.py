@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from example_run import ExampleRun, cells, without
-from gui_browser import Interface, Watcher, click, drawn, enter, open_page
+from gui_browser import Interface, Watcher, check_width, click, drawn, enter, open_page, until
 from PIL import Image
 
 from singula import encode
@@ -22,6 +22,10 @@ pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gu
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gui browser")]
 RUN = "/results?run=2d/job/results/job_1"
 OFFSETS = "A[-1,0;0,-1;-3,0]"
+VIEWER = "getElement(+document.querySelector('.viewer-host').id.slice(1))"
+# True if the picture is complete after changes of the viewer are painted
+_PAINTED = """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(
+  () => done(document.querySelector('canvas').dataset.complete === 'true'))))"""
 
 
 def write_run(folder: Path, ndim: int, **options: Any) -> None:
@@ -71,7 +75,7 @@ class Opened:
 
     def pixel(self, y: float, x: float, side: int = 48) -> list[int]:
         """Return the color of the main canvas at a pixel of the image that is shown whole."""
-        self.until("document.querySelector('canvas').dataset.complete == 'true'")
+        until(self.tab, lambda: self.tab.evaluate(_PAINTED))
         return list(
             self.tab.evaluate(
                 """([y, x, side]) => {
@@ -87,14 +91,25 @@ class Opened:
             )
         )[:3]
 
+    def wait_for_pixel(self, y: float, x: float, color: list[int]) -> None:
+        """Wait until a pixel of the image has a color."""
+        until(self.tab, lambda: self.pixel(y, x) == color)
+
     def check(self, name: str, value: bool) -> None:
-        """Check or uncheck a box, whose state changes when the server has answered."""
+        """Check or uncheck a box, and wait until it has an effect."""
         box = self.tab.get_by_role("checkbox", name=name, exact=True)
-        state = str(value).lower()
-        if box.get_attribute("aria-checked") != state:
+        if box.get_attribute("aria-checked") != str(value).lower():
             box.click()
-            self.tab.locator(f"[aria-checked={state}]", has_text=name).first.wait_for()
-        self.tab.wait_for_timeout(500)
+        self.wait_for_check(name, value)
+
+    def wait_for_check(self, name: str, value: bool) -> None:
+        """Wait until a box is checked or unchecked, and the viewer shows or hides its layer."""
+        from singula.gui.pages.display import LABELS
+
+        self.tab.get_by_role("checkbox", name=name, exact=True, checked=value).wait_for()
+        for layer in (layer for layer, label in LABELS.items() if label == name):
+            shown = f"{VIEWER}.layers.find(layer => layer.name == '{layer}').shown"
+            self.until(f"{shown} === {str(value).lower()}")
 
     def choose(self, label: str) -> None:
         """Open a list of options."""
@@ -132,13 +147,13 @@ def test_layers_show_channels_maps_and_matches(opened: Opened) -> None:
     # The other layer of objects is hidden under Compare, and its box shows it.
     opened.check("Objects", True)
     opened.check("Compare", True)
-    assert not opened.tab.get_by_role("checkbox", name="Objects", exact=True).is_checked()
-    assert opened.tab.locator(".legend > span").count() == 5
+    opened.wait_for_check("Objects", False)
+    until(opened.tab, lambda: opened.tab.locator(".legend > span").count() == 5)
     matched, missed = opened.pixel(6.5, 6.5), opened.pixel(9.5, 30.5)
     assert matched[2] > matched[0]  # blue
     assert missed[0] > missed[2]  # orange
     opened.check("Compare", False)
-    assert opened.tab.get_by_role("checkbox", name="Objects", exact=True).is_checked()
+    opened.wait_for_check("Objects", True)
 
 
 def test_contrast_is_changed_by_keyboard(opened: Opened) -> None:
@@ -155,12 +170,10 @@ def test_contrast_is_changed_by_keyboard(opened: Opened) -> None:
     assert before == opened.pixel(6.5, 6.5) == [0, 255, 0]  # the brightest value stays
     opened.choose("Color 2")
     opened.tab.get_by_role("option", name="cyan").click()
-    opened.tab.wait_for_timeout(800)
-    assert opened.pixel(6.5, 6.5) == [0, 255, 255]
+    opened.wait_for_pixel(6.5, 6.5, [0, 255, 255])
     opened.choose("Channels")
     opened.tab.get_by_role("option", name="Channel 1", exact=True).click()
-    opened.tab.wait_for_timeout(800)
-    assert opened.pixel(6.5, 6.5) == [0, 0, 0]
+    opened.wait_for_pixel(6.5, 6.5, [0, 0, 0])
 
 
 def test_the_value_and_the_scale_are_shown(opened: Opened) -> None:
@@ -219,7 +232,8 @@ def test_filters_and_plots_are_linked_to_the_objects(opened: Opened) -> None:
     opened.choose("Measurement")
     tab.get_by_role("option", name="mean intensity, channel 1", exact=True).click()
     plot = tab.locator(".object-plot svg")
-    tab.wait_for_timeout(600)
+    plot.locator("text", has_text="mean intensity, channel 1").wait_for()
+    plot.scroll_into_view_if_needed()  # after the part has opened
     box = plot.bounding_box()
     # A drag over the right half keeps the objects that are bright in the first channel.
     tab.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60)
@@ -232,8 +246,8 @@ def test_filters_and_plots_are_linked_to_the_objects(opened: Opened) -> None:
     )
     assert sorted(ids) == [2, 6, 8, 10, 12, 14, 16]
     opened.check("Image", False)
+    opened.wait_for_pixel(6.5, 6.5, [0, 0, 0])  # object 1 is hidden
     assert opened.pixel(6.5, 18.5) != [0, 0, 0]
-    assert opened.pixel(6.5, 6.5) == [0, 0, 0]  # object 1 is hidden
     opened.choose("Against")
     tab.get_by_role("option", name="total intensity, channel 2", exact=True).click()
     points = tab.locator(".object-plot circle.point")
@@ -245,8 +259,7 @@ def test_filters_and_plots_are_linked_to_the_objects(opened: Opened) -> None:
 def test_a_volume_is_seen_from_the_side(browser: Any, served: Interface) -> None:
     page = Opened(browser, served, "/results?run=3d/job/results/job_1")
     page.check("Side views", True)
-    assert page.tab.locator("canvas").count() == 3
-    page.until("[...document.querySelectorAll('canvas')].every(c => c.dataset.drawn)")
+    page.until("document.querySelectorAll('canvas[data-drawn]').length == 3")
     box = page.tab.locator("canvas").first.bounding_box()
     page.tab.mouse.click(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3)
     page.until("document.querySelectorAll('canvas')[1].dataset.drawn?.endsWith('/24')")
@@ -262,7 +275,7 @@ def test_two_fingers_zoom_and_one_scrolls(browser: Any, served: Interface) -> No
         viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True,
     )  # fmt: skip
     tab = page.tab
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    check_width(tab, 390)
     tab.locator("canvas").scroll_into_view_if_needed()
     box = tab.locator("canvas").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -277,14 +290,22 @@ def test_two_fingers_zoom_and_one_scrolls(browser: Any, served: Interface) -> No
         length, pixels = tab.evaluate("document.querySelector('canvas').dataset.bar").split()
         return float(pixels) / float(length)
 
+    def wait_for_rest() -> None:
+        """Wait until the page does not scroll any more."""
+        positions = [0.0, 1.0]
+        while len(set(positions[-5:])) > 1:
+            tab.wait_for_timeout(100)
+            positions.append(tab.evaluate("scrollY"))
+
+    wait_for_rest()
     before, top = bar(), tab.evaluate("scrollY")
     send("touchStart", (x, y))
     for step in range(1, 9):
         send("touchMove", (x, y - 12 * step))
     send("touchEnd")
-    tab.wait_for_timeout(500)
-    assert tab.evaluate("scrollY") > top  # the page has scrolled, the image has not moved
-    assert bar() == before
+    tab.wait_for_function("top => scrollY > top", arg=top)
+    wait_for_rest()
+    assert bar() == before  # the page has scrolled, the image has not moved
     box = tab.locator("canvas").bounding_box()
     y = box["y"] + box["height"] / 2
     top = tab.evaluate("scrollY")
@@ -292,8 +313,7 @@ def test_two_fingers_zoom_and_one_scrolls(browser: Any, served: Interface) -> No
     for step in range(1, 7):
         send("touchMove", (x - 30 - 10 * step, y), (x + 30 + 10 * step, y))
     send("touchEnd")
-    tab.wait_for_timeout(400)
-    assert bar() == pytest.approx(3 * before, rel=0.15)
+    until(tab, lambda: bar() == pytest.approx(3 * before, rel=0.15))
     assert tab.evaluate("scrollY") == top
     assert tab.evaluate("visualViewport.scale") == 1
     page.close()
@@ -322,8 +342,7 @@ def test_objects_are_exported_and_read_back(opened: Opened, served: Interface) -
 def test_two_runs_are_compared(browser: Any, served: Interface) -> None:
     first, second = "2d/job/results/job_1", "other/job/results/job_2"
     page = Opened(browser, served, f"/compare?run={first}&other={second}")
-    page.until("[...document.querySelectorAll('canvas')].every(c => c.dataset.drawn)")
-    assert page.tab.locator("canvas").count() == 2
+    page.until("document.querySelectorAll('canvas[data-drawn]').length == 2")
     row = page.tab.locator("table").last.locator("tr", has_text="objects found")
     assert row.locator("td").all_inner_texts() == ["13", "15"]
     row = page.tab.locator("table").last.locator("tr", has_text="objects that match")
@@ -333,7 +352,10 @@ def test_two_runs_are_compared(browser: Any, served: Interface) -> None:
     page.tab.locator("canvas").first.focus()
     for _ in range(4):
         page.tab.keyboard.press("+")
-    page.tab.wait_for_timeout(300)
-    after = page.tab.evaluate(bars)
-    assert after[0] == after[1] != before[0]
+
+    def is_linked() -> bool:
+        first, second = page.tab.evaluate(bars)
+        return bool(first == second != before[0])
+
+    until(page.tab, is_linked)
     page.close()

@@ -114,4 +114,4 @@ def test_no_text_breaks_a_tile(tmp_path: Path) -> None:
                     codes.append((await user.http_client.get(f"/tile/{path}")).status_code)
             return codes
 
-    assert set(asyncio.run(ask())) <= {404, 422}
+    assert set(asyncio.run(ask())) <= {204, 404, 422}  # without an image, the answer is empty

@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 MINUTE = 60_000
+TIMEOUT = 5 * MINUTE  # of each step, on a busy machine
 
 
 class Interface:
@@ -54,7 +56,7 @@ class Interface:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -64,8 +66,8 @@ class Watcher:
     """Tab that records all requests, errors and warnings."""
 
     def __init__(self, context: Any) -> None:
+        context.set_default_timeout(TIMEOUT)  # also of pages that the tab opens
         self.tab = context.new_page()
-        self.tab.set_default_timeout(MINUTE)
         self.urls: list[str] = []
         self.troubles: list[str] = []
         self.tab.on("request", lambda request: self.urls.append(request.url))
@@ -95,6 +97,21 @@ def click(tab: Any, name: str, role: str = "button") -> None:
 def open_page(interface: Interface, tab: Any, path: str) -> None:
     tab.goto(interface.base + path)
     tab.locator("main h1").first.wait_for()
+
+
+def until(tab: Any, is_reached: Callable[[], bool]) -> None:
+    """Wait until a condition outside of the page is true."""
+    for _ in range(TIMEOUT // 100):
+        if is_reached():
+            return
+        tab.wait_for_timeout(100)
+    raise AssertionError("the condition is not reached")
+
+
+def check_width(tab: Any, width: int) -> None:
+    """Wait until the page is not wider than the window."""
+    script = "width => document.documentElement.scrollWidth <= width"
+    tab.wait_for_function(script, arg=width)
 
 
 def drawn(tab: Any) -> str:

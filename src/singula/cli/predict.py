@@ -202,8 +202,7 @@ def predict(
             )
             first += len(planned)
     names = describe_results(output, [task.name for task in tasks])
-    if len(failed) < count:
-        print_line(f"{count - len(failed)} of {counted(count, 'image')}: {output}{names}")
+    print_line(f"{count - len(failed)} of {counted(count, 'image')}: {output}{names}")
     if failed:
         raise failure_error(failed, count)
 

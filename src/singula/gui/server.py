@@ -33,6 +33,8 @@ from singula.util.streams import print_line
 _log = logging.getLogger(__name__)
 _QUEUE_SECONDS = 2.0
 _RECONNECT_SECONDS = 30.0
+# Status for an image that was dropped: the page has asked before it received the next image.
+_DROPPED = 204
 # Reports may contain scripts from the user's files, which must not run.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -114,7 +116,7 @@ def build(context: AppContext) -> None:
     ) -> Response:
         image = context.scenes.get(scene)
         if image is None:
-            return Response(status_code=404)
+            return Response(status_code=_DROPPED)
         try:
             picture = image.tile(layer, z, level, row, column, look)
         except UserError as error:
@@ -127,7 +129,7 @@ def build(context: AppContext) -> None:
     def value(scene: str, z: int, y: int, x: int, map: str = "") -> Response:
         image = context.scenes.get(scene)
         if image is None:
-            return Response(status_code=404)
+            return Response(status_code=_DROPPED)
         try:
             text = image.describe(z, y, x, map)
         except UserError as error:  # the maps cannot be read

@@ -74,8 +74,7 @@ def check_scale(scale: Scale, ndim: int) -> Factors | Literal["auto"] | None:
         values = np.repeat(values, ndim)
     valid = (values >= 1 / MAX_FACTOR) & (values <= MAX_FACTOR)
     if values.shape != (ndim,) or not valid.all():
-        typed = scale[0] if isinstance(scale, tuple) and len(scale) == 1 else scale
-        raise _invalid("--scale", typed, ndim)
+        raise _invalid("--scale", scale, ndim)
     return tuple(values.tolist())
 
 

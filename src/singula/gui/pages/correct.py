@@ -129,6 +129,7 @@ class _View:
                 self.export = ExportPanel(context, images.folder)
         self.viewer.canvas.on("pick", self._clicked)
         self.drawing.on("outline", self._outlined)
+        self.content.set_visibility(False)  # until the image is read
         ui.keyboard(on_key=self._key, repeating=False)
 
     def _tool_buttons(self) -> None:
@@ -267,6 +268,7 @@ class _View:
         If others were saved after the image was opened, ask which ones to keep.
         """
         while True:
+            self.saved.set_text("Saving …")
             try:
                 await run_in_thread(work.save)
                 break

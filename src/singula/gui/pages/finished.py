@@ -107,7 +107,6 @@ class ImageView(ABC, Generic[T]):
         self.names = results.run.image_names(self.stage)
         self.name = image if image in self.names else self.names[0]
         self.loads = 0
-        self.presented = False
 
     def image_choice(self, label: str) -> None:
         """Add the list of images."""
@@ -117,6 +116,11 @@ class ImageView(ABC, Generic[T]):
     async def _choose(self, event: Any) -> None:
         self.name = str(event.value)
         await self.load()
+
+    def load_first(self) -> None:
+        """Hide the empty content, and load the image after the page was sent."""
+        self.content.set_visibility(False)
+        ui.timer(0, self.load, once=True)
 
     def address(self) -> str:
         """Return the address of the page with this image."""
@@ -131,8 +135,6 @@ class ImageView(ABC, Generic[T]):
         number, name, stage = self.loads, self.name, self.stage
         show_address(self.address())
         link_to(self.other_link, run_address(self.other_page, self.folder, name))
-        if not self.presented:
-            self.content.set_visibility(False)  # it is empty
         self.problem.clear()
         with self.problem:
             waiting(f"Reading {name} …")
@@ -148,7 +150,6 @@ class ImageView(ABC, Generic[T]):
         if number == self.loads:
             self.problem.clear()
             self.content.set_visibility(True)
-            self.presented = True
             await self.present(name, stage, data)
 
     @abstractmethod

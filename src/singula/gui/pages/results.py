@@ -46,7 +46,7 @@ class _View(ImageView[ShownObjects]):
         self.objects = ObjectTable(context.scenes, left, right)
         with right:
             ExportPanel(context, folder)
-        ui.timer(0, self.load, once=True)
+        self.load_first()
 
     def _head(self) -> None:
         with ui.element("div").classes("row-of tools"):

@@ -107,7 +107,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
                     self.in_use = ui.html(tag("p", "Reading the model …"), sanitize=False)
                 # Reading a model takes some seconds, which would delay the first moves.
                 self.opened_use.on_value_change(self._open_in_use)
-        ui.timer(0, self.load, once=True)
+        self.load_first()
 
     def address(self) -> str:
         """Return the address with the positions of the sliders, which a restart restores."""
@@ -164,6 +164,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
 
     async def _decode(self) -> None:
         """Decode the current values; skip all but the last change during the decoding."""
+        self.context.slider_positions[self.folder] = dict(self.values)
         if self.busy:
             self.changed = True
             return
@@ -183,7 +184,6 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
             show_error(error)
         finally:
             self.busy = False
-        self.context.slider_positions[self.folder] = dict(self.values)
         show_address(self.address())
         await self._score_all()
 
@@ -222,7 +222,8 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
     async def _use_result(self, result: SearchResult) -> None:
         """Set the sliders to the result of a search."""
         self.search_result = result
-        if self.retune is None:
+        if self.retune is None:  # `present` uses the values
+            self.values |= result.values
             return
         self.values |= {k: v for k, v in result.values.items() if k in self.values}
         self._show_sliders()
