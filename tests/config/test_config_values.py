@@ -168,3 +168,18 @@ def test_lists_in_every_spelling(sizes: list[int]) -> None:
         tree = {"MODEL": {"FEATURE_MAPS": written}}
         found = Config.model_validate(tree).MODEL.FEATURE_MAPS
         assert found == tuple(sizes)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("DATA_CHANNELS", ["F", "F"], "repeated codes F"),
+        ("DATA_CHANNELS", "F+C+Db+", "an empty code"),
+        ("DATA_CHANNELS", "f+c", "write F+C"),
+        ("DATA_CHANNELS_EXTRA_OPTS", ["Db.nrm=False"], "DATA_CHANNELS_EXTRA_OPTS.Db: got 'nrm'"),
+    ],
+)
+def test_a_wrong_channel_is_explained_once(problems, key: str, value: object, named: str) -> None:
+    (line,) = problems({f"PROBLEM.INSTANCE_SEG.{key}": value})
+    assert named in line
+    assert line.count("expected") == 1

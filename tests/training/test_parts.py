@@ -188,6 +188,14 @@ class TestCheckpoint:
         (tmp_path / "text.pth").write_text("hello")
         with pytest.raises(UserError, match="not a readable checkpoint"):
             load_checkpoint(tmp_path / "text.pth")
+        torch.save({"state_dict": {}, "singula": {}}, tmp_path / "whole.pth")
+        whole = (tmp_path / "whole.pth").read_bytes()
+        (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
+        (tmp_path / "random.pth").write_bytes(bytes(range(1, 200)))
+        for name in ("half.pth", "random.pth"):
+            with pytest.raises(UserError, match="incomplete") as refused:
+                load_checkpoint(tmp_path / name)
+            assert refused.value.code == "checkpoint.unreadable"
         (tmp_path / "empty.pth").write_bytes(b"")
         with pytest.raises(UserError, match="not a readable checkpoint"):
             load_checkpoint(tmp_path / "empty.pth")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from singula.autoconfig.setting import Choice
@@ -115,5 +116,8 @@ def choose_test_folders(survey: Survey, stored: Path) -> list[Choice]:
 
 
 def _path(path: Path) -> str:
-    """Return an absolute path with forward slashes."""
-    return path.absolute().as_posix()
+    """Return an absolute path with forward slashes, without ``..``."""
+    absolute = path.absolute()
+    normal = Path(os.path.normpath(absolute))
+    # Behind a link to a folder, ``..`` is another folder.
+    return (normal if normal.resolve() == absolute.resolve() else absolute).as_posix()

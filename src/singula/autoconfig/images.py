@@ -167,7 +167,8 @@ def choose_in_memory(survey: Survey, part: PartFacts) -> Choice:
     needed = part.npixels * (value_bytes * survey.channels + 1) * _MEMORY_FACTOR
     fits = bool(needed < survey.machine.memory / 2)
     key = "DATA.TRAIN.IN_MEMORY"
-    text = f"{needed / 2**30:.1f} GiB of images, labels and channels"
+    size = f"{needed / 2**30:.1f} GiB" if needed >= 0.1 * 2**30 else f"{needed / 2**20:.1f} MiB"
+    text = f"{size} of images, labels and channels"
     if fits:
         return Choice(key, True, f"{text}: they fit")
     return Choice(key, False, f"{text}, {survey.machine.memory / 2**30:.0f} GiB are free")

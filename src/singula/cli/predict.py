@@ -202,7 +202,8 @@ def predict(
             )
             first += len(planned)
     names = describe_results(output, [task.name for task in tasks])
-    print_line(f"{count - len(failed)} of {counted(count, 'image')}: {output}{names}")
+    if len(failed) < count:
+        print_line(f"{count - len(failed)} of {counted(count, 'image')}: {output}{names}")
     if failed:
         raise failure_error(failed, count)
 

@@ -327,7 +327,8 @@ def _validate(valid: Mapping[str, Entry]) -> tuple[Config, dict[str, Problem]]:
             if name in problems:
                 continue
             reason = detail["msg"] if detail["type"] == "reason" else ""
-            text = _refusal(valid[name], reason)
+            is_complete = detail["type"] == "complete"
+            text = name + detail["msg"] if is_complete else _refusal(valid[name], reason)
             problems[name] = Problem(text, "config.value", valid[name].place)
     readable = {name: value for name, value in values.items() if name not in problems}
     return Config.model_validate(nested(readable)), problems

@@ -35,6 +35,17 @@ def refusal(reason: str) -> PydanticCustomError:
     return PydanticCustomError("reason", "{reason}", {"reason": reason})
 
 
+def complete_refusal(message: str) -> PydanticCustomError:
+    """Return a validation error whose message replaces the allowed values.
+
+    Parameters
+    ----------
+    message : str
+        Text that follows the key, such as ``: got 1, expected 2``.
+    """
+    return PydanticCustomError("complete", "{message}", {"message": message})
+
+
 def is_none(value: object) -> bool:
     """Return True if the value is null or the word None."""
     return value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null"))

@@ -153,7 +153,7 @@ def export(
     folder = output if output is not None else default
     if folder is None:
         raise UserError(
-            "--output: got none, expected a folder", "give an output folder", "export.no_folder"
+            "--output: got none, expected a folder", "add -o FOLDER", "export.no_folder"
         )
     run = [] if default is None else [default.parent]  # files written by a run are recorded
     with hold(output_locks(folder), "export"), protect(run):

@@ -125,7 +125,7 @@ def predict_files(
     dask = None if dask is None else text(dask, "dask")
     unit = None if unit is None else text(unit, "unit")
     if spacing is not None:
-        spacing = check_spacing(spacing, model.ndim, "spacing (--spacing)")
+        spacing = check_spacing(spacing, model.ndim, "--spacing")
     elif unit is not None:
         raise UserError(
             f"--unit: got {unit!r} without --spacing, expected both",

@@ -67,7 +67,10 @@ def find_model(path: Path | str) -> Path:
         error = not_a_run(path, f"a .pth file, a package (.zip), or a built-in model: {names}")
         similar = None if path.exists() else similar_model(path)
         meant = f"; did you mean {similar}?" if similar else ""
-        raise UserError(f"{error.message}{meant}", error.hint, error.code)
+        message = error.message
+        if not path.exists():
+            message = f"model {path}: does not exist, expected a run, a file or a built-in model"
+        raise UserError(f"{message}{meant}", error.hint, error.code)
     raise UserError(
         f"--model: {path} has no checkpoint (expected {candidates[0]})",
         "give the .pth file with which the run predicted",

@@ -74,7 +74,8 @@ def check_scale(scale: Scale, ndim: int) -> Factors | Literal["auto"] | None:
         values = np.repeat(values, ndim)
     valid = (values >= 1 / MAX_FACTOR) & (values <= MAX_FACTOR)
     if values.shape != (ndim,) or not valid.all():
-        raise _invalid("--scale", scale, ndim)
+        typed = scale[0] if isinstance(scale, tuple) and len(scale) == 1 else scale
+        raise _invalid("--scale", typed, ndim)
     return tuple(values.tolist())
 
 

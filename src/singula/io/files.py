@@ -204,6 +204,7 @@ def guarded(path: Path, read: Callable[[Format], _Result], *, reads_pixels: bool
     except Exception as error:  # decoders raise errors of any kind
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = (reason or type(error).__name__).splitlines()[0][:160]
+        reason = reason.partition(": header=b")[0]  # bytes in Python notation (tifffile)
         hint = "open it in Fiji: if that fails too, copy or export it again; else save it as TIFF"
         if kind.container:
             hint = "copy or export it again, with all files inside it"

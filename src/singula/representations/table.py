@@ -82,13 +82,22 @@ def channel_groups(channels: str) -> tuple[tuple[str, ...], ...]:
     families = [CHANNELS[code].family for code in all_codes if CHANNELS[code].plane == 0]
     repeated = [code for code in filter(None, families) if families.count(code) > 1]
     if unknown or repeated or len(set(all_codes)) < len(all_codes):
-        cause = f" with unknown codes {', '.join(unknown)}" if unknown and len(listed) > 1 else ""
+        named = [code for code in unknown if code]
+        twice = sorted({code for code in listed if code and listed.count(code) > 1})
+        cause = f" with unknown codes {', '.join(named)}" if named and len(listed) > 1 else ""
+        cause += f" with repeated codes {', '.join(twice)}" if twice else ""
+        cause += " with an empty code" if len(named) < len(unknown) else ""
         forms = [row.expected for row in FAMILIES.values() if row.code in {u[:1] for u in unknown}]
+        similar = {code.casefold(): code for code in (*allowed, *FAMILIES)}
+        meant = [similar.get(code.casefold(), "") for code in listed]
+        hint = f"write {'; '.join(forms)}" if forms else "correct the channels"
+        if unknown and all(meant) and len(set(meant)) == len(meant):
+            hint = f"write {SEPARATOR.join(meant)}"
         raise UserError(
             f"channels (DATA_CHANNELS): got {channels!r}{cause}, expected one of "
             f"{', '.join(DECODERS)}, or different codes of "
             f"{', '.join(sorted(allowed | set(FAMILIES)))} joined by {SEPARATOR}",
-            f"write {'; '.join(forms)}" if forms else "correct the channels",
+            hint,
             "channels.unknown",
         )
     return groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from singula.errors import UserError
 
+_PICKLES = (b"P", b"\x80")  # first bytes of an archive of torch, and of a pickle
 REMEDY = "use an intact copy of the file, or train again"
 
 
@@ -37,11 +39,16 @@ def load_tensors(path: Path, file: BinaryIO, map_location: Any = "cpu") -> Any:
             warnings.simplefilter("ignore")  # the error says why a file is refused
             return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:
-        # Only the first sentence: torch then recommends disabling this protection.
-        reason = (str(error).splitlines() or ["it is empty"])[0].split(". ")[0][:200]
+        reason = "the file is incomplete or is not a checkpoint"
+        hint = "copy it again, or use another .pth file that a Singula run wrote"
+        file.seek(0)
+        if isinstance(error, UnpicklingError) and file.read(1) in _PICKLES:
+            # Only the first sentence: torch then recommends disabling this protection.
+            reason = str(error).partition("\n")[0].split(". ")[0][:200]
+            hint = "use a .pth file of a Singula run; files that would execute code are rejected"
         raise UserError(
             f"{path}: is not a readable checkpoint ({reason})",
-            "use a .pth file that a Singula run wrote; files that would execute code are rejected",
+            hint,
             "checkpoint.unreadable",
         ) from error
 

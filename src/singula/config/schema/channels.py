@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from singula.config.values import AnyCase, plain, refusal, to_text, to_tuple
+from singula.config.values import AnyCase, complete_refusal, plain, refusal, to_text, to_tuple
 from singula.errors import UserError
 from singula.representations.channel_options import parse_options
 from singula.representations.families import FAMILIES
@@ -56,7 +56,7 @@ class OrCombination:
             except UserError as error:
                 if SEPARATOR in str(value) or str(value)[:1] in FAMILIES:
                     hint = f"; {error.hint}" if error.hint else ""
-                    raise refusal(f"{error.message}{hint}") from error
+                    raise complete_refusal(f": {error.message.partition(': ')[2]}{hint}") from error
                 codes = _codes_of(str(value))
                 if codes:
                     raise refusal(
@@ -80,9 +80,9 @@ def _codes_of(text: str) -> list[str]:
 def _option(text: str) -> str:
     """Validate an entry such as ``Db.norm=False``."""
     try:
-        parse_options((text,), "options")
+        parse_options((text,), "")  # the message begins after the key
     except UserError as error:
-        raise refusal(f"{error.message}; {error.hint}") from error
+        raise complete_refusal(f"{error.message}; {error.hint}") from error
     return text
 
 
