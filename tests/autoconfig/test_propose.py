@@ -422,4 +422,4 @@ def test_the_reason_for_the_channels_names_the_shape_of_the_objects(tmp_path) ->
         reasons[name] = dict((key, why) for key, _, why in proposal.reasons)[f"{SEG}.DATA_CHANNELS"]
     assert "(R)" in reasons["rods"]
     assert "(A)" in reasons["tissue"]
-    assert ";" not in reasons["cells"].replace("; D takes", "")
+    assert ";" not in reasons["cells"].replace("; BCD (also the distance)", "")

@@ -1,5 +1,6 @@
 """Thresholds for the mean of several models."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,9 @@ def test_models_of_other_axes_or_voxel_sizes_are_refused(other: Member) -> None:
     with pytest.raises(UserError) as error:
         ensemble_members([member(0), other])
     assert error.value.code == "ensemble.mismatch"
+    with pytest.raises(UserError) as error:
+        ensemble_members([member(0), replace(other, given="results/cells")])
+    assert "0.pth and results/cells," in error.value.message
 
 
 def test_equal_thresholds_are_not_changed() -> None:

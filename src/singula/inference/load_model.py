@@ -190,7 +190,7 @@ def _read_member(path: Path, notices: list[str]) -> Member:
     checkpoint = load_checkpoint(file, report=True)
     config = trained_config(checkpoint)
     config, _ = apply_tuned(config, checkpoint.description, always=True)
-    return Member(config, with_statistics(config, checkpoint))
+    return Member(config, with_statistics(config, checkpoint), str(path))
 
 
 def _model(member: Member, device: torch.device, notices: Sequence[str]) -> Model:

@@ -40,10 +40,13 @@ class Member:
         Configuration of the training, with tuned thresholds.
     checkpoint : Checkpoint
         Weights with the normalization.
+    given : str
+        Path or name that the user gave, for messages. Default: the path of the checkpoint.
     """
 
     config: Config
     checkpoint: Checkpoint
+    given: str = ""
 
 
 def ensemble_members(members: Sequence[Member]) -> list[Member]:
@@ -85,8 +88,8 @@ def _check_equal(first: Member, other: Member) -> None:
         return
     lines = "".join(f"\n    {name}: {old[name]!r} and {new[name]!r}" for name in different)
     raise UserError(
-        f"--model: got models that cannot be averaged, {first.checkpoint.path} and "
-        f"{other.checkpoint.path}, expected equal values of:{lines}",
+        f"--model: got models that cannot be averaged, {first.given or first.checkpoint.path} "
+        f"and {other.given or other.checkpoint.path}, expected equal values of:{lines}",
         "give models of one configuration, such as the folds of a cross-validation, or predict "
         "with each model separately",
         "ensemble.mismatch",
