@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from example_run import ExampleRun, cells, without
-from gui_browser import Interface, Watcher, click, enter, open_page
+from gui_browser import Interface, Watcher, check_width, click, enter, open_page
 from locks import held_elsewhere
 
 from singula.gui.run_notes import read_notes
@@ -114,7 +114,7 @@ def test_a_waiting_run_is_shown_and_removed(browser: Any, runs: Interface) -> No
         tab = enter(runs, watcher)
         open_page(runs, tab, "/run")
         tab.get_by_text("waiting for another job").wait_for()
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        check_width(tab, 390)
         name = tab.get_by_role("link", name="job_2").bounding_box()
         assert name["height"] < 30  # in one line
         open_page(runs, tab, f"/run?run={waiting}")
@@ -136,7 +136,7 @@ def test_help_explains_the_page(browser: Any, runs: Interface) -> None:
         click(tab, "Documentation of this page", "link")
     manual = opened.value
     manual.get_by_role("heading", name="Run", exact=True).wait_for()
-    assert manual.evaluate("document.documentElement.scrollWidth") <= 390
+    check_width(manual, 390)
     watcher.check()
     context.close()
 

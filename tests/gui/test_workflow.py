@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gui_browser import MINUTE, Interface, Watcher, enter
+from gui_browser import Interface, Watcher, enter
 from gui_drivers import Keyboard, Mouse, Touch
 from gui_workflow import Workflow
 
@@ -35,7 +35,6 @@ def interface(tmp_path: Path) -> Iterator[Interface]:
 def test_the_workflow_is_complete(browser: Any, interface: Interface, way: type[Mouse]) -> None:
     context = browser.new_context(**way.options)
     watcher = Watcher(context)
-    watcher.tab.set_default_timeout(3 * MINUTE)
     tab = enter(interface, watcher)
     flow = Workflow(way(tab), interface.folder)
     first = flow.segment("images", "nuclei", "*Segment*, model nuclei: picture of the first image")

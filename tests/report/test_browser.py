@@ -35,10 +35,11 @@ def test_a_click_enlarges_a_picture(browser, report: Path) -> None:
     tab.goto(report.as_uri())
     picture = tab.locator("#case-0-0 img")
     before = picture.bounding_box()["width"]
+    width = "document.querySelector('#case-0-0 img').getBoundingClientRect().width"
     picture.click()
-    assert picture.bounding_box()["width"] > 1.5 * before
+    tab.wait_for_function(f"before => {width} > 1.5 * before", arg=before)
     tab.click("#case-0-0 .close")
-    assert picture.bounding_box()["width"] == before
+    tab.wait_for_function(f"before => {width} == before", arg=before)
     tab.close()
 
 

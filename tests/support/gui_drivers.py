@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 HERE = Path(__file__).parent
 MAX_TABS = 250
+_MAX_SETTLE = 100  # tenths of a second, until a transition or a message has ended
 # Factor from pixels of the image to the window, and the window position of the corner of the image
 _VIEW = """() => {
   const viewer = getElement(+document.querySelector('.viewer-host').id.slice(1));
@@ -54,6 +55,12 @@ class Mouse:
         """Choose an option of a list by the beginning of its text."""
         self.press(label, "combobox")
         self.tab.locator(".q-menu .q-item", has_text=option).first.click()
+        self.wait_for_closed_list()
+
+    def wait_for_closed_list(self) -> None:
+        """Wait until a list of options has disappeared."""
+        hidden = "!document.querySelector('.q-menu, .q-dialog')"
+        self.tab.wait_for_function(hidden)
 
     def unfold(self, title: str) -> None:
         """Open a section that is folded."""
@@ -63,7 +70,6 @@ class Mouse:
         """Show the whole image in the viewer."""
         self.press("Show the whole image")
         self.tab.locator(".viewer-host").first.scroll_into_view_if_needed()
-        self.tab.wait_for_timeout(300)
 
     def pick(self, y: float, x: float) -> None:
         """Click a pixel of the image."""
@@ -92,9 +98,17 @@ class Keyboard(Mouse):
             if is_reached():
                 return
             self.tab.keyboard.press("Tab")
-            fault = self.tab.evaluate(_FOCUS)
-            assert fault == "", fault
+            self.check_focus()
         raise AssertionError("not reached with Tab")
+
+    def check_focus(self) -> None:
+        """Check that the focus is visible, at least after transitions and messages."""
+        for _ in range(_MAX_SETTLE):
+            fault = self.tab.evaluate(_FOCUS)
+            if not fault:
+                return
+            self.tab.wait_for_timeout(100)
+        raise AssertionError(fault)
 
     def go_to(self, target: Any) -> None:
         target.first.wait_for()
@@ -126,18 +140,17 @@ class Keyboard(Mouse):
         else:
             raise AssertionError(f"{label}: {option} is not reached")
         self.tab.keyboard.press("Enter")
-        self.tab.locator(".q-menu").wait_for(state="hidden")
+        self.wait_for_closed_list()
 
     def unfold(self, title: str) -> None:
         head = self.tab.locator(".q-expansion-item .q-item[tabindex='0']", has_text=title)
         self.go_to(head)
         self.tab.keyboard.press("Enter")
-        self.tab.wait_for_timeout(1000)  # the part opens slowly, and is cut off until then
+        self.tab.locator(".q-expansion-item--expanded", has_text=title).first.wait_for()
 
     def view_whole(self) -> None:
         self.focus_image()
         self.tab.keyboard.press("0")
-        self.tab.wait_for_timeout(300)
 
     def focus_image(self) -> None:
         self.go_to(self.tab.locator(".viewer-host canvas[tabindex='0']"))
@@ -175,17 +188,16 @@ class Keyboard(Mouse):
     def check_page(self) -> None:
         """Press Tab through the whole page: it must not be a trap."""
         self.tab.evaluate("document.activeElement.blur(); window.seen = new Set()")
-        again = f"""() => {{
-          const fault = ({_FOCUS})();
-          if (fault) return fault;
+        again = """() => {
           const e = document.activeElement;
           const ended = e === document.body || window.seen.has(e);
           window.seen.add(e);
           if (!ended) return "next";
           return e === document.body || e.matches(".skip") ? "end" : "trap: " + e.outerHTML;
-        }}"""
+        }"""
         for _ in range(MAX_TABS):
             self.tab.keyboard.press("Tab")
+            self.check_focus()
             answer = self.tab.evaluate(again)
             if answer != "next":
                 break
@@ -206,6 +218,7 @@ class Touch(Mouse):
     def choose(self, label: str, option: str) -> None:
         self.press(label, "combobox")
         self.tab.locator(".q-menu .q-item, .q-dialog .q-item", has_text=option).first.tap()
+        self.wait_for_closed_list()
 
     def unfold(self, title: str) -> None:
         self.tab.locator(".q-expansion-item .q-item", has_text=title).first.tap()
@@ -230,5 +243,9 @@ class Touch(Mouse):
 
     def check_page(self) -> None:
         """Check that nothing is cut off, that targets have 24 px, and that none overlap."""
-        faults = self.tab.evaluate(_LAYOUT, [390, 24])
+        for _ in range(_MAX_SETTLE):  # parts of the page may still open or close
+            faults = self.tab.evaluate(_LAYOUT, [390, 24])
+            if not faults:
+                return
+            self.tab.wait_for_timeout(100)
         assert faults == [], "\n".join([self.tab.url, *faults])

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-from gui_browser import MINUTE
+from gui_browser import MINUTE, until
 from gui_drivers import Mouse, place
 from label_points import Point, free_square, ids_of, inner_point, nearest_pair, two_parts
 from outline_files import from_geojson, from_rois
@@ -54,7 +54,7 @@ class Workflow:
         return self.root / parse_qs(urlsplit(self.tab.url).query)["run"][0]
 
     def wait_for_picture(self) -> None:
-        self.tab.wait_for_function(_COMPLETE, timeout=5 * MINUTE)
+        self.tab.wait_for_function(_COMPLETE, timeout=10 * MINUTE)
 
     def segment(self, images: str, model: str, step: str) -> Path:
         """Segment a folder of images, and return the folder of the results."""
@@ -89,7 +89,9 @@ class Workflow:
         else:
             image.split()
         user.choose("Image", names[1])
+        # The picture of the first image disappears before the address changes.
         tab.wait_for_url(f"**{names[1]}")
+        tab.locator(".viewer-host").first.wait_for()
         self.wait_for_picture()
         before = labels_of(folder / f"{names[1]}.tif")
         _Corrected(self, before, folder / "corrected" / "labels" / f"{names[1]}.tif").delete()
@@ -106,14 +108,15 @@ class Workflow:
     def fine_tune(self) -> Path:
         """Train the model with the corrections, and return the folder of the run."""
         user, tab = self.user, self.tab
+        tab.get_by_text("2 corrected images").wait_for()
         user.fill("Training time (minutes)", "0.1")
         with self.timed("*Fine-tune with corrections*: page of the run"):
             user.press("Fine-tune with corrections")
-            tab.wait_for_url("**/run?run=**", timeout=5 * MINUTE)
+            tab.wait_for_url("**/run?run=**", timeout=10 * MINUTE)
             tab.locator(".state").first.wait_for()
         with self.timed("training of 0.1 minutes, test and scores"):
             tab.locator(".state.finished, .state.failed, .state.empty").wait_for(
-                timeout=10 * MINUTE
+                timeout=20 * MINUTE
             )
         user.check_page()
         assert tab.locator(".state.finished").count(), tab.locator(".log").inner_text()
@@ -186,18 +189,17 @@ class _Corrected:
         return self._after(f"*{tool}*: corrected file", lambda: self.user.pick(*points[-1]))
 
     def _after(self, step: str, action: Callable[[], None]) -> np.ndarray:
+        before = self.labels
         with self.flow.timed(step):
             action()
-            for _ in range(600):
-                after = labels_of(self.file) if self.file.is_file() else self.labels
-                if (after != self.labels).any():
-                    break
-                self.user.tab.wait_for_timeout(50)
-            else:
-                raise AssertionError(f"{step}: no change")
-        self.labels, before = after, self.labels
+            until(self.user.tab, lambda: self.file.is_file() and self._is_changed())
         self.user.tab.get_by_text("Saved: ").wait_for()
         return before
+
+    def _is_changed(self) -> bool:
+        """Read the file, and return True if it contains other labels than before."""
+        before, self.labels = self.labels, labels_of(self.file)
+        return bool((self.labels != before).any())
 
     def delete(self) -> None:
         number = self.free.pop()

@@ -107,35 +107,32 @@ class _StartForm:
 
     def __init__(self, context: AppContext, model: str) -> None:
         self.context, self.guard = context, context.guard
-        self.proposed = propose_output(self.guard, "")
         self.images = path_input(
             self.guard,
             "Image, or folder of images",
             folders=True,
             files=True,
-            on_change=self._propose,
+            on_change=lambda path: self.output.propose(propose_output(self.guard, path)),
         )
         with ui.element("div").classes("row-of"):
-            self.model = dropdown("Model", model_choices(), "").classes("model-choice")
+            choices = model_choices()
+            if model:  # until its scores are read
+                choices.setdefault(model, f"Your model: {Path(model).name}")
+            self.model = dropdown("Model", choices, model).classes("model-choice")
             self.channel = ui.input("Channel, if images have several").props("outlined dense")
         self.output = path_input(
-            self.guard, "New folder for the results", self.proposed, folders=True
+            self.guard, "New folder for the results", propose_output(self.guard, ""), folders=True
         )
         self.begin = button("Segment", self._start)
         self.messages = ui.element("div").props('aria-live="polite"').classes("grow")
         # The search for runs must not delay the page.
-        ui.timer(0, lambda: self._add_runs(model), once=True)
+        ui.timer(0, self._add_runs, once=True)
 
-    async def _add_runs(self, model: str) -> None:
-        runs = await run_in_thread(run_choices, self.guard)
-        if runs:
-            value = model if model in runs else self.model.value
-            self.model.set_options({**model_choices(), **runs}, value=value)
-
-    def _propose(self, path: str) -> None:
-        if self.output.value in ("", self.proposed):
-            self.proposed = propose_output(self.guard, path)
-            self.output.set_value(self.proposed)
+    async def _add_runs(self) -> None:
+        choices = {**model_choices(), **await run_in_thread(run_choices, self.guard)}
+        if choices != self.model.options:
+            chosen = str(self.model.value or "")
+            self.model.set_options(choices, value=chosen if chosen in choices else "")
 
     async def _start(self) -> None:
         self.messages.clear()
