@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.representations.channels.source import Source
+from singula.util.boxes import Box
 from singula.util.process import compiled
 
 _SHARE = 1 / 3  # of the heat of a pixel that each neighbor along the finest axis receives
@@ -45,12 +46,14 @@ def encode_flow_z(source: Source) -> NDArray[np.float32]:
 
 def _component(source: Source, axis: int) -> NDArray[np.float32]:
     if "flow" not in source.shared:
-        source.shared["flow"] = flows_of_labels(source.index, source.spacing)
+        source.shared["flow"] = flows_of_labels(source.index, source.spacing, source.box)
     component: NDArray[np.float32] = source.shared["flow"][..., axis]
     return np.ascontiguousarray(component)
 
 
-def flows_of_labels(labels: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.float32]:
+def flows_of_labels(
+    labels: NDArray[Any], spacing: Sequence[float], box: Box | None = None
+) -> NDArray[np.float32]:
     """Return the flows of the instances of an image.
 
     Parameters
@@ -59,6 +62,9 @@ def flows_of_labels(labels: NDArray[Any], spacing: Sequence[float]) -> NDArray[n
         Ids, without large gaps; 0 is background.
     spacing : sequence of float
         Voxel size per axis.
+    box : tuple of slice, optional
+        Part of the image whose flows are needed. Flows of instances outside of it are 0 to save
+        time. Default: the whole image.
 
     Returns
     -------
@@ -80,110 +86,155 @@ def flows_of_labels(labels: NDArray[Any], spacing: Sequence[float]) -> NDArray[n
     C. Stringer, T. Wang, M. Michaelos, M. Pachitariu, *Cellpose: a generalist algorithm for
     cellular segmentation*, Nature Methods 18 (2021).
     """
-    from scipy.ndimage import find_objects
-
     ndim = labels.ndim
     flows = np.zeros((*labels.shape, ndim), np.float32)
+    rows, boxes = _boxes_in(labels, box)
     sizes = np.ones(3)
     sizes[3 - ndim :] = np.asarray(spacing, np.float64) / min(spacing)
-    shares = _SHARE / sizes**2
     factor, summand = _STEPS[ndim]
-    for row, box in enumerate(find_objects(labels), start=1):
-        if box is None:
-            continue
-        inside = np.pad(labels[box] == row, 1)
-        mask = (inside if ndim == 3 else inside[None]).astype(np.float64)
-        steps = factor * (sum(side.stop - side.start for side in box) + summand)
-        part = flows[box] if ndim == 3 else flows[box][None]
-        heat = compiled(_spread_heat)(mask, _source_of(mask, sizes), shares, steps)
-        compiled(_write_gradient)(heat, mask, sizes, part)
+    compiled(_write_flows)(
+        labels if ndim == 3 else labels[None],
+        rows,
+        boxes,
+        sizes,
+        factor * ((boxes[:, 1] - boxes[:, 0])[:, 3 - ndim :].sum(axis=1) + summand),
+        flows if ndim == 3 else flows[None],
+    )
     return flows
 
 
-def _source_of(mask: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the positions of the pixels of a mask that are closest to its centroid, (n, 3)."""
+def _boxes_in(labels: NDArray[Any], box: Box | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids of the instances that can be in a box, and their starts and stops, (n, 2, 3).
+
+    Two-dimensional boxes are in the first slice.
+    """
+    from scipy.ndimage import find_objects
+
+    inside = box or tuple(slice(0, side) for side in labels.shape)
+    rows, sides = [], []
+    for row, each in enumerate(find_objects(labels), start=1):
+        if each is not None and all(
+            a.start < b.stop and a.stop > b.start for a, b in zip(each, inside, strict=True)
+        ):
+            rows.append(row)
+            sides.append([[side.start for side in each], [side.stop for side in each]])
+    boxes = np.tile(np.array([[0], [1]]), (len(rows), 1, 3))
+    boxes[:, :, 3 - labels.ndim :] = np.reshape(sides, (len(rows), 2, labels.ndim))
+    return np.array(rows, np.int64), boxes
+
+
+def _write_flows(labels: Any, rows: Any, boxes: Any, sizes: Any, steps: Any, flows: Any) -> None:
+    """Write the flows of instances; compiled.
+
+    Parameters
+    ----------
+    labels : int, (z, y, x)
+    rows : int64, (n,)
+        Ids of the instances.
+    boxes : int64, (n, 2, 3)
+        Starts and stops of their boxes.
+    sizes : float64, (3,)
+        Relative voxel size along z, y and x.
+    steps : int64, (n,)
+        Largest number of steps of each instance.
+    flows : float32, (z, y, x, axes)
+        Result; only pixels of the instances are changed.
+    """
+    shares = _SHARE / sizes**2
+    border = flows.shape[3] - 2  # along z, in volumes
+    for each in range(len(rows)):
+        low, high = boxes[each]
+        part = labels[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        depth, height, width = part.shape
+        mask = np.zeros((depth + 2 * border, height + 2, width + 2))
+        for z in range(depth):
+            for y in range(height):
+                for x in range(width):
+                    if part[z, y, x] == rows[each]:
+                        mask[z + border, y + 1, x + 1] = 1
+        heat = _spread_heat(mask, _source_of(mask, sizes), shares, steps[each])
+        target = flows[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        _write_gradient(heat, mask, sizes, target)
+
+
+@register_jitable
+def _source_of(mask: Any, sizes: Any) -> Any:
+    """Return the pixels of a mask that are closest to its centroid, in the flat mask, (n,)."""
     at = np.argwhere(mask > 0)
-    # Whole numbers, so that distances of mirrored pixels are exactly equal.
-    away = ((len(at) * at - at.sum(axis=0)) * sizes) ** 2
-    squared = away[:, 0] + (away[:, 1] + away[:, 2])
-    closest: NDArray[np.int64] = at[squared == squared.min()]
-    return closest
+    total = at.sum(axis=0)
+    away = np.empty(len(at))
+    for pixel in range(len(at)):
+        # Whole numbers, so that distances of mirrored pixels are exactly equal.
+        z, y, x = (len(at) * at[pixel] - total) * sizes
+        away[pixel] = z**2 + (y**2 + x**2)
+    closest = at[away == away.min()]
+    _, height, width = mask.shape
+    return (closest[:, 0] * height + closest[:, 1]) * width + closest[:, 2]
 
 
+@register_jitable
 def _spread_heat(mask: Any, source: Any, shares: Any, steps: Any) -> Any:
-    """Return the heat of an instance, float64 in the shape of the mask; compiled.
+    """Return the heat of an instance, float64 in the shape of the mask.
 
-    Rows are processed from their first to their last pixel of the instance. Sums of two neighbors
-    come first, so that mirrored instances have exactly mirrored heat.
+    The mean over the neighborhood is the mean along z, of means along y, of means along x. Each is
+    a loop over the flat mask, which processors vectorize. Sums of two neighbors come first, so that
+    mirrored instances have exactly mirrored heat.
 
     Parameters
     ----------
     mask : float64, (z, y, x)
         1 inside of the instance, with a border of 0 along y and x, and along z in volumes.
-    source : int64, (n, 3)
-        Pixels to which heat is added.
+    source : int64, (n,)
+        Flat positions of the pixels to which heat is added.
     shares : float64, (3,)
         Share of the heat of a pixel that each neighbor receives, along z, y and x.
     steps : int
         Largest number of steps.
     """
     depth, height, width = mask.shape
-    border = 1 if depth > 1 else 0
-    first, last = np.full((depth, height), width), np.zeros((depth, height), np.int64)
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                if mask[z, y, x] > 0:
-                    first[z, y] = min(first[z, y], x)
-                    last[z, y] = x + 1
-    heat, spread = np.zeros(mask.shape), np.zeros(mask.shape)
-    row = np.zeros(width)
-    along_z, along_y, along_x = shares[0], shares[1], shares[2]
-    rest_z, rest_y, rest_x = 1 - 2 * along_z, 1 - 2 * along_y, 1 - 2 * along_x
+    inside = mask.ravel()
+    heat, spread = np.zeros(mask.size), np.zeros(mask.size)
+    planes, columns = np.zeros(mask.size), np.zeros(mask.size)
     for step in range(steps):
-        for each in range(len(source)):
-            heat[source[each, 0], source[each, 1], source[each, 2]] += 1 / len(source)
-        for z in range(border, depth - border):
-            for y in range(1, height - 1):
-                low, high = first[z, y], last[z, y]
-                if high == 0:
-                    continue
-                plane = heat[z]
-                before, at, after = plane[y - 1], plane[y], plane[y + 1]
-                for x in range(low - 1, high + 1):
-                    row[x] = along_y * (before[x] + after[x]) + rest_y * at[x]
-                if border:
-                    below, above = heat[z - 1], heat[z + 1]
-                    for x in range(low - 1, high + 1):
-                        corners = below[y - 1, x] + below[y + 1, x]
-                        corners += above[y - 1, x] + above[y + 1, x]
-                        sides = along_y * corners + rest_y * (below[y, x] + above[y, x])
-                        row[x] = along_z * sides + rest_z * row[x]
-                result, inside = spread[z, y], mask[z, y]
-                for x in range(low, high):
-                    mean = along_x * (row[x - 1] + row[x + 1]) + rest_x * row[x]
-                    result[x] = inside[x] * mean
+        heat[source] += 1 / len(source)
+        if depth > 1:
+            _write_means(heat, height * width, shares[0], planes)
+            _write_means(planes, width, shares[1], columns)
+        else:
+            _write_means(heat, width, shares[1], columns)
+        _write_means(columns, 1, shares[2], spread)
+        for pixel in range(len(inside)):
+            spread[pixel] *= inside[pixel]
         heat, spread = spread, heat
         if step % _EVERY == _EVERY - 1:
-            for each in range(len(source)):
-                spread[source[each, 0], source[each, 1], source[each, 2]] -= 1 / len(source)
+            spread[source] -= 1 / len(source)
             if _is_steady(heat, spread):
                 break
-    return heat
+    return heat.reshape(mask.shape)
+
+
+@register_jitable
+def _write_means(values: Any, stride: Any, share: Any, result: Any) -> None:
+    """Write the weighted means of values and of both neighbors at a distance in the flat array."""
+    size, rest = len(values) - 2 * stride, 1 - 2 * share
+    before, after = values[:size], values[2 * stride :]
+    at, means = values[stride : stride + size], result[stride : stride + size]
+    for pixel in range(size):
+        means[pixel] = share * (before[pixel] + after[pixel]) + rest * at[pixel]
 
 
 @register_jitable
 def _is_steady(heat: Any, before: Any) -> bool:
     """Return True if heat of all pixels changes by less than the share `_STEADY` in a step."""
-    now, earlier = heat.ravel(), before.ravel()
-    for each in range(len(now)):  # noqa: SIM110 (numba)
-        if now[each] - earlier[each] > _STEADY * now[each]:
+    for pixel in range(len(heat)):  # noqa: SIM110 (numba)
+        if heat[pixel] - before[pixel] > _STEADY * heat[pixel]:
             return False
     return True
 
 
+@register_jitable
 def _write_gradient(heat: Any, mask: Any, sizes: Any, flows: Any) -> None:
-    """Write the unit vectors of the gradient of heat; compiled.
+    """Write the unit vectors of the gradient of heat.
 
     Parameters
     ----------
