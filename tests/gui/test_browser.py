@@ -44,16 +44,6 @@ TINY = {
 }  # fmt: skip
 
 
-# Hold back all answers of the server until they are released.
-_HOLD = """() => {
-  const [deliver, held] = [socket.onevent.bind(socket), []];
-  socket.onevent = (packet) => held.push(packet);
-  window.holds = (text) => JSON.stringify(held.map((packet) => packet.data)).includes(text);
-  window.release = () => {
-    delete socket.onevent;
-    held.forEach(deliver);
-  };
-}"""
 # True if the browser asks before it leaves the page
 _ASKS = "String(onbeforeunload).includes('preventDefault')"
 # True if the focus is visible: a ring, an outline, or the thick border of a field.
@@ -327,39 +317,6 @@ def test_images_are_segmented_without_training(browser: Any, tmp_path: Path) -> 
     watcher.check()
     context.close()
     interface.stop()
-
-
-def test_a_late_proposal_is_not_mixed_with_the_typed_text(browser: Any, made: Interface) -> None:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    watcher = Watcher(context)
-    tab = enter(made, watcher)
-    for before, after in (("../mi", "ne"), ("", "../mine")):
-        open_page(made, tab, "/segment")
-        tab.wait_for_function("window.did_handshake")
-        tab.evaluate(_HOLD)
-        images = tab.get_by_role("textbox", name="Image, or folder of images")
-        images.fill("2d")
-        images.blur()
-        tab.wait_for_function("holds('2d_instances')")
-        output = tab.get_by_role("textbox", name="New folder for the results")
-        output.focus()
-        if before:
-            output.fill(before)
-        tab.evaluate("release()")
-        if not before:
-            tab.wait_for_function("document.activeElement.value == '2d_instances'")
-        tab.keyboard.type(after)
-        tab.get_by_text("../mine: is outside").wait_for()  # the server has received it
-        assert output.input_value() == "../mine"
-    # Otherwise, the field has the proposal.
-    open_page(made, tab, "/segment")
-    images.fill("3d")
-    images.blur()
-    tab.wait_for_function(
-        "[...document.querySelectorAll('input')].some(e => e.value == '3d_instances')"
-    )
-    watcher.check()
-    context.close()
 
 
 def test_without_the_token_nothing_is_served(browser: Any, made: Interface) -> None:

@@ -11,7 +11,6 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.pages.frame import button
-from singula.gui.pages.proposals import ProposedInput
 
 _MAX_ENTRIES = 400
 
@@ -26,7 +25,7 @@ def path_input(
     suffixes: Sequence[str] = (),
     on_change: Callable[[str], None] | None = None,
     validate: bool = True,
-) -> ProposedInput:
+) -> ui.input:
     """Add an input for a path inside of the roots.
 
     Parameters
@@ -60,7 +59,7 @@ def path_input(
         if on_change is not None:
             on_change(field.value or "")
 
-    field = ProposedInput(label, value=value, validation=check if validate else None)
+    field = ui.input(label, value=value, validation=check if validate else None)
     field.props("outlined dense").classes("grow")
     field.on("change", report_change)
 

@@ -29,7 +29,6 @@ from singula.gui.pages.frame import (
     with_error_notice,
 )
 from singula.gui.pages.paths import path_input
-from singula.gui.pages.proposals import ProposedInput
 from singula.gui.pages.queue_view import QueuePanel, waiting_controls
 from singula.gui.pages.run_list import RunTable, edit_notes
 from singula.gui.preview import TrainingPreview, read_preview
@@ -84,10 +83,14 @@ def _start_form(context: AppContext, config: str, result_dir: str) -> None:
         def job_name() -> str:
             return (name.value or "").strip() or Path(path.value or "").stem
 
+        numbers = {"proposed": "1"}
+
         def propose(_: object = None) -> None:
-            if job_name() and not number.is_edited:
+            # A number that the user typed is not replaced.
+            if job_name() and number.value == numbers["proposed"]:
                 folder = Path(results.value or ".")
-                number.propose(str(next_run_id(context.guard, folder, job_name())))
+                numbers["proposed"] = str(next_run_id(context.guard, folder, job_name()))
+                number.set_value(numbers["proposed"])
 
         def fault(text: str) -> str | None:
             try:
@@ -109,7 +112,7 @@ def _start_form(context: AppContext, config: str, result_dir: str) -> None:
                 "outlined dense"
             )
             name.on("change", propose)
-            number = ProposedInput("Run number", value="1", validation=fault)
+            number = ui.input("Run number", value="1", validation=fault)
             number.props("outlined dense inputmode=numeric")
             # Typing replaces the proposed number: otherwise, 1 typed behind 1 would be 11.
             number.on("focus", js_handler="event => event.target.select()")

@@ -107,12 +107,13 @@ class _StartForm:
 
     def __init__(self, context: AppContext, model: str) -> None:
         self.context, self.guard = context, context.guard
+        self.proposed = propose_output(self.guard, "")
         self.images = path_input(
             self.guard,
             "Image, or folder of images",
             folders=True,
             files=True,
-            on_change=lambda path: self.output.propose(propose_output(self.guard, path)),
+            on_change=self._propose,
         )
         with ui.element("div").classes("row-of"):
             choices = model_choices()
@@ -121,7 +122,7 @@ class _StartForm:
             self.model = dropdown("Model", choices, model).classes("model-choice")
             self.channel = ui.input("Channel, if images have several").props("outlined dense")
         self.output = path_input(
-            self.guard, "New folder for the results", propose_output(self.guard, ""), folders=True
+            self.guard, "New folder for the results", self.proposed, folders=True
         )
         self.begin = button("Segment", self._start)
         self.messages = ui.element("div").props('aria-live="polite"').classes("grow")
@@ -133,6 +134,11 @@ class _StartForm:
         if choices != self.model.options:
             chosen = str(self.model.value or "")
             self.model.set_options(choices, value=chosen if chosen in choices else "")
+
+    def _propose(self, path: str) -> None:
+        if self.output.value in ("", self.proposed):
+            self.proposed = propose_output(self.guard, path)
+            self.output.set_value(self.proposed)
 
     async def _start(self) -> None:
         self.messages.clear()

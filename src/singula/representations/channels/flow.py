@@ -152,14 +152,27 @@ def _write_flows(labels: Any, rows: Any, boxes: Any, sizes: Any, steps: Any, flo
                 for x in range(width):
                     if part[z, y, x] == rows[each]:
                         mask[z + border, y + 1, x + 1] = 1
-        heat = _spread_heat(mask, _source_of(mask, sizes), shares, steps[each])
-        target = flows[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-        _write_gradient(heat, mask, sizes, target)
+        source = _source_of(mask, sizes)
+        first, last = _keep_reached(mask, source, border)
+        inner = mask[
+            first[0] - border : last[0] + border,
+            first[1] - 1 : last[1] + 1,
+            first[2] - 1 : last[2] + 1,
+        ].copy()
+        origin = first - np.array([border, 1, 1])
+        _, rows_in, columns_in = inner.shape
+        at = source - origin
+        heat = _spread_heat(
+            inner, (at[:, 0] * rows_in + at[:, 1]) * columns_in + at[:, 2], shares, steps[each]
+        )
+        begin, end = low + origin, low + origin + last - first
+        target = flows[begin[0] : end[0], begin[1] : end[1], begin[2] : end[2]]
+        _write_gradient(heat, inner, sizes, target)
 
 
 @register_jitable
 def _source_of(mask: Any, sizes: Any) -> Any:
-    """Return the pixels of a mask that are closest to its centroid, in the flat mask, (n,)."""
+    """Return the positions of the pixels of a mask that are closest to its centroid, (n, 3)."""
     at = np.argwhere(mask > 0)
     total = at.sum(axis=0)
     away = np.empty(len(at))
@@ -167,9 +180,38 @@ def _source_of(mask: Any, sizes: Any) -> Any:
         # Whole numbers, so that distances of mirrored pixels are exactly equal.
         z, y, x = (len(at) * at[pixel] - total) * sizes
         away[pixel] = z**2 + (y**2 + x**2)
-    closest = at[away == away.min()]
-    _, height, width = mask.shape
-    return (closest[:, 0] * height + closest[:, 1]) * width + closest[:, 2]
+    return at[away == away.min()]
+
+
+@register_jitable
+def _keep_reached(mask: Any, source: Any, border: Any) -> Any:
+    """Set the pixels of a mask that heat from the source cannot reach to 0, and return a box.
+
+    Parts of an instance can lie far away from each other, and no heat reaches the others.
+    """
+    waiting = np.empty((mask.size, 3), np.int64)
+    count, first, last = 0, source[0].copy(), source[0] + 1
+    for each in range(len(source)):
+        z, y, x = source[each]
+        if mask[z, y, x] == 1:
+            mask[z, y, x] = 2
+            waiting[count] = source[each]
+            count += 1
+    while count:
+        count -= 1
+        at = waiting[count].copy()
+        first, last = np.minimum(first, at), np.maximum(last, at + 1)
+        for z in range(at[0] - border, at[0] + border + 1):
+            for y in range(at[1] - 1, at[1] + 2):
+                for x in range(at[2] - 1, at[2] + 2):
+                    if mask[z, y, x] == 1:
+                        mask[z, y, x] = 2
+                        waiting[count, 0], waiting[count, 1], waiting[count, 2] = z, y, x
+                        count += 1
+    values = mask.ravel()
+    for pixel in range(len(values)):
+        values[pixel] = values[pixel] == 2
+    return first, last
 
 
 @register_jitable
