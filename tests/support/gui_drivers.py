@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
+
+from gui_browser import TIMEOUT
 
 HERE = Path(__file__).parent
 MAX_TABS = 250
@@ -53,9 +56,20 @@ class Mouse:
 
     def choose(self, label: str, option: str) -> None:
         """Choose an option of a list by the beginning of its text."""
-        self.press(label, "combobox")
-        self.tab.locator(".q-menu .q-item", has_text=option).first.click()
+        self.open_list(label, option).click()
         self.wait_for_closed_list()
+
+    def open_list(self, label: str, option: str) -> Any:
+        """Open a list, and return an option; the list closes if the page scrolls meanwhile."""
+        item = self.tab.locator(".q-menu .q-item, .q-dialog .q-item", has_text=option).first
+        until = time.monotonic() + TIMEOUT / 1000
+        while time.monotonic() < until:
+            self.press(label, "combobox")
+            for _ in range(_MAX_SETTLE):
+                if item.is_visible():
+                    return item
+                self.tab.wait_for_timeout(100)
+        raise AssertionError(f"{label}: {option} is not in the list")
 
     def wait_for_closed_list(self) -> None:
         """Wait until a list of options has disappeared."""
@@ -216,8 +230,7 @@ class Touch(Mouse):
         self.find(name, role).tap()
 
     def choose(self, label: str, option: str) -> None:
-        self.press(label, "combobox")
-        self.tab.locator(".q-menu .q-item, .q-dialog .q-item", has_text=option).first.tap()
+        self.open_list(label, option).tap()
         self.wait_for_closed_list()
 
     def unfold(self, title: str) -> None:

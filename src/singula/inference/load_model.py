@@ -69,7 +69,7 @@ def find_model(path: Path | str) -> Path:
         meant = f"; did you mean {similar}?" if similar else ""
         message = error.message
         if not path.exists():
-            message = f"model {path}: does not exist, expected a run, a file or a built-in model"
+            message = f"{path}: does not exist, expected a run, a file or a built-in model"
         raise UserError(f"{message}{meant}", error.hint, error.code)
     raise UserError(
         f"--model: {path} has no checkpoint (expected {candidates[0]})",
