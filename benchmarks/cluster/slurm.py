@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -166,7 +166,9 @@ def _count_idle(environment: Mapping[str, str]) -> int:
     )
 
 
-def _wait_until(is_ready, folder: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+def _wait_until(
+    is_ready: Callable[[], bool], folder: Path, processes: list[subprocess.Popen[bytes]]
+) -> None:
     until = time.monotonic() + _START_SECONDS
     while not is_ready():
         dead = [process.args[0] for process in processes if process.poll() is not None]

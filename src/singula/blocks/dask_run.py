@@ -360,7 +360,7 @@ def _queue_cluster(queue: str, file: Path) -> Iterator[Client]:
 
 @contextmanager
 def _lost_jobs_replaced(cluster: Any, jobs: int) -> Iterator[None]:
-    """Submit a new job for each that ends before the block: cancelled, timed out or preempted.
+    """Replace each job that ends early, such as a job that is cancelled or reaches its time limit.
 
     The scheduler forgets a worker some seconds after its connection ends
     (``distributed.deploy.lost-worker-timeout``).

@@ -99,13 +99,13 @@ def start_card(context: AppContext, model: str = "", images: str = "") -> None:
             "images or stained tissue, or a model that you trained. Label images, tables and "
             "pictures are written to a new folder."
         )
-        _StartForm(context, model).fill(model, images)
+        _StartForm(context, model, images)
 
 
 class _StartForm:
     """Fields that start a prediction."""
 
-    def __init__(self, context: AppContext, model: str) -> None:
+    def __init__(self, context: AppContext, model: str, images: str) -> None:
         self.context, self.guard = context, context.guard
         self.proposed = propose_output(self.guard, "")
         self.images = path_input(
@@ -115,6 +115,8 @@ class _StartForm:
             files=True,
             on_change=self._propose,
         )
+        if self.guard.allows(images):
+            self.images.set_value(images)
         with ui.element("div").classes("row-of"):
             choices = model_choices()
             if model:  # until its scores are read
@@ -160,13 +162,6 @@ class _StartForm:
         finally:
             self.begin.enable()
         ui.navigate.to(run_address("segment", folder))
-
-    def fill(self, model: str, images: str) -> None:
-        """Choose a built-in model, and enter a path inside of the roots."""
-        if model in model_choices():
-            self.model.set_value(model)
-        if self.guard.allows(images):
-            self.images.set_value(images)
 
 
 async def list_earlier(context: AppContext) -> None:

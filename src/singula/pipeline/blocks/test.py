@@ -187,8 +187,7 @@ class BlockTest(TestRun):
     ) -> str:
         """Test an image, and return a description of the result."""
         job = self._job(pair.name)
-        budget = self._budget(pair, runner)
-        spec = self._reuse_records(job, self._job_spec(pair, checkpoint, budget))
+        spec = self._reuse_records(job, self._job_spec(pair, checkpoint, runner))
         spec.save(job)
         device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
         job.write_note(DEVICE, DeviceNote(name=device))
@@ -236,24 +235,24 @@ class BlockTest(TestRun):
         )
         return next((notice for notice in notices if notice is not None), None)
 
-    def _budget(self, pair: Pair, runner: Runner) -> Budget:
-        """Return the blocks of an image for the memory of this machine or of its cluster."""
-        image = self.inputs.reader.open_image(pair.image, pair.arrays)
+    def _budget(self, pair: Pair, shape: tuple[int, ...], runner: Runner) -> Budget:
+        """Return the blocks of an image for the memory of this machine or of the cluster."""
         is_cluster = self.dask is not None and not self.dask.startswith(_LOCAL)
         return block_budget(
             self.config,
-            image.spatial_shape,
+            shape,
             pair.image,
             self._workers(),
             worker_memory=runner.memory if is_cluster else None,
             has_config_file=self.pairs is None,  # `singula predict` has no configuration file
         )
 
-    def _job_spec(self, pair: Pair, checkpoint: Checkpoint, budget: Budget) -> JobSpec:
+    def _job_spec(self, pair: Pair, checkpoint: Checkpoint, runner: Runner) -> JobSpec:
         config, tree, inputs = self.config, self.tree, self.inputs
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         configured = config.TEST.BY_CHUNKS.BLOCK_SHAPE
+        budget = self._budget(pair, shape, runner)
         block = block_shape(budget, shape, configured)
         maps_key, key = self._keys_of[pair.name]
         label_place, planar = pair.label_arrays, False

@@ -138,8 +138,8 @@ def encode_part(
     settings, labels, furthest, planar
         As for `encode_with`, validated.
     box : tuple of slice, optional
-        Box of `labels`, with the start and the stop along each axis. Outside of it, rays are 0 to
-        save time. Default: all pixels.
+        Box of `labels`, with the start and the stop along each axis. Outside of it, rays
+        and flows can be 0 to save time. Default: all pixels.
     """
     if is_sparse(as_array(labels, "labels")):
         return encode_sparse(settings, labels, furthest, planar)
