@@ -362,6 +362,18 @@ def code_in_list(listed: str) -> str:
     return internal_codes((listed, "F"))[0]
 
 
+def vector_channels(vector: str) -> tuple[str, ...]:
+    """Return the channels of a kind of vector: its components along x, y and z.
+
+    Parameters
+    ----------
+    vector : str
+        Value of `Channel.vector`, such as ``flow``.
+    """
+    rows = [row for row in CHANNELS.values() if row.vector == vector]
+    return tuple(row.code for row in sorted(rows, key=lambda row: row.component))
+
+
 def planes_in(codes: Iterable[str], family: str) -> tuple[str, ...]:
     """Return the codes of the planes of a family, in the given order.
 

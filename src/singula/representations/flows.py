@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from singula.errors import UserError
 from singula.representations.base import (
     DecodePlan,
-    Decoder,
     IntermediateImages,
     Maps,
     SeedFilter,
-    SpecialDecoder,
     ThresholdValues,
 )
-from singula.representations.channel import OptionValue
 from singula.representations.channel_table import CHANNELS
-from singula.representations.combination import covering_channels, foreground_term
-from singula.representations.objects import ObjectDecoder, Objects, ReadMaps
-from singula.representations.watershed import Term
+from singula.representations.objects import Objects, ReadMaps
+from singula.representations.vectors import VectorDecoder
 from singula.util.citation import Method
 
 if TYPE_CHECKING:
@@ -29,73 +24,18 @@ if TYPE_CHECKING:
     from singula.representations.decoders.settings import DecodeSettings
     from singula.util.boxes import Box
 
-_FOREGROUND = Term("F", True, "TH_FOREGROUND")
-
 
 @dataclass(frozen=True)
-class FlowDecoder(ObjectDecoder, SpecialDecoder):
-    """Foreground pixels that move along the flows into the same sink.
+class FlowDecoder(VectorDecoder):
+    """Foreground pixels that move along the flows into the same sink."""
 
-    Parameters
-    ----------
-    foreground : Term
-        Pixels that move and belong to instances.
-    flows : tuple of str
-        Channels with the flows in the order of the axes.
-    """
-
-    foreground: Term = _FOREGROUND
-    flows: tuple[str, ...] = ("Gv", "Gh")
+    vector: ClassVar[str] = "flow"
+    groups: ClassVar[tuple[tuple[str, ...], ...]] = (("TH_FLOW_ERROR", "TH_FLOW_STEPS"),)
     method_name: ClassVar[str] = "flows"
     columns: ClassVar[tuple[str, ...]] = ("points", "starts", "stops", "places", "numbers")
     method: ClassVar[Method | None] = Method(
         "integration of the flows of pixels into sinks", CHANNELS["Gh"].citations
     )
-
-    @classmethod
-    def suits(cls, codes: Sequence[str], options: Mapping[str, Mapping[str, OptionValue]]) -> bool:
-        """Return True for a foreground and flows."""
-        return len(_flows_of(codes)) > 1 and bool(covering_channels(codes))
-
-    @classmethod
-    def build(cls, name: str, codes: Sequence[str]) -> Decoder:
-        """Return the decoder of a configuration; see `SpecialDecoder.build`."""
-        flows, term = _flows_of(codes), foreground_term(codes)
-        if len(flows) < 2 or term is None:
-            missing = "Gh and Gv, in volumes also Gz" if term else "F, the foreground"
-            raise UserError(
-                f"DATA_CHANNELS: got {name}, expected a foreground and flows (Gh, Gv)",
-                f"add {missing}",
-                "decode.missing_channel",
-            )
-        return cls(name, tuple(codes), term, flows)
-
-    @property
-    def covering(self) -> frozenset[str]:
-        """The channel of the foreground."""
-        return frozenset({self.foreground.channel})
-
-    @property
-    def ndim(self) -> int | None:
-        """Number of axes of the flows."""
-        return len(self.flows)
-
-    @property
-    def used_channels(self) -> tuple[str, ...]:
-        """Foreground and flows."""
-        return (self.foreground.channel, *self.flows)
-
-    def uses_spacing(self, ndim: int) -> bool:
-        """Return True: flows are unit vectors in physical units."""
-        return True
-
-    def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
-        """Return the thresholds of the flows, and that of the foreground."""
-        return (("TH_FLOW_ERROR", "TH_FLOW_STEPS"), (self.foreground.key,))
-
-    def bytes_per_pixel(self, *, in_blocks: bool) -> int:
-        """Return the measured bytes of positions and flows; see `Decoder.bytes_per_pixel`."""
-        return 80
 
     def decode(
         self,
@@ -172,7 +112,7 @@ class FlowDecoder(ObjectDecoder, SpecialDecoder):
 
         def read(box: Box) -> tuple[list[np.ndarray], np.ndarray]:
             maps = read_maps(box)
-            return [maps[code] for code in self.flows], self.foreground(maps, plan.thresholds)
+            return [maps[code] for code in self.vectors], self.foreground(maps, plan.thresholds)
 
         steps = int(plan.thresholds["TH_FLOW_STEPS"])
         return follow_flows(read, core, shape, steps, plan.spacing)
@@ -183,10 +123,4 @@ class FlowDecoder(ObjectDecoder, SpecialDecoder):
 
         limit = plan.thresholds["TH_FLOW_ERROR"]
         if limit > 0:
-            remove_wrong_flows(labels, [maps[code] for code in self.flows], limit, plan.spacing)
-
-
-def _flows_of(codes: Sequence[str]) -> tuple[str, ...]:
-    """Return the channels with flows in the order of the axes."""
-    flows = [code for code in codes if CHANNELS[code].vector == "flow"]
-    return tuple(sorted(flows, key=lambda code: -CHANNELS[code].component))
+            remove_wrong_flows(labels, [maps[code] for code in self.vectors], limit, plan.spacing)

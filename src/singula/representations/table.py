@@ -9,7 +9,7 @@ from singula.errors import UserError
 from singula.representations import combination, watershed
 from singula.representations.base import Decoder, SpecialDecoder
 from singula.representations.channel import OptionValue
-from singula.representations.channel_table import CHANNELS, internal_codes
+from singula.representations.channel_table import CHANNELS, internal_codes, vector_channels
 from singula.representations.embedding import EmbeddingDecoder
 from singula.representations.families import FAMILIES, planes_of
 from singula.representations.flows import FlowDecoder
@@ -150,8 +150,7 @@ def check_offsets(codes: Sequence[str], name: str, ndim: int) -> None:
         if vector != "embedding" and not is_wrong:
             components = {row.component: row.code for row in rows if row.vector == vector}
             is_wrong = sorted(components) != list(range(1, ndim + 1))
-            every = {row.component: row.code for row in CHANNELS.values() if row.vector == vector}
-            x, y, z = (every[component] for component in (1, 2, 3))
+            x, y, z = vector_channels(vector)
             expected = f"{x}, {y} and {z}" if ndim == 3 else f"{x} and {y}, without {z}"
     if is_wrong:
         raise UserError(

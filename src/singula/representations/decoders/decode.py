@@ -21,6 +21,7 @@ from singula.representations.table import METHODS, check_offsets, complete_chann
 from singula.util.arguments import as_array, choice, flag, function, instance, text
 from singula.util.format import counted
 
+_LARGEST = float(np.finfo(np.float32).max)  # decoders convert maps to float32
 _CHUNK = 1 << 17  # pixels that are tested at once, without copying the whole map
 
 
@@ -185,7 +186,7 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
 
 
 def check_finite(name: str, values: np.ndarray) -> None:
-    """Raise an error if a map contains NaN or infinity.
+    """Raise an error if a map contains NaN, or values that are infinite in float32.
 
     Parameters
     ----------
@@ -197,12 +198,12 @@ def check_finite(name: str, values: np.ndarray) -> None:
     Raises
     ------
     UserError
-        ``prediction.overflow``: a value of the map is not finite.
+        ``prediction.overflow``, as described.
     """
     rows = max(1, _CHUNK * len(values) // max(1, values.size))
     chunks = (values[start : start + rows] for start in range(0, len(values), rows))
     if not all(_is_finite(chunk) for chunk in chunks if chunk.size):
-        content = "NaN" if np.isnan(values).any() else "infinite values"
+        content = "NaN" if np.isnan(values).any() else "infinite values (in float32)"
         raise prediction_overflow(f"map {name} contains {content}")
 
 
@@ -210,4 +211,4 @@ def _is_finite(values: np.ndarray) -> bool:
     if values.dtype == np.float16:
         # Integers are faster: the bits of NaN and infinity are above those of other values.
         return bool((values.view(np.uint16) & 0x7FFF).max() < 0x7C00)
-    return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
+    return bool(values.min() >= -_LARGEST and values.max() <= _LARGEST)

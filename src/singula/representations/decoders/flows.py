@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from singula.errors import prediction_overflow
 from singula.representations.channels.flow import flows_of_labels
 from singula.representations.decoders.components import planes
 from singula.representations.decoders.flow_kernels import (
@@ -24,6 +23,7 @@ from singula.representations.decoders.flow_kernels import (
     move_in_3d,
 )
 from singula.representations.decoders.offsets import relative_spacing
+from singula.representations.decoders.places import merge_places
 from singula.util.boxes import Box, grown, shape_of
 from singula.util.process import compiled
 
@@ -31,6 +31,8 @@ _HALO = 32  # pixels around a block that are read first
 _WINDOW = 2  # pixels on each side of a sink without a larger number of arrivals
 _MIN_SINK, _MIN_PLACE = 10, 2  # arrivals that a sink and a pixel next to it exceed
 _GROWTH = 5  # steps by which a sink grows
+
+_OPERATIONS = {"counts": np.add, "starts": np.minimum, "stops": np.maximum}
 
 ReadFlows = Callable[[Box], tuple[Sequence[np.ndarray], np.ndarray]]
 
@@ -105,11 +107,6 @@ def follow_flows(
     -------
     ndarray of int64
         Positions in the flat image, in the shape of the part; -1 in the background.
-
-    Raises
-    ------
-    UserError
-        The flows in the foreground are infinite.
     """
     ndim, halo = len(shape), 0 if shape_of(core) == tuple(shape) else _HALO
     speeds = 1 / relative_spacing(spacing, ndim)
@@ -120,8 +117,6 @@ def follow_flows(
         vectors = np.zeros((*foreground.shape, ndim), np.float32)
         for axis, values in enumerate(flows):
             np.copyto(vectors[..., axis], values, where=foreground, casting="unsafe")
-        if not np.isfinite(vectors).all():
-            raise prediction_overflow("the map of a flow is infinite")
         ends = np.full(shape_of(core), -1, np.int64)
         first, begin = _starts(outer), _starts(core)
         kernel = move_in_3d if ndim == 3 else move_in_2d
@@ -158,28 +153,6 @@ def count_arrivals(ends: np.ndarray, core: Box, shape: Sequence[int]) -> Arrival
     return Arrivals(places, counts, boxes[0][:, skipped:], boxes[1][:, skipped:])
 
 
-def _join(parts: Sequence[Arrivals], ndim: int) -> Arrivals:
-    """Add the arrivals of different pixels."""
-    if not parts:
-        none = np.zeros(0, np.int64)
-        return Arrivals(none, none, np.zeros((0, ndim), np.int64), np.zeros((0, ndim), np.int64))
-    places = np.concatenate([part.places for part in parts])
-    order = np.argsort(places, kind="stable")
-    first = np.flatnonzero(np.diff(places[order], prepend=-1))
-    counts, starts, stops = (
-        np.concatenate([getattr(part, name) for part in parts])[order]
-        for name in ("counts", "starts", "stops")
-    )
-    if not len(order):
-        return Arrivals(places, counts, starts, stops)
-    return Arrivals(
-        places[order][first],
-        np.add.reduceat(counts, first),
-        np.minimum.reduceat(starts, first),
-        np.maximum.reduceat(stops, first),
-    )
-
-
 def find_sinks(parts: Sequence[Arrivals], shape: Sequence[int]) -> Sinks:
     """Return the sinks of an image.
 
@@ -198,7 +171,9 @@ def find_sinks(parts: Sequence[Arrivals], shape: Sequence[int]) -> Sinks:
     arrivals is used.
     """
     ndim = len(shape)
-    arrivals = _join(parts, ndim)
+    none, nowhere = np.zeros(0, np.int64), np.zeros((0, ndim), np.int64)
+    every = [Arrivals(none, none, nowhere, nowhere), *parts]
+    arrivals = Arrivals(**merge_places([vars(part) for part in every], _OPERATIONS))
     sizes = np.ones(3, np.int64)
     sizes[3 - ndim :] = shape
     numbers = np.zeros(len(arrivals.places), np.int64)

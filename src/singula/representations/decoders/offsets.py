@@ -22,6 +22,7 @@ from singula.representations.decoders.offset_kernels import (
     point,
     smooth,
 )
+from singula.representations.decoders.places import merge_places
 from singula.util.boxes import grown, shape_of
 from singula.util.process import compiled
 
@@ -151,17 +152,9 @@ def merge_votes(parts: Sequence[Votes]) -> Votes:
     parts : sequence of Votes
         Votes for pixels of the same image; the order of `places` has no effect.
     """
-    if not parts:
-        return Votes(*np.zeros((3, 0), np.int64))
-    places = np.concatenate([part.places for part in parts])
-    order = np.argsort(places, kind="stable")
-    places = places[order]
-    first = np.flatnonzero(np.diff(places, prepend=-1))
-    counts = np.concatenate([part.counts for part in parts])[order]
-    lengths = np.concatenate([part.lengths for part in parts])[order]
-    if not len(places):
-        return Votes(places, counts, lengths)
-    return Votes(places[first], np.add.reduceat(counts, first), np.add.reduceat(lengths, first))
+    every = [Votes(*np.zeros((3, 0), np.int64)), *parts]
+    sums = {"counts": np.add, "lengths": np.add}
+    return Votes(**merge_places([vars(part) for part in every], sums))
 
 
 def find_centers(
