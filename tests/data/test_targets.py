@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from singula.data.augment import AugmentSettings, Geometry, draw_geometry, sample_pair
+from singula.data.augment.copies import separate_copies
 from singula.data.augment.geometry import turn
 from singula.data.augment.regions import CutMix, Cutout
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
@@ -262,3 +263,77 @@ def test_the_largest_distance_of_the_background_can_be_given() -> None:
     own = encode_with(settings, labels)["Dv2"]
     for none in (None, {}, {"image": 0.0}):
         np.testing.assert_array_equal(encode_with(settings, labels, none)["Dv2"], own)
+
+
+DISKS = ((12, 13), (14, 40), (38, 20), (45, 47))
+
+
+def disks() -> np.ndarray:
+    """Return four disks, two of them close to an edge of the image, shape (60, 60, 1)."""
+    y, x = np.mgrid[:60, :60]
+    labels = np.zeros((60, 60, 1), np.uint8)
+    for number, (row, column) in enumerate(DISKS, start=252):
+        labels[(y - row) ** 2 + (x - column) ** 2 <= 64] = number
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("mode", "size"),
+    [("reflect", 60), ("reflect", 100), ("symmetric", 60), ("symmetric", 100), ("wrap", 60)],
+)
+def test_each_mirrored_copy_of_an_instance_has_its_center(mode: str, size: int) -> None:
+    """Labels, offsets and flows of a shrunken patch that extends far beyond the image."""
+    labels = disks()
+    pixels = {code: {"norm": False} for code in "HV"}
+    settings = EncodeSettings(("F", "H", "V", "Gh", "Gv"), options=pixels)
+    shrunk = AugmentSettings(1.0, rotation=(20, 20), zoom=(0.5, 0.5), mode=mode)
+    items = PatchDataset(
+        [Sample("a", numbered(labels), labels)], PatchSettings((size, size), (0, 0), (0, 0)),
+        Normalizer("custom", False, None, {"mean": (0.0,), "std": (1.0,)}), settings, shrunk,
+    )  # fmt: skip
+    _, ids, targets = items.draw(0, 0)
+    parts, count = ndimage.label(ids[..., 0], np.ones((3, 3)))
+    assert count > 3 * len(DISKS)
+    edge = np.ones(parts.shape, bool)
+    edge[1:-1, 1:-1] = False
+    inner = set(range(1, count + 1)) - set(parts[edge].tolist())
+    assert len(inner) > len(DISKS)
+    for part in inner:
+        place = parts == part
+        assert len(np.unique(ids[..., 0][place])) == 1
+        assert place.sum() == (ids[..., 0] == ids[..., 0][place][0]).sum()
+        for code, coordinate in zip("VH", np.nonzero(place), strict=True):
+            from_center = np.abs(targets[code][place])
+            np.testing.assert_allclose(
+                from_center, np.abs(coordinate - np.median(coordinate)), atol=1.01
+            )
+        strength = np.hypot(targets["Gh"][place], targets["Gv"][place])
+        assert (strength > 0.5).mean() > 0.8
+
+
+def test_vectors_of_a_small_image_are_mirrored_with_it() -> None:
+    """The targets of an image that is padded to a patch are those of the padded image."""
+    labels = disks()[2:24, 2:25]
+    settings = EncodeSettings(("H", "V", "Gh", "Gv"))
+    items = PatchDataset(
+        [Sample("a", numbered(labels), labels)], PatchSettings((62, 62), (0, 0), (0, 0)),
+        Normalizer("custom", False, None, {"mean": (0.0,), "std": (1.0,)}), settings,
+    )  # fmt: skip
+    _, ids, targets = items.draw(0, 0)
+    separate = ndimage.label(ids[..., 0] > 0)[0]
+    expected = encode_with(settings, separate)
+    assert separate.max() == 9
+    for code in settings.channels:
+        np.testing.assert_allclose(targets[code], expected[code], atol=1e-5)
+
+
+def test_only_parts_outside_of_the_image_get_new_ids() -> None:
+    ids = np.array([[0, 7, 0, 7, 0, 255, 0], [0, 7, 0, 0, 0, 255, -1]], np.int16)
+    outside = np.zeros(ids.shape, bool)
+    outside[:, 2:] = True
+    np.testing.assert_array_equal(
+        separate_copies(ids, outside), [[0, 7, 0, 256, 0, 257, 0], [0, 7, 0, 0, 0, 257, -1]]
+    )
+    assert separate_copies(ids.clip(0).astype(np.uint8), outside).dtype == np.int64
+    assert separate_copies(ids, ~outside) is not ids  # the first part of 7 is outside
+    assert separate_copies(ids, np.zeros_like(outside)) is ids

@@ -308,6 +308,9 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
     "singula.representations.channels.needs_extent": lambda _: {
         "settings": Argument(ENCODE, OBJECT)
     },
+    "singula.representations.channels.depends_on_ids": lambda _: {
+        "settings": Argument(ENCODE, OBJECT)
+    },
     "singula.representations.channels.parse_channels": lambda _: {
         "channels": Argument("BC", CHANNELS)
     },

@@ -38,13 +38,14 @@ from singula.data.random_patches import (
     weighted_start,
 )
 from singula.data.samples import AnySample, Maps, Sample
-from singula.data.vectors import mirror_maps
+from singula.data.vectors import mirror_maps, read_target
 from singula.data.window import Sides, margin_of, sides_of, window_in_image
 from singula.io.lazy_array import constant_image_notices
 from singula.representations.channel_table import CHANNELS
 from singula.representations.channels import (
     EncodeSettings,
     Extent,
+    depends_on_ids,
     measure_extent,
     needs_extent,
 )
@@ -55,6 +56,7 @@ from singula.util.sparse_labels import annotated_mask, is_sparse
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
 
 _IDENTITY = Geometry(np.eye(2), np.zeros(2))
+_NO_CHANGES = AugmentSettings()
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.normalizer = normalizer
         self.patches = patches
         self.encoding = encoding
+        self.new_ids = depends_on_ids(encoding)
         self.augment = augment
         self.seed = seed
         self.scalings: list[Scaling] = []
@@ -243,10 +246,11 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.seed, epoch, index])
         settings, shape = self.augment, self.patches.shape
         number, sample, start = self._place(index, rng)
-        if settings is None:
+        if settings is None and not self.encoding.from_labels:
             image = self.scalings[number].apply(read_patch(sample.image, start, shape))
             labels = read_patch(sample.labels, start, shape)
             return image, labels, self._targets(number, sample, start)
+        settings = settings or _NO_CHANGES
         moved = self._transform(number, sample, start, settings, rng)
         patch = apply_augmentations(
             moved.patch, settings, rng, lambda: self._other_patch(index, settings, rng)
@@ -298,7 +302,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
                 else None
             )
             maps = encode_part(self.encoding, labels, extent.furthest, extent.planar, box)
-        return {name: read_patch(maps[name], begin, shape) for name in self.encoding.channels}
+        return {
+            name: read_target(name, maps[name], begin, shape) for name in self.encoding.channels
+        }
 
     def _transformed_targets(
         self, extent: Extent, moved: _TransformedPatch, labels: npt.NDArray[Any]
@@ -347,6 +353,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             mode=settings.mode,
             elastic_mode=settings.elastic_mode,
             sides=sides,
+            new_ids=self.new_ids and (self.encoding.from_labels or not geometry.is_identity),
         )
         mirror = draw_mirror(shape, settings, rng)
         before = tuple(b for b, _ in mirror.margins(sides))

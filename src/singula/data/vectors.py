@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from singula.data.augment import Mirror
+from singula.data.patches import read_patch
 from singula.data.samples import Maps
+from singula.io.lazy_array import Pixels
 from singula.representations.channel_table import CHANNELS
 
 Component = tuple[int, int]
+
+
+def read_target(
+    code: str, target: Pixels, start: Sequence[int], shape: Sequence[int]
+) -> npt.NDArray[Any]:
+    """Read a patch of a channel, mirrored beyond the edge of the image; see `read_patch`.
+
+    Parameters
+    ----------
+    code : str
+        Code of the channel.
+    target : ndarray or LazyArray, (y, x) or (z, y, x)
+        Channel of the image.
+    start, shape : sequence of int
+        Patch in image coordinates; `start` may be negative.
+
+    Returns
+    -------
+    ndarray
+        Components of vectors have the opposite sign where their axis is mirrored.
+    """
+    patch, component = read_patch(target, start, shape), CHANNELS[code].component
+    if not CHANNELS[code].vector:
+        return patch
+    axis = target.ndim - component
+    places, last = np.arange(start[axis], start[axis] + shape[axis]), target.shape[axis] - 1
+    is_mirrored = (places // max(1, last)) % 2 == 1
+    is_mirrored &= (places < 0) | (places > last)
+    if not is_mirrored.any():
+        return patch
+    signs = np.where(is_mirrored, -1, 1).astype(patch.dtype)
+    others = tuple(other for other in range(target.ndim) if other != axis)
+    return np.asarray(patch * np.expand_dims(signs, others))
 
 
 def mirror_maps(mirror: Mirror, maps: Maps) -> dict[str, npt.NDArray[Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from singula.data.augment.change import FloatArray, as_slices
+from singula.data.augment.copies import separate_copies
 from singula.data.augment.geometry import Geometry, Matrix
 from singula.data.patches import read_patch
 from singula.io.lazy_array import LazyArray, Pixels
@@ -32,6 +33,7 @@ def sample_pair(
     mode: str = "reflect",
     elastic_mode: str = "constant",
     sides: Sequence[tuple[int, int]] | None = None,
+    new_ids: bool = False,
 ) -> tuple[FloatArray, Array]:
     """Resample a patch of an image and of its labels through a geometry.
 
@@ -49,6 +51,8 @@ def sample_pair(
     sides : sequence of (int, int), optional
         Additional pixels of the labels before and after the patch, per axis; with a displacement,
         those of the displacement.
+    new_ids : bool
+        Give mirrored copies of instances other ids; see `separate_copies`.
 
     Returns
     -------
@@ -61,9 +65,13 @@ def sample_pair(
     before = [b for b, _ in sides]
     wide = [b + n + a for n, (b, a) in zip(shape, sides, strict=True)]
     begin = [first - b for first, b in zip(start, before, strict=True)]
+    axes = range(len(shape) if geometry.is_identity else len(shape) - 2)
+    outside = _beyond_axes(axes, labels.shape, begin, wide) if new_ids else None
     if geometry.is_identity:
-        return read_patch(image, start, shape).astype(np.float32), read_patch(labels, begin, wide)
+        moved = _with_new_ids(read_patch(labels, begin, wide), outside)
+        return read_patch(image, start, shape).astype(np.float32), moved
     (begin[-2:], wide[-2:]), plane = (start[-2:], shape[-2:]), wide[-2:]
+    whole = labels.shape[-3:-1]
     image, start_in_image = _cover(image, start, shape)
     labels, _ = _cover(labels, begin, wide)
     depth, deep = (array.shape[0] if array.ndim == 4 else 1 for array in (image, labels))
@@ -85,7 +93,37 @@ def sample_pair(
         first = part.start + above if part.start else 0
         last = part.stop + above if part.stop < depth else deep
         moved[first:last] = _nearest(labels, slice(first, last), places, _WRAP in folds)
-    return result, moved if len(shape) == 3 else moved[0]
+        if outside is None:
+            continue
+        in_whole = offset - start_in_image + np.array(start[-2:])
+        for place, length in zip(_unfolded(matrix, in_whole, steps), whole, strict=True):
+            outside.reshape(deep, *plane)[first:last] |= _is_beyond(place, length)
+    return result, _with_new_ids(moved if len(shape) == 3 else moved[0], outside)
+
+
+def _beyond_axes(
+    axes: Iterable[int], whole: Sequence[int], begin: Sequence[int], shape: Sequence[int]
+) -> npt.NDArray[np.bool_]:
+    """Return True for the pixels of a patch that are outside of an image along one of the axes."""
+    outside = np.zeros(shape, bool)
+    for axis in axes:
+        places = np.arange(begin[axis], begin[axis] + shape[axis])
+        others = tuple(other for other in range(len(shape)) if other != axis)
+        outside |= np.expand_dims(_is_beyond(places, whole[axis]), others)
+    return outside
+
+
+def _with_new_ids(labels: Array, outside: npt.NDArray[np.bool_] | None) -> Array:
+    """Return labels, channel last, with new ids for mirrored copies; None: unchanged."""
+    if outside is None or not outside.any():
+        return labels
+    ids = separate_copies(labels[..., 0], outside)
+    return np.concatenate([ids[..., None], labels[..., 1:]], axis=-1)
+
+
+def _is_beyond(places: Array, size: int) -> npt.NDArray[np.bool_]:
+    """Return True for coordinates more than half a pixel outside of ``0 … size - 1``."""
+    return np.asarray((places < -0.5) | (places > size - 0.5))
 
 
 def _cover(
@@ -122,17 +160,24 @@ def _places(
 
     `steps` are the rows and columns of the plane relative to the first one of the patch.
     """
-    i, j = steps[0].astype(np.float64)[:, None], steps[1].astype(np.float64)
     fold = compiled(_fold_in_place)
     places = []
-    for axis in range(2):
-        place = (matrix[axis, 0] * i + offset[axis]) + matrix[axis, 1] * j
+    for axis, place in enumerate(_unfolded(matrix, offset, steps)):
         fold(place, size[axis], folds[0])
         if displacement is not None:
             place += displacement[axis]
             fold(place, size[axis], folds[1])
         places.append(place)
     return places[0], places[1]
+
+
+def _unfolded(
+    matrix: Matrix, offset: Matrix, steps: tuple[npt.NDArray[np.int64], ...]
+) -> Iterator[Places]:
+    """Yield the row and the column of each pixel of a plane without displacement and folding."""
+    i, j = steps[0].astype(np.float64)[:, None], steps[1].astype(np.float64)
+    for axis in range(2):
+        yield (matrix[axis, 0] * i + offset[axis]) + matrix[axis, 1] * j
 
 
 def _fold_in_place(places: Any, size: int, mode: int) -> None:

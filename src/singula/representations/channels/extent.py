@@ -89,6 +89,29 @@ def needs_extent(settings: EncodeSettings) -> bool:
     return any(CHANNELS[code].reach != "contour" for code in codes) or _local_reach(settings) > 0
 
 
+def depends_on_ids(settings: EncodeSettings) -> bool:
+    """Return True if a channel depends on which pixels that do not touch have the same id.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+        Settings of the channels.
+
+    Raises
+    ------
+    TypeError
+        `settings` has another type.
+    """
+    settings = instance(settings, "settings", EncodeSettings)
+    channels = [CHANNELS[code] for code in parse_channels(settings.channels)]
+    return any(
+        channel.reach != "contour"
+        or channel.family
+        or any(option.is_radius for option in channel.options)
+        for channel in channels
+    )
+
+
 def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
     """Measure the region on which the channels of an image depend.
 
