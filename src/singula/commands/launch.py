@@ -118,9 +118,11 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         return _wait(processes)
     except KeyboardInterrupt:
         # A terminal sends SIGINT to all processes, other programs only to this one. Processes that
-        # already handle SIGINT ignore SIGTERM.
-        for process in processes:
-            process.terminate()
+        # already handle SIGINT ignore SIGTERM. Windows always sends Ctrl-C and Ctrl-Break to all
+        # processes, and `terminate` would end them without cleaning up.
+        if sys.platform != "win32":
+            for process in processes:
+                process.terminate()
         _wait(processes)
         INTERRUPTION.announced = any(p.returncode in _ANNOUNCED for p in processes[:1])
         raise
@@ -154,7 +156,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
 
 def _end_with_parent() -> Callable[[], object] | None:
     """Return a function that makes a child end with its parent; None if not on Linux."""
-    if not sys.platform.startswith("linux"):
+    if sys.platform != "linux":
         return None
     import ctypes
 

@@ -28,7 +28,7 @@ def start(roots: Iterable[Path], port: int | None, *, browser: bool) -> None:
         ``gui.library_missing``: the extra ``gui`` is not installed.
         Any error of `serve`.
     """
-    if find_spec("nicegui") is None or find_spec("psutil") is None:
+    if find_spec("nicegui") is None:
         raise UserError(
             "the graphical interface is not installed",
             install_command("gui"),

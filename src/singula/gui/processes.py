@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -31,6 +31,12 @@ _PROGRAM = (
 
 
 _MARK = "# singula gui\n"  # first line of the program, by which a process is recognized
+
+_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}  # Windows would use its code page
+# Options of `Popen` with which `interrupt` reaches the command and its children, but no others
+_NEW_GROUP: dict[str, Any] = {"start_new_session": True}
+if sys.platform == "win32":
+    _NEW_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 _UNEXPECTED = "It stopped unexpectedly (the computer may have run out of memory)."
 
@@ -96,11 +102,20 @@ def interrupt(process: psutil.Process, *, kill: bool = False) -> None:
     process : psutil.Process
         Leader of its process group.
     kill : bool
-        Send SIGKILL instead of SIGINT.
+        End the processes without cleaning up.
     """
-    with suppress(ProcessLookupError):
-        if os.getpgid(process.pid) == process.pid:  # it still leads its own group
-            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGINT)
+    if sys.platform == "win32":
+        with suppress(psutil.Error):
+            if not kill:
+                process.send_signal(signal.CTRL_BREAK_EVENT)  # to its group; Ctrl-C is blocked
+                return
+            for child in [*process.children(recursive=True), process]:
+                with suppress(psutil.Error):
+                    child.kill()
+    else:
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == process.pid:  # it still leads its own group
+                os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGINT)
 
 
 def open_output(path: Path, *, append: bool = False) -> IO[bytes]:
@@ -230,8 +245,8 @@ class Processes:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     cwd=self.home,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1", PREVIEW_VARIABLE: "1"},
-                    start_new_session=True,
+                    env={**os.environ, **_OUTPUT, PREVIEW_VARIABLE: "1"},
+                    **_NEW_GROUP,
                 )
         except OSError as error:
             raise write_error(output, error) from error

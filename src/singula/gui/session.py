@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -75,7 +76,7 @@ def read_session(path: Path) -> Session | None:
     with suppress(OSError, UserError, ValueError, TypeError, KeyError):
         with open_regular(path, follow_links=False) as file:
             status = os.fstat(file.fileno())
-            if os.name == "posix" and (
+            if sys.platform != "win32" and (
                 status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077
             ):
                 return None

@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from singula.errors import StorageError, UserError
 from singula.io import written
+from singula.util.process import process_exists
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MARK = re.compile(r"\.(?P<machine>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}\.part")
@@ -208,14 +208,8 @@ def remove_leftovers(folder: Path, *, below: bool = True) -> list[Path]:
 
 
 def _is_abandoned(path: Path, machine: str, process: int) -> bool:
-    if machine == _machine() and not sys.platform.startswith("win"):
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+    if machine == _machine():
+        return not process_exists(process)
     try:
         return time.time() - path.stat().st_mtime > _DAY
     except OSError:

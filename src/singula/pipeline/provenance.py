@@ -130,7 +130,7 @@ def machine(device: Device) -> dict[str, str | int]:
 def _processor() -> str:
     """Return the name of the processor."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name":
                 return value.strip()

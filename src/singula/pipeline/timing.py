@@ -405,7 +405,7 @@ class _Peak:
             torch.cuda.reset_peak_memory_stats()
         else:
             with suppress(OSError):  # reset the peak on Linux
-                Path("/proc/self/clear_refs").write_text("5")
+                Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
         return self
 
     def __exit__(self, *_: object) -> None:

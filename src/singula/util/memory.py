@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from singula.errors import is_out_of_memory
 
 Size = TypeVar("Size")
 Result = TypeVar("Result")
+_STATUS = "/proc/self/status"
 # Files of the control group, by version: limit and use
 _LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -64,47 +64,55 @@ def free_memory() -> int:
     free = [_system_free()]
     for limit, used in _LIMITS:
         try:
-            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+            free.append(_number(limit) - _number(used))
         except (OSError, ValueError):  # no control group, or the limit is "max"
             continue
     return max(0, min(free))
 
 
+def _number(file: str) -> int:
+    return int(Path(file).read_text(encoding="utf-8"))
+
+
 def _system_free() -> int:
     """Return the free memory of the system in bytes."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
+    available = _linux_memory("/proc/meminfo", "MemAvailable")
+    if available:
+        return available
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def resident_memory() -> int:
-    """Return the resident memory of this process, in bytes; 0 if it is not known."""
-    return _status("VmRSS") or peak_memory()
+    """Return the resident memory of this process, in bytes."""
+    resident = _linux_memory(_STATUS, "VmRSS")
+    if resident:
+        return resident
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory() -> int:
-    """Return the peak resident memory of this process, in bytes; 0 if it is not known."""
-    peak = _status("VmHWM")
+    """Return the peak resident memory of this process, in bytes."""
+    peak = _linux_memory(_STATUS, "VmHWM")
     if peak:
         return peak
-    try:
-        import resource
-    except ImportError:
-        return 0
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024
 
 
-def _status(name: str) -> int:
-    """Return a value of ``/proc/self/status`` in bytes; 0 if it does not exist."""
+def _linux_memory(file: str, name: str) -> int:
+    """Return a value of a file of ``/proc`` in bytes; 0 if it does not exist."""
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path(file).read_text(encoding="utf-8").splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     return 0

@@ -39,11 +39,12 @@ _LAUNCHER = {
 def prepare_process() -> None:
     """Keep freed memory and let idle threads sleep; call this before importing torch."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if sys.platform.startswith("linux"):
-        _keep_memory()
+    _keep_memory()
 
 
 def _keep_memory() -> None:
+    if sys.platform != "linux":
+        return
     import ctypes
 
     try:
@@ -73,7 +74,7 @@ def importing() -> Iterator[None]:
 
 def release_memory() -> None:
     """Return freed memory to the system, for use by other libraries and processes."""
-    if not sys.platform.startswith("linux"):
+    if sys.platform != "linux":
         return
     import ctypes
 
@@ -157,9 +158,26 @@ def _processes(message: str) -> UserError:
 
 def available_cores() -> int:
     """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
+    if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    if sys.platform == "win32":
+        import psutil
+
+        return len(psutil.Process().cpu_affinity())
+    return os.cpu_count() or 1  # macOS cannot limit a process to some cores
+
+
+def process_exists(number: int) -> bool:
+    """Return True if this machine has a process with a number.
+
+    ``os.kill(number, 0)`` must not be used for this: on Windows, it sends Ctrl-C.
+    """
+    import psutil
+
+    try:
+        return bool(psutil.pid_exists(number))
+    except OverflowError:
+        return False
 
 
 def free_threads() -> int:

@@ -1,4 +1,8 @@
-"""SIGINT (Ctrl-C) and SIGTERM: end a command with one line, at any moment."""
+"""SIGINT (Ctrl-C) and SIGTERM: end a command with one line, at any moment.
+
+On Windows, SIGBREAK (Ctrl-Break) is handled like SIGINT. The interface stops a run with it, because
+a new process group ignores Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,9 @@ from typing import Any
 
 from singula.errors import ExitCode
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+if sys.platform == "win32":
+    _SIGNALS += (signal.SIGBREAK,)
 _REPEAT_SECONDS = 1.0  # a signal within this time belongs to the same request
 _DELAY_SECONDS = 0.01
 
@@ -112,7 +118,7 @@ class Interruption:
             self.received, self._time = number, now
             if self._in_progress:
                 raise Interrupted
-        elif repeated or (self._in_progress and number != signal.SIGINT):
+        elif repeated or (self._in_progress and number == signal.SIGTERM):
             return
         if not self.announced:
             with suppress(OSError):
@@ -150,7 +156,7 @@ def blocked_sigint() -> Iterator[None]:
 
 def _send_to_main_thread(number: int) -> None:
     if sys.platform == "win32":
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))
     else:  # also interrupts a system call
         signal.pthread_kill(threading.main_thread().ident or 0, number)
 

@@ -42,7 +42,9 @@ def check_page(path: Path) -> None:
             "give a name such as check.html",
             "check.html_suffix",
         )
-    if path.is_dir() or (path.exists() and _TITLE not in path.read_text(errors="replace")[:2000]):
+    if path.is_dir() or (
+        path.exists() and _TITLE not in path.read_text("utf-8", errors="replace")[:2000]
+    ):
         raise UserError(
             f"--html: {path} already exists and is not a page of an earlier check",
             "give another name",
