@@ -136,3 +136,14 @@ def test_text_files_contain_escaped_names(tmp_path: Path) -> None:
     log.close()
     text = (tmp_path / "d").read_text(encoding="utf-8")
     assert [line.split(" ", 1)[1] for line in text.splitlines()] == ESCAPED
+
+
+def test_messages_on_a_console_of_windows(tmp_path: Path) -> None:
+    name = "no → ≥5 µm 核"
+    for encoding in ("cp1252", "ascii"):
+        done = shell(f"check '{tmp_path}/{name}'", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+        assert done.returncode == ExitCode.USER_ERROR
+        text = done.stderr.decode(encoding)
+        assert "no -> >=5 " in text
+        assert "\\u6838" in text
+        assert "\n  -> " in text

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from singula.config.backslashes import CODE as BACKSLASH
+from singula.config.backslashes import backslash_error, backslash_problem
 from singula.errors import UserError
 from singula.util.format import grouped, show
 from singula.util.paths import open_regular
@@ -88,8 +90,8 @@ def read_yaml(path: Path) -> Tree:
     Raises
     ------
     UserError
-        ``paths.unreadable``, ``config.not_text``, ``config.syntax``, ``config.empty``,
-        ``config.no_sections``, ``config.too_large``.
+        ``paths.unreadable``, ``config.not_text``, ``config.syntax``, ``config.backslash``,
+        ``config.empty``, ``config.no_sections``, ``config.too_large``.
     """
     try:
         with open_regular(path) as file:
@@ -169,7 +171,10 @@ def _composed(text: str, source: str) -> Iterator[tuple[yaml.SafeLoader, yaml.Ma
             )
         yield loader, root
     except yaml.YAMLError as error:
-        raise UserError(_syntax(error, source), "correct the YAML", "config.syntax") from error
+        raise (
+            backslash_error(error, text, source)
+            or UserError(_syntax(error, source), "correct the YAML", "config.syntax")
+        ) from error
     finally:
         if loader is not None:
             loader.dispose()
@@ -270,6 +275,10 @@ def _walk(
                 tree.problems.append(_written_twice(key, first, place))
             tree.sections.setdefault(key, place)
             _walk(value, f"{key}.", source, loader, tree)
+            continue
+        misread = backslash_problem(value)
+        if misread is not None:
+            tree.problems.append(Problem(f"{key}: {misread}", BACKSLASH, place))
             continue
         try:
             constructed = _construct(loader, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -13,6 +14,22 @@ from typing import Any
 _CONTROL = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
 }
+# Replacements for encodings that lack a character of the messages, such as cp1252 of Windows
+_PLAIN = {"→": "->", "↔": "<->", "≥": ">=", "≤": "<=", "−": "-", "\u202f": " ", "✕": "x", "μ": "u"}
+_ERRORS = "singula.plain"
+
+
+def _replace_by_plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace a character that an encoding lacks by similar ones, else by an escape."""
+    if isinstance(error, UnicodeEncodeError):
+        plain = _PLAIN.get(error.object[error.start])
+        if plain is not None:
+            return plain, error.start + 1
+        error.end = error.start + 1
+    return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error(_ERRORS, _replace_by_plain)
 
 
 def escape_surrogates(value: Any) -> Any:
@@ -47,7 +64,8 @@ def print_line(line: str) -> None:
 class TolerantStream(io.TextIOWrapper):
     """Text stream to a standard file that never fails.
 
-    Characters that the encoding lacks, and undecodable bytes of file names, are written as escapes.
+    Characters that the encoding lacks are replaced by similar ones, such as "->". Other
+    characters, and undecodable bytes of file names, are written as escapes.
     After the first failed write (a full disk, a closed pipe), all further text is dropped.
 
     Parameters
@@ -66,7 +84,7 @@ class TolerantStream(io.TextIOWrapper):
         super().__init__(
             open(number, "wb", buffering=0 if unbuffered else -1, closefd=False),  # noqa: SIM115
             encoding=stream.encoding if stream else "utf-8",
-            errors="backslashreplace",
+            errors=_ERRORS,
             line_buffering=stream is not None and stream.line_buffering,
             write_through=unbuffered,
         )
