@@ -46,11 +46,14 @@ class Scenario:
         Called with the run when a quarter of the blocks is predicted.
     queue : dict
         Values of the cluster file that differ from the others.
+    state : str
+        State in which at least one job must end, such as TIMEOUT; empty for any.
     """
 
     text: str
     event: Callable[[Run], None]
     queue: dict[str, object] = field(default_factory=dict)
+    state: str = ""
 
 
 class Run:
@@ -146,10 +149,15 @@ def kill_driver(run: Run) -> None:
 
 SCENARIOS = {
     "plain": Scenario("nothing", nothing),
-    "cancelled": Scenario("`scancel` of one of two jobs", cancel_one),
-    "all_cancelled": Scenario("`scancel` of all jobs", cancel_all),
+    "cancelled": Scenario("`scancel` of one of two jobs", cancel_one, state="CANCELLED"),
+    "all_cancelled": Scenario("`scancel` of all jobs", cancel_all, state="CANCELLED"),
     "preempted": Scenario("a job with priority requeues one of two jobs", preempt),
-    "timed_out": Scenario("time limit of one minute", nothing, {"walltime": "00:01:00"}),
+    "timed_out": Scenario(
+        "the only job reaches its time limit of one minute",
+        nothing,
+        {"walltime": "00:01:00", "jobs": 1},
+        "TIMEOUT",
+    ),
     "drained": Scenario("a node is drained, and its job ends", drain),
     "driver": Scenario("the driver is killed, and started again", kill_driver),
 }
@@ -198,17 +206,19 @@ def main() -> int:
         print("| during the run | instances | equal to one process | jobs | seconds |")
         print("|---|---|---|---|---|")
         print(f"| (one process) | {len(np.unique(expected)) - 1} | | | {seconds:.0f} |", flush=True)
-        is_equal = True
+        is_equal, n_jobs = True, 0
         for key in options.scenarios:
             labels, seconds = _test(
                 folder, environment, [*line, "--name", key], SCENARIOS[key], key
             )
             same = bool((labels == expected).all())
-            is_equal &= same
+            states = call(environment, "squeue", "--noheader", "--states=all", "-p", "normal",
+                          "--sort=i", "-o", "%T").split()[n_jobs:]  # fmt: skip
+            is_equal &= same and SCENARIOS[key].state in ("", *states)
+            n_jobs += len(states)
+            ended = ", ".join(f"{states.count(word)} {word}" for word in sorted(set(states)))
             count = len(np.unique(labels)) - 1
-            jobs = call(environment, "squeue", "--noheader", "--states=all", "-p", "normal",
-                        "-o", "%A").split()  # fmt: skip
-            print(f"| {SCENARIOS[key].text} | {count} | {'yes' if same else 'NO'} | {len(jobs)} "
+            print(f"| {SCENARIOS[key].text} | {count} | {'yes' if same else 'NO'} | {ended} "
                   f"| {seconds:.0f} |", flush=True)  # fmt: skip
     return 0 if is_equal else 1
 

@@ -68,7 +68,11 @@ MOMENTS = {
     "  subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1)'])\nwait()",
     "interpreter end": "atexit.register(wait)",
 }
-NUMBERS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+NUMBERS = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    getattr(signal, "SIGUSR1", signal.SIGTERM): ExitCode.TERMINATED,
+}
 
 
 def start(code: str, **options: object) -> subprocess.Popen[str]:

@@ -1,6 +1,9 @@
 """Whole trainings of a tiny network: resumption, seeds, logs, patience."""
 
 import csv
+import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +28,10 @@ from singula.training.loader import PartsLoader, PartsSampler, make_loader
 from singula.training.losses import InstanceLoss, Output
 from singula.training.optimizer import OptimizerSettings
 from singula.training.trainer import Trainer
+from singula.util.signals import INTERRUPTION
 
 MODEL = ModelSettings(2, 1, 2, feature_maps=(4, 8), dropout=(0.0, 0.3))
+WARNING = getattr(signal, "SIGUSR1", signal.SIGTERM)  # Windows does not have it
 OUTPUTS = (Output("B", "bce", "sigmoid"), Output("C", "bce", "sigmoid"))
 
 
@@ -397,3 +402,107 @@ def test_another_monitored_score_restarts_its_history(tmp_path: Path) -> None:
     result, progress = monitored(tmp_path, "val_loss", epochs=4, resume=True)
     later = [row["val_loss"] for row in result.history[2:]]
     assert progress["best"] == pytest.approx(min(later))
+
+
+class _Stop:
+    """Signals at a given step of the training, as a batch system sends them."""
+
+    def __init__(self, number: signal.Signals, step: int) -> None:
+        self.number, self.left = number, step
+
+    def __call__(self, original: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(self.number)
+            return original(*arguments, **options)
+
+        return step
+
+
+def interrupt(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    method: str = "training_step",
+    number: signal.Signals = WARNING,
+    **options: object,
+) -> None:
+    """Train in a job of SLURM until a signal."""
+    with monkeypatch.context() as patch:
+        patch.setenv("SLURM_JOB_ID", "1")
+        patch.setattr(Trainer, method, _Stop(number, step)(getattr(Trainer, method)))
+        with INTERRUPTION.in_progress(), pytest.raises(KeyboardInterrupt):
+            train(folder, **options)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [WARNING, signal.SIGTERM])
+@pytest.mark.parametrize("schedule", ["warmupcosine", "onecycle", "reduceonplateau"])
+@pytest.mark.parametrize(("step", "method"), [(2, "training_step"), (7, "training_step"),
+                                              (6, "validation_step")])  # fmt: skip
+def test_a_training_continues_within_an_epoch(
+    step: int, method: str, schedule: str, number: signal.Signals,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Weights, history and best epoch equal those of an uninterrupted training."""
+    if number == signal.SIGTERM and schedule != "onecycle":
+        pytest.skip("one schedule suffices for the second signal")
+    options = {"schedule": schedule, "plateau_patience": 1, "accumulate": 2, "epochs": 3}
+    whole, _ = train(tmp_path / "whole", **options)
+    parts = tmp_path / "parts"
+    interrupt(parts, monkeypatch, step, method, number, **options)
+    state = torch.load(parts / "last.pth", weights_only=True)[KEY]["training"]
+    # Four batches of four patches in an epoch; a step has two batches.
+    steps = {2: 8, 7: 16, 6: 16}[step]
+    assert (len(state["history"]), state["partial"]["patches"]) == (int(step > 4), steps)
+    again, _ = train(parts, resume=True, **options)
+    assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
+    assert_equal_weights(weights(tmp_path / "whole", "best.pth"), weights(parts, "best.pth"))
+    assert whole.history == again.history
+    assert (tmp_path / "whole/log.csv").read_text() == (parts / "log.csv").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_training_can_be_interrupted_in_every_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "whole", epochs=2)
+    parts = tmp_path / "parts"
+    for _ in range(6):
+        interrupt(parts, monkeypatch, 1, epochs=2, resume=True)
+    train(parts, epochs=2, resume=True)
+    assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("batch_size", [2, 3, 16])
+def test_another_batch_size_continues_an_interrupted_epoch(
+    batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(tmp_path, monkeypatch, 2, epochs=1)
+    result, _ = train(tmp_path, resume=True, epochs=1, batch_size=batch_size)
+    assert len(result.history) == 1
+    assert np.isfinite(result.history[0]["train_loss"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_damaged_position_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(tmp_path, monkeypatch, 2, epochs=1)
+    contents = torch.load(tmp_path / "last.pth", weights_only=True)
+    contents[KEY]["training"]["partial"]["sums"] = [[1.0]]
+    write_checkpoint(contents, tmp_path / "last.pth")
+    with pytest.raises(UserError) as error:
+        train(tmp_path, resume=True, epochs=1)
+    assert error.value.code == "checkpoint.training_state"
+
+
+def test_parts_of_batches_continue_within_an_epoch() -> None:
+    sampler = EpochSampler(29, shuffle=True, seed=1)
+    parts = PartsSampler(sampler, 12, 5)
+    whole = list(parts)
+    sampler.set_epoch(0, 12)
+    assert [sum(sizes) for sizes in parts.remaining()] == [12, 5]
+    assert list(parts) == whole[4:]
+    sampler.set_epoch(0)
+    assert list(parts) == whole

@@ -109,6 +109,9 @@ def run(
         live=sys.stdout.isatty(),
         dask=dask,
     )
+    from singula.util.slurm import join_step
+
+    join_step()
     if not os.environ.get("RANK"):
         from singula.commands.launch import count_gpus, launch_run
 

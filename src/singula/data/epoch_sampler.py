@@ -47,10 +47,21 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.rank = rank
         self.world = world
         self.epoch = 0
+        self.first = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch; the trainer calls this before each epoch."""
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Set the epoch; the trainer calls this before each epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, from 0.
+        first : int
+            Indices of this process at the start of the epoch that are skipped, because they were
+            used before an interruption.
+        """
         self.epoch = epoch
+        self.first = first
 
     def __len__(self) -> int:
         return -(-self.size // self.world)
@@ -63,4 +74,4 @@ class EpochSampler(Sampler[tuple[int, int]]):
         order = np.resize(order, len(self) * self.world)
         if not self.vary:
             order[self.size :] = -1 - order[self.size :]
-        return ((epoch, int(i)) for i in order[self.rank :: self.world])
+        return ((epoch, int(i)) for i in order[self.rank :: self.world][self.first :])

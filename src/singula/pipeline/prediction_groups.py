@@ -13,7 +13,7 @@ from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.io.run_folder import View
 from singula.pipeline.slice_stack import Loaded
-from singula.training.device import gather_to_main
+from singula.training.processes import gather_to_main
 
 Maps = dict[str, npt.NDArray[Any]]
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ from singula.util.format import command, counted
 from singula.util.messages import messages_once, no_messages, pass_messages
 from singula.util.process import check_launcher, importing, launcher_number
 from singula.util.progress import StatusLines
+from singula.util.signals import INTERRUPTION
+from singula.util.slurm import requeue_interrupted, was_requeued
 
 if TYPE_CHECKING:
     from singula.pipeline.test_run import TestRun
@@ -138,6 +140,10 @@ def run(job: Job) -> RunReport:
     except UserError as error:
         log.write(f"error: {error}")
         raise
+    except KeyboardInterrupt:
+        if rank == 0:
+            requeue_interrupted(INTERRUPTION.received)
+        raise
     finally:
         log.close()
         gc.unfreeze()  # `importing` froze objects that the caller may have deleted since
@@ -145,6 +151,9 @@ def run(job: Job) -> RunReport:
 
 def _run(job: Job, log: RunLog, rank: int, stack: ExitStack) -> RunReport:
     start = time.perf_counter()
+    if was_requeued() and not job.resume:
+        _log.info("SLURM started this job before: continuing as with --resume")
+        job = replace(job, resume=True)
     config = load_config(job.config, job.overrides)
     tree = job.tree(config)
     check_data_paths(config)
@@ -241,7 +250,8 @@ def _device(config: Config, gpu: str | None) -> Device:
     with importing():
         import torch
 
-        from singula.training.device import choose_device, join_processes, use_cores
+        from singula.training.device import choose_device, use_cores
+        from singula.training.processes import join_processes
 
     use_cores(config.SYSTEM.NUM_CPUS)
     device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION)

@@ -33,7 +33,7 @@ from singula.pipeline.test_run import Messages, Tested, TestRun
 from singula.pipeline.whole_image import WholeImage
 from singula.prediction import Predictor
 from singula.training.checkpoint import Checkpoint
-from singula.training.device import share_from_main, world_and_rank
+from singula.training.processes import share_from_main, world_and_rank
 from singula.util.format import counted
 from singula.util.messages import is_new
 

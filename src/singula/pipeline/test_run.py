@@ -22,7 +22,7 @@ from singula.pipeline.results import TestResults
 from singula.pipeline.test_inputs import TestInputs
 from singula.pipeline.thresholds import apply_tuned, threshold_lines
 from singula.training.checkpoint import Checkpoint, load_checkpoint
-from singula.training.device import world_and_rank
+from singula.training.processes import world_and_rank
 from singula.util.messages import is_new
 
 if TYPE_CHECKING:

@@ -36,9 +36,9 @@ from singula.training.checkpoint import (
     load_fitting_weights,
 )
 from singula.training.checkpoint_saver import CheckpointSettings
-from singula.training.device import main_first, share_from_main, world_and_rank
 from singula.training.epoch_log import EpochLog
 from singula.training.fit import FitResult, Training, fit
+from singula.training.processes import main_first, share_from_main, world_and_rank
 from singula.util.format import counted
 from singula.util.progress import StatusLines
 
@@ -237,8 +237,11 @@ def _report_last_checkpoint(last: Path) -> None:
     # After an error of the disk, the log may not be writable either.
     with suppress(UserError):
         if last.is_file():
-            epochs = load_checkpoint(last).epoch + 1
-            _log.info(f"the last checkpoint is complete, after epoch {epochs}: {last}")
+            checkpoint = load_checkpoint(last)
+            partial = (checkpoint.description.get("training") or {}).get("partial")
+            within = f" and {counted(partial['patches'], 'patch', 'patches')}" if partial else ""
+            epochs = checkpoint.epoch + 1
+            _log.info(f"the last checkpoint is complete, after epoch {epochs}{within}: {last}")
         else:
             _log.info("no checkpoint exists yet, because no epoch was finished")
 

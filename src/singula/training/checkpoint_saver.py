@@ -10,6 +10,7 @@ from pathlib import Path
 
 from singula.errors import overflow_hint
 from singula.training.checkpoint import write_checkpoint
+from singula.training.processes import gather_to_main, share_from_main
 from singula.training.trainer import Trainer
 from singula.util.format import counted
 
@@ -76,6 +77,21 @@ class CheckpointSaver:
             f"(best {progress['best']:.4f} in epoch {progress['best_epoch']})"
         )
         return True
+
+    def interrupt(self, patches: int) -> None:
+        """Write the last checkpoint within an epoch, before the training ends by a signal.
+
+        Parameters
+        ----------
+        patches : int
+            Patches of the steps of the epoch so far, of all processes.
+        """
+        trainer = self.trainer
+        sums = gather_to_main(trainer.totals["train"].sums().tolist())
+        if trainer.rank == 0:
+            partial = {"patches": patches, "sums": sums}
+            write_checkpoint(trainer.contents(with_state=True, partial=partial), self.settings.last)
+        share_from_main(None)  # no process ends before the checkpoint is complete
 
     def save(self, path: Path, *, with_state: bool = False) -> None:
         """Write a checkpoint, in the first process.

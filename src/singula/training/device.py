@@ -1,17 +1,13 @@
-"""Choice of the device, its arithmetic, and communication of the processes of a run."""
+"""Choice of the device and its arithmetic."""
 
 from __future__ import annotations
 
-import atexit
-import functools
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, TypeVar
 
 import torch
 
@@ -20,10 +16,6 @@ from singula.util.format import counted, show
 from singula.util.process import available_cores, launcher_number
 
 _log = logging.getLogger(__name__)
-Result = TypeVar("Result")
-# Processes wait while the first process encodes a data set or decodes a volume. A process that
-# ended is detected at once, so the limit can be long.
-_TIMEOUT = timedelta(days=2)
 # Values of ONEDNN_MAX_CPU_ISA under which bfloat16 is emulated
 _ISA_WITHOUT_BF16 = (
     "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"
@@ -293,124 +285,3 @@ def free_gpu_memory(device: torch.device) -> int | None:
         return None
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0]) + cached
-
-
-def world_and_rank() -> tuple[int, int]:
-    """Return the number of processes of the run and the rank of this process."""
-    return launcher_number("WORLD_SIZE"), launcher_number("RANK")
-
-
-def join_processes(device: Device) -> None:
-    """Initialize the process group of a run with several processes."""
-    world, _ = world_and_rank()
-    if world > 1 and not torch.distributed.is_initialized():
-        if device.kind == "cuda":
-            torch.cuda.set_device(device.torch)
-        backend = "nccl" if device.kind == "cuda" else "gloo"
-        torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
-        # Threads of a process group that run at interpreter exit can abort the process.
-        atexit.register(leave_processes)
-
-
-def leave_processes() -> None:
-    """Destroy the process groups of this process, if there are any.
-
-    A group of NCCL is not destroyed: this would wait for all processes, and one of them may be
-    waiting for a message of this process.
-    """
-    groups = torch.distributed
-    if not groups.is_available() or not groups.is_initialized():
-        return
-    if _object_group.cache_info().currsize:
-        groups.destroy_process_group(_object_group())
-        _object_group.cache_clear()
-    if groups.get_backend() == "gloo":
-        groups.destroy_process_group()
-
-
-@functools.cache
-def _object_group() -> Any:
-    """Return the process group for Python objects, which uses main memory on every device."""
-    return torch.distributed.new_group(backend="gloo", timeout=_TIMEOUT)
-
-
-@contextmanager
-def _report_lost_process() -> Iterator[None]:
-    """Convert errors of communication to a `UserError`; the other process reports the cause."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise UserError(
-            f"another process of this run ended ({str(error).splitlines()[0]})",
-            "read the message of that process",
-            "process.lost",
-        ) from error
-
-
-def main_first(work: Callable[[], Result]) -> Result:
-    """Call a function in the first process, and then in all other processes.
-
-    The other processes can read files that the first process has written.
-
-    Parameters
-    ----------
-    work : callable
-        Function without parameters.
-
-    Returns
-    -------
-    object
-        Result of the function in this process.
-
-    Raises
-    ------
-    UserError
-        ``process.lost``: another process ended.
-    """
-    world, rank = world_and_rank()
-    if world == 1:
-        return work()
-    if rank == 0:
-        result = work()
-    with _report_lost_process():
-        torch.distributed.barrier(_object_group())
-    return result if rank == 0 else work()
-
-
-def share_from_main(value: Result) -> Result:
-    """Return the value of the first process, in every process; it must be picklable."""
-    world, _ = world_and_rank()
-    if world == 1:
-        return value
-    box = [value]
-    with _report_lost_process():
-        torch.distributed.broadcast_object_list(box, src=0, group=_object_group())
-    return box[0]
-
-
-def gather_to_main(value: Result) -> list[Result]:
-    """Return the values of all processes by rank in the first process; elsewhere an empty list."""
-    world, rank = world_and_rank()
-    if world == 1:
-        return [value]
-    # The value of the first process is not sent.
-    box: list[Any] | None = [None] * world if rank == 0 else None
-    with _report_lost_process():
-        torch.distributed.gather_object(None if rank == 0 else value, box, 0, _object_group())
-    return [] if box is None else [value, *box[1:]]
-
-
-def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
-    """Return the sum of a tensor on the device over all processes, in every process."""
-    world, _ = world_and_rank()
-    if world > 1:
-        with _report_lost_process():
-            torch.distributed.all_reduce(values)
-    return values
-
-
-def share_buffers(network: torch.nn.Module) -> None:
-    """Copy the buffers of the first process, such as batch statistics, to every process."""
-    with _report_lost_process():
-        for buffer in network.buffers():
-            torch.distributed.broadcast(buffer, src=0)

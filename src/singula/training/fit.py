@@ -21,20 +21,22 @@ from singula.errors import UserError, overflow_hint
 from singula.models import ModelSettings
 from singula.training.checkpoint import KEY, load_checkpoint, read_checkpoint
 from singula.training.checkpoint_saver import CheckpointSaver, CheckpointSettings
-from singula.training.device import (
-    Device,
-    share_from_main,
-    training_arithmetic,
-    world_and_rank,
-)
+from singula.training.device import Device, training_arithmetic
 from singula.training.epoch_log import EpochLog
 from singula.training.loader import make_loader
 from singula.training.loop import run_epochs
 from singula.training.losses import InstanceLoss
 from singula.training.optimizer import OptimizerSettings
+from singula.training.processes import (
+    deferred_signal,
+    report_lost_process,
+    share_from_main,
+    world_and_rank,
+)
 from singula.training.progress import ProgressReport
 from singula.training.resume import (
     check_optimizer,
+    load_partial,
     load_state,
     restore_best,
     save_light,
@@ -43,6 +45,8 @@ from singula.training.resume import (
 from singula.training.trainer import Trainer, TrainingHistory
 from singula.util.format import counted
 from singula.util.memory import retry_with_less_memory
+from singula.util.signals import INTERRUPTION, Interrupted
+from singula.util.slurm import deferrable_signals, is_in_job
 
 _log = logging.getLogger(__name__)
 
@@ -224,7 +228,9 @@ def _fit(job: Training) -> FitResult:
         if done >= epochs or 0 < checkpoints.patience <= bad_epochs:
             _log.info(f"training is already complete ({counted(done, 'epoch')}): {start}")
             return _load_best(job, history, start)
-        _log.info(f"resuming after epoch {done} of {epochs}: {start}")
+        partial = training_state(start, contents).get("partial")
+        within = f" and {counted(partial['patches'], 'patch', 'patches')}" if partial else ""
+        _log.info(f"resuming after epoch {done}{within} of {epochs}: {start}")
     if job.settings.compile:
         _compile(job.network, job.device)
     try:
@@ -285,6 +291,13 @@ def _run(
     )
     if start is not None:
         load_state(start, contents, trainer)
+        load_partial(
+            start,
+            contents,
+            trainer,
+            batch_size=settings.batch_size,
+            n_batches=len(train_loader),
+        )
     report = ProgressReport(settings.epochs, live=settings.live and rank == 0)
     saver = CheckpointSaver(job.checkpoints, trainer)
 
@@ -297,12 +310,23 @@ def _run(
                 job.preview(trainer.network, trainer.device, int(row["epoch"]))
         return saver.end_epoch()
 
-    with warnings.catch_warnings(), training_arithmetic(), report.status:
+    def interrupt_if_requested(batches: int) -> None:
+        if deferred_signal():
+            saver.interrupt(batches * settings.batch_size * trainer.world)
+            raise Interrupted
+
+    # The processes of a run agree on the step at which all of them stop, only within a job.
+    defers = trainer.world == 1 or is_in_job()
+    signals = INTERRUPTION.deferred(deferrable_signals() if defers else ())
+    with warnings.catch_warnings(), training_arithmetic(), report.status, signals:
         # These warnings address authors of training loops, not users.
         warnings.filterwarnings("ignore", module="torch.utils.data.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
         try:
-            run_epochs(trainer, train_loader, val_loader, report, after_epoch)
+            with report_lost_process():
+                run_epochs(
+                    trainer, train_loader, val_loader, report, after_epoch, interrupt_if_requested
+                )
         finally:
             report.close()
 

@@ -32,6 +32,7 @@ class PartsSampler(Sampler[list[Any]]):
 
     def __init__(self, sampler: EpochSampler, batch_size: int, parts: int) -> None:
         self.sampler = sampler
+        self.batch_size = batch_size
         self.batches: list[list[int]] = []
         for first in range(0, len(sampler), batch_size):
             count = min(batch_size, len(sampler) - first)
@@ -41,9 +42,13 @@ class PartsSampler(Sampler[list[Any]]):
     def __len__(self) -> int:
         return sum(len(sizes) for sizes in self.batches)
 
+    def remaining(self) -> list[list[int]]:
+        """Return the sizes of the parts of each batch that the sampler does not skip."""
+        return self.batches[self.sampler.first // self.batch_size :]
+
     def __iter__(self) -> Iterator[list[Any]]:
         items = iter(self.sampler)
-        for sizes in self.batches:
+        for sizes in self.remaining():
             for size in sizes:
                 yield list(islice(items, size))
 
@@ -66,14 +71,14 @@ class PartsLoader(DataLoader[Batch]):
 
     def __init__(self, dataset: PatchDataset, parts: PartsSampler, **options: Any) -> None:
         super().__init__(dataset, batch_sampler=parts, **options)
-        self.batches = parts.batches
+        self.parts = parts
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.parts.batches)
 
     def __iter__(self) -> Iterator[list[Batch]]:  # type: ignore[override]
         parts = super().__iter__()
-        for sizes in self.batches:
+        for sizes in self.parts.remaining():
             yield [next(parts) for _ in sizes]
 
 
@@ -105,7 +110,7 @@ def counted_patches(batch: Batch) -> Batch:
     return {name: values[counts] for name, values in batch.items()}
 
 
-def set_epoch(loader: DataLoader[Batch], epoch: int) -> None:
+def set_epoch(loader: DataLoader[Batch], epoch: int, first_batch: int = 0) -> None:
     """Set the epoch of the sampler of a loader that `make_loader` returned.
 
     Parameters
@@ -114,8 +119,11 @@ def set_epoch(loader: DataLoader[Batch], epoch: int) -> None:
         Loader whose next iteration is the epoch.
     epoch : int
         Number of the epoch, from 0.
+    first_batch : int
+        Batches at the start of the epoch that are skipped.
     """
-    loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+    batches: Any = loader.batch_sampler
+    batches.sampler.set_epoch(epoch, first_batch * batches.batch_size)
 
 
 def make_loader(

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from singula.training.loader import Batch, counted_patches, join_parts, set_epoch
+from singula.training.processes import set_position
 from singula.training.progress import ProgressReport
 from singula.training.trainer import Trainer
 
@@ -22,6 +23,7 @@ def run_epochs(
     validation: Loader | None,
     report: ProgressReport,
     after_epoch: Callable[[], bool],
+    after_step: Callable[[int], object] = int,
 ) -> None:
     """Train for the remaining epochs.
 
@@ -35,23 +37,34 @@ def run_epochs(
         Progress to report to.
     after_epoch : callable
         Function that is called after each epoch. It returns True to stop the training.
+    after_step : callable
+        Function that is called after each optimizer step with the number of batches of the epoch
+        so far, in all processes; also after validation batches, if there is one process.
     """
     trainer.synchronize_gradients()
     n_steps, n_validation = len(training), len(validation or ())
     report.start(len(trainer.history.rows) + 1, n_steps)
     for epoch in range(len(trainer.history.rows), trainer.epochs):
-        report.start_epoch(epoch + 1, n_steps, n_validation)
-        set_epoch(training, epoch)
-        for index, batch in enumerate(device_batches(training, trainer.device)):
+        first, trainer.first_batch = trainer.first_batch, 0
+        report.start_epoch(epoch + 1, n_steps, n_validation, first)
+        set_epoch(training, epoch, first)
+        for index, batch in enumerate(device_batches(training, trainer.device), first):
+            set_position(f"epoch {epoch + 1}, step {index + 1}")
             loss = trainer.training_step(batch, index, is_last=index + 1 == n_steps)
             report.step_done(loss, len(batch["image"]) * trainer.world)
+            if trainer.updates_weights(index, is_last=index + 1 == n_steps):
+                after_step(index + 1)
+        set_position(f"epoch {epoch + 1}, validation")
         if validation is not None:
             trainer.start_validation()
             with torch.inference_mode():
                 for batch in device_batches(validation, trainer.device):
                     trainer.validation_step(batch)
                     report.validation_batch_done()
+                    if trainer.world == 1:  # others can have fewer batches
+                        after_step(n_steps)
         trainer.finish_epoch()
+        set_position(f"end of epoch {epoch + 1}")
         if after_epoch():
             return
 

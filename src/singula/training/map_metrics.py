@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from singula.training.device import sum_over_processes
 from singula.training.losses import Output, activate, grouped
+from singula.training.processes import sum_over_processes
 
 
 class MapScores:
@@ -130,6 +130,20 @@ class EpochTotals:
         """Return all sums as a vector of float64."""
         patches = self.loss.new_tensor([self.patches], dtype=torch.float64)
         return torch.cat([self.loss.double()[None], patches, self.scores.sums.flatten()])
+
+    def restore(self, sums: Sequence[float]) -> None:
+        """Continue from the sums of an interrupted epoch, as `sums` returned them.
+
+        Raises
+        ------
+        ValueError
+            The number of values is wrong.
+        """
+        loss, patches, *scores = sums
+        values = torch.tensor(scores, dtype=torch.float64).reshape(self.scores.sums.shape)
+        self.loss.fill_(loss)
+        self.patches = int(patches)
+        self.scores.sums = values.to(self.loss.device)
 
     def row(self, sums: Tensor) -> dict[str, float]:
         """Return the mean loss and the scores, and reset the sums for the next epoch.

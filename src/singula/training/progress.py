@@ -90,7 +90,7 @@ class ProgressReport:
         if self.live:
             self.bar = ProgressBar(self._title(), n_steps)
 
-    def start_epoch(self, epoch: int, n_steps: int, n_validation: int) -> None:
+    def start_epoch(self, epoch: int, n_steps: int, n_validation: int, steps_done: int = 0) -> None:
         """Start a new epoch.
 
         Parameters
@@ -99,12 +99,15 @@ class ProgressReport:
             Number of the epoch, from 1.
         n_steps, n_validation : int
             Steps and validation batches of the epoch.
+        steps_done : int
+            Steps of the epoch before an interruption.
         """
         self._lap(self.ends if self.steps.count else None)
         self.epoch = epoch
         self.n_steps = n_steps
         self.n_validation = n_validation
-        self.steps_done = self.validation_done = self.patches = 0
+        self.steps_done = steps_done
+        self.validation_done = self.patches = 0
         self._draw()
 
     def step_done(self, loss: torch.Tensor, patches: int) -> None:

@@ -104,6 +104,47 @@ def load_state(path: Path, contents: Mapping[str, Any], trainer: Trainer) -> Non
         raise _damaged(path, SCALER, error) from error
 
 
+def load_partial(
+    path: Path, contents: Mapping[str, Any], trainer: Trainer, *, batch_size: int, n_batches: int
+) -> None:
+    """Load the position in an interrupted epoch, and the sums of its losses and scores.
+
+    Parameters
+    ----------
+    path : Path
+        File of the checkpoint, for messages.
+    contents : mapping
+        Contents of the checkpoint.
+    trainer : Trainer
+        Training that continues.
+    batch_size : int
+        Patches in a batch of one process.
+    n_batches : int
+        Batches of an epoch of one process.
+
+    Raises
+    ------
+    UserError
+        ``checkpoint.training_state``: the state is damaged.
+    """
+    partial = training_state(path, contents).get("partial")
+    if partial is None:
+        return
+    first = partial["patches"] // (batch_size * trainer.world)
+    # If the batch size or the number of processes has changed, continue at the start of a step.
+    trainer.first_batch = min(n_batches, first)
+    if first < n_batches:
+        trainer.first_batch -= first % trainer.accumulate
+    sums = partial["sums"]
+    if len(sums) != trainer.world:
+        total = [sum(values) for values in zip(*sums, strict=True)]
+        sums = [total, *[[0.0] * len(total)] * (trainer.world - 1)]
+    try:
+        trainer.totals["train"].restore(sums[trainer.rank])
+    except _ERRORS as error:
+        raise _damaged(path, "partial", error) from error
+
+
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load the state of an optimizer, and keep the implementation for the device."""
     fresh = optimizer.state_dict()["param_groups"]

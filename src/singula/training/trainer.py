@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from singula.training.checkpoint import FORMAT, KEY, PREFIX
-from singula.training.device import Device, share_buffers, world_and_rank
+from singula.training.device import Device
 from singula.training.loader import Batch
 from singula.training.losses import InstanceLoss
 from singula.training.map_metrics import EpochTotals, finish_epoch
 from singula.training.optimizer import OptimizerSettings, Schedule, make_optimizer
+from singula.training.processes import share_buffers, world_and_rank
 
 DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 SCALER = "MixedPrecision"
@@ -69,6 +71,11 @@ class Trainer:
         Seed of dropout.
     description : dict
         Plain types that are stored in every checkpoint, for prediction.
+
+    Attributes
+    ----------
+    first_batch : int
+        Batch at which the next epoch starts, above 0 after an interruption within the epoch.
     """
 
     def __init__(
@@ -101,6 +108,7 @@ class Trainer:
         self.schedule = Schedule(self.optimizer, optimizer, steps_per_epoch, epochs)
         self.scaler = torch.amp.GradScaler("cuda", enabled=device.precision == "16")
         self.optimizer_steps = 0
+        self.first_batch = 0
         self.world, self.rank = world_and_rank()
         self.model: nn.Module = self.network
         self.totals = {
@@ -132,7 +140,7 @@ class Trainer:
             Loss of the batch, on the device.
         """
         self._seed(index)
-        updates = is_last or (index + 1) % self.accumulate == 0
+        updates = self.updates_weights(index, is_last=is_last)
         if index % self.accumulate == 0:
             self.optimizer.zero_grad()
         with nullcontext() if updates else self._without_synchronization():
@@ -142,6 +150,10 @@ class Trainer:
         if updates:
             self._update_weights()
         return loss.detach()
+
+    def updates_weights(self, index: int, *, is_last: bool) -> bool:
+        """Return True if a batch is the last of an optimizer step; see `training_step`."""
+        return is_last or (index + 1) % self.accumulate == 0
 
     def _seed(self, index: int) -> None:
         """Seed dropout by seed, epoch, step and process, so that resumed runs are reproducible."""
@@ -197,13 +209,17 @@ class Trainer:
         self.history.rows.append(row)
         self.schedule.after_epoch(row.get("val_loss", row["train_loss"]))
 
-    def contents(self, *, with_state: bool) -> dict[str, Any]:
-        """Return the contents of a checkpoint after an epoch.
+    def contents(
+        self, *, with_state: bool, partial: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the contents of a checkpoint.
 
         Parameters
         ----------
         with_state : bool
             Include the state of the optimizer, from which the training can be resumed.
+        partial : mapping, optional
+            Steps after the last finished epoch, as `PartialEpoch`.
         """
         weights = self.network.state_dict()
         contents: dict[str, Any] = {
@@ -218,6 +234,7 @@ class Trainer:
                     "progress": self.history.progress,
                     "optimiser": asdict(self.optimizer_settings),
                     "schedule": self.schedule.state_dict(),
+                    **({"partial": dict(partial)} if partial else {}),
                 },
             },
         }

@@ -23,6 +23,8 @@ from singula.util.format import show
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _MAX_DIGITS = 12
+TIMEOUT_VARIABLE = "SINGULA_TIMEOUT"
+"""Variable with the seconds that a process waits for another one in a step of the training."""
 PREVIEW_VARIABLE = "SINGULA_PREVIEW"
 """Variable with which the interface requests a picture of the prediction during the training."""
 # Variables that a launcher such as torchrun sets: default, minimum and maximum
@@ -33,6 +35,7 @@ _LAUNCHER = {
     "LOCAL_WORLD_SIZE": (1, 1, 2**31 - 1),
     "GROUP_WORLD_SIZE": (1, 1, 2**31 - 1),
     "MASTER_PORT": (0, 1, 65535),
+    TIMEOUT_VARIABLE: (1800, 1, 2**31 - 1),
 }
 
 
@@ -90,8 +93,8 @@ def launcher_number(variable: str) -> int:
     Parameters
     ----------
     variable : str
-        Name of the variable: RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_WORLD_SIZE or
-        MASTER_PORT.
+        Name of the variable: RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_WORLD_SIZE,
+        MASTER_PORT or SINGULA_TIMEOUT.
 
     Returns
     -------

@@ -139,13 +139,35 @@ class EpochHistory(Part):
     train_loss: float
 
 
+class PartialEpoch(Part):
+    """Steps of an epoch in which a training was interrupted.
+
+    Attributes
+    ----------
+    patches : int
+        Patches of these steps, of all processes.
+    sums : list of list of float
+        Sums of the losses and scores of the training patches, of each process.
+    """
+
+    patches: Positive
+    sums: Annotated[list[list[float]], Field(min_length=1)]
+
+
 class TrainingState(Part):
-    """State of a training, without weights."""
+    """State of a training, without weights.
+
+    Attributes
+    ----------
+    partial : PartialEpoch, optional
+        Steps after the last epoch of the history; None if the epoch was finished.
+    """
 
     history: list[EpochHistory]
     progress: BestEpoch
     optimiser: OptimizerRecord | None = None
     schedule: dict[str, Any]
+    partial: PartialEpoch | None = None
 
 
 class CheckpointInfo(StoredRecord):
