@@ -24,6 +24,7 @@ from singula.gui.runs import QUEUE, runs_now
 from singula.io.atomic import write_error
 from singula.io.record_files import read_record, write_record
 from singula.io.records.results import DeletedRun
+from singula.io.replace import replace_path
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import hold, lock_file
 from singula.util.messages import captured_messages
@@ -148,7 +149,7 @@ def _move(path: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise FileExistsError(f"{target} exists")
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
+        replace_path(path, target)
     except OSError as error:
         raise write_error(target, error) from error
 

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from singula.errors import StorageError, UserError
 from singula.io import written
+from singula.io.replace import is_in_use, remove_file, remove_folder, replace_path
 from singula.util.process import process_exists
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -38,6 +40,12 @@ def write_error(path: Path, error: OSError) -> StorageError:
             "complete (continue `singula run` and `predict` with --resume)",
             "storage.full",
         )
+    if is_in_use(error, path):
+        return StorageError(
+            f"{path}: is open in another program, so it cannot be replaced",
+            "close it there, and repeat the command; files that were written are complete",
+            "storage.in_use",
+        )
     if error.errno in _FORBIDDEN:
         return StorageError(
             f"{path}: cannot be written ({error.strerror})",
@@ -54,7 +62,8 @@ def write_error(path: Path, error: OSError) -> StorageError:
 def is_protected(error: UserError) -> bool:
     """Return True if permissions or a read-only file system caused an error of `write_error`."""
     cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in _PROTECTED
+    is_refused = isinstance(cause, OSError) and cause.errno in _PROTECTED
+    return is_refused and error.code != "storage.in_use"
 
 
 def _free_space(path: Path) -> str:
@@ -76,7 +85,7 @@ def make_folder(path: Path) -> Path:
 def delete_file(path: Path) -> None:
     """Delete a file if it exists; raise `StorageError` if it cannot be deleted."""
     try:
-        path.unlink(missing_ok=True)
+        remove_file(path)
     except OSError as error:  # for example, a folder
         raise write_error(path, error) from error
 
@@ -111,7 +120,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _flush(temporary)
         written.make_way(target, temporary)
         written.record(target, temporary)
-        os.replace(temporary, target)
+        replace_path(temporary, target)
     except OSError as error:
         raise write_error(target, error) from error
     finally:
@@ -147,8 +156,8 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         written.make_way(target)
         written.record(target, temporary)
         if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
+            remove_folder(target)
+        replace_path(temporary, target)
     except OSError as error:
         raise write_error(target, error) from error
     finally:
@@ -217,8 +226,13 @@ def _is_abandoned(path: Path, machine: str, process: int) -> bool:
 
 
 def _flush(path: Path) -> None:
-    """Flush a file to the disk before it is renamed."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file or folder to the disk before it is renamed."""
+    flags = os.O_RDONLY
+    if sys.platform == "win32":
+        if path.is_dir():  # folders cannot be opened
+            return
+        flags = os.O_RDWR  # files that are open for reading cannot be flushed
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from singula.io.external import Boundary
+from singula.io.replace import replace_path
 from singula.util.boxes import Box
 
 
@@ -82,4 +83,4 @@ class ArrayFiles:
             os.makedirs(os.path.dirname(new), exist_ok=True)
             temporary = f"{new}.{os.getpid()}.partial"
             shutil.copyfile(old, temporary)
-            os.replace(temporary, new)
+            replace_path(temporary, new)

@@ -22,6 +22,7 @@ from singula.io.record_files import (
     report_lost,
 )
 from singula.io.records.tables import TableRow
+from singula.io.replace import replace_path
 from singula.io.write import write_csv
 from singula.util.paths import read_text_file
 
@@ -99,7 +100,7 @@ def append_row(path: Path, row: TableRow, key: str) -> None:
     if path.exists() and key not in columns:
         damaged = path.with_name(f"{path.stem}.damaged{path.suffix}")
         try:
-            path.replace(damaged)
+            replace_path(path, damaged)
         except OSError as error:
             raise write_error(path, error) from error
         _log.warning(

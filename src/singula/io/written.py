@@ -12,7 +12,6 @@ import filecmp
 import hashlib
 import logging
 import os
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from singula.errors import UserError
 from singula.io.records.written import Stamp, WrittenFile
+from singula.io.replace import remove_folder, replace_path
 from singula.util.paths import open_regular
 
 _log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class WrittenFiles:
         """Rename a file or folder and its entries in the record."""
         with self._lock:
             new.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(old, new)
+            replace_path(old, new)
             name, target = self._name(old), self._name(new)
             names = [name] if name in self._stamps else []
             if new.is_dir() and not new.is_symlink():
@@ -188,7 +188,7 @@ class WrittenFiles:
                 newest = WrittenFiles(self.folder)._stamps
                 lines = [WrittenFile(path=p, stamps=s).to_line() for p, s in newest.items()]
                 temporary.write_bytes(b"".join(lines))
-                os.replace(temporary, self.folder / RECORD)
+                replace_path(temporary, self.folder / RECORD)
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -304,7 +304,7 @@ def rename(old: Path, new: Path) -> None:
     """Call `WrittenFiles.rename` in a protected folder; elsewhere, rename a file or folder."""
     files = _files_of(old)
     if files is None:
-        os.replace(old, new)
+        replace_path(old, new)
     else:
         files.rename(old, new)
 
@@ -330,7 +330,7 @@ def set_aside(folder: Path, paths: Iterable[Path]) -> Path:
         target, number = folder / PREVIOUS, 1
         while os.path.lexists(target):
             if target.is_dir() and next(foreign_files(target), None) is None:
-                shutil.rmtree(target)
+                remove_folder(target)
                 break
             number += 1
             target = folder / f"{PREVIOUS}_{number}"

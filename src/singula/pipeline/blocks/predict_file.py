@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from singula.config import Config
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.pairing import Pair
+from singula.io.replace import replace_path
 from singula.io.run_folder import ResultsTree
 from singula.pipeline.blocks.test import BlockTest
 from singula.pipeline.ensemble import Member
@@ -133,7 +133,7 @@ def predict_alone(
     finish(labels, table if tables else None)
     try:
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(labels, target)
+        replace_path(labels, target)
     except OSError as error:
         raise write_error(target, error) from error
     shutil.rmtree(folder, ignore_errors=True)
