@@ -113,7 +113,7 @@ def test_mentioned_extras_exist_and_formats_need_none() -> None:
         assert "'.[" not in text, path
     assert {word for pair in named for word in pair if word} <= set(extras)
     assert extras["export"] == extras["scale"] == []
-    assert extras["all"] == ["singula[gui,dask,openvino,nifti,slides,formats,stardist]"]
+    assert extras["all"] == ["singula[gui,dask,openvino,nifti,slides,formats,stardist,stores]"]
     required = {re.split(r"[>=<]", line)[0] for line in project["dependencies"]}
     assert {"zarr", "h5py", "roifile"} <= required
 

@@ -12,6 +12,7 @@ from singula.io.list_images import list_images
 from singula.pipeline.provenance import data_keys, first_model
 from singula.runs.run import Run
 from singula.util.format import counted
+from singula.util.locations import location
 from singula.util.paths import user_path
 from singula.zoo.models import built_in_models, checkpoint_path
 
@@ -127,7 +128,7 @@ def check_data(run: Run, folders: Mapping[str, str]) -> None:
     problems = [
         f"{key}: {name} {problem}"
         for key, digests in run.summary.data.items()
-        for name, problem in _changes(Path(folders[key]), key, digests)
+        for name, problem in _changes(location(folders[key]), key, digests)
     ]
     if problems:
         listed = "".join(f"\n  {line}" for line in problems[:_MAX_LISTED])

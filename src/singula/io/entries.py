@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.util.locations import is_remote
 from singula.util.paths import user_path
 
 _SPECIAL = (
@@ -52,6 +53,8 @@ def check_openable(path: Path) -> None:
         ``io.broken_link``: the target of a link is missing; ``io.not_a_file``: the path is a pipe,
         a socket or a device, which would block its reader; ``io.no_permission``.
     """
+    if is_remote(path):
+        return
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -70,6 +73,11 @@ def check_openable(path: Path) -> None:
     needed = os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK
     if not os.access(path, needed):
         raise _no_permission(path)
+
+
+def is_empty_file(path: Path) -> bool:
+    """Return True for a file on this computer without content."""
+    return not is_remote(path) and path.stat().st_size == 0 and not path.is_dir()
 
 
 def broken_link(path: Path) -> UserError:

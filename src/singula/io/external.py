@@ -12,6 +12,7 @@ from singula.errors import UserError
 from singula.io.advice import advice_for
 from singula.io.entries import check_openable
 from singula.io.image import ArrayPlace
+from singula.util.locations import is_remote
 
 
 def external_file(path: Path, name: object, place: ArrayPlace) -> UserError:
@@ -68,6 +69,8 @@ class Boundary:
         UserError
             ``io.external_file``: the file is outside; the codes of `check_openable`.
         """
+        if is_remote(self.folder):  # a store has no links
+            return
         full = os.fspath(file)
         parent = os.path.dirname(full)
         if parent not in self._checked and full != os.fspath(self.folder):

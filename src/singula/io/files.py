@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from singula.errors import UserError
-from singula.io.entries import check_openable, reader_path
+from singula.io.entries import check_openable, is_empty_file, reader_path
 from singula.io.formats.table import IMAGE_SUFFIXES, Format, format_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Series, StoredArray
 from singula.io.orientation import Turn, turn_of_tag, turn_to_image
@@ -16,6 +16,7 @@ from singula.io.selection import choose_series, select, select_header, select_in
 from singula.io.sizes import check_size
 from singula.util.arguments import flag, instance
 from singula.util.boxes import Box
+from singula.util.locations import location
 from singula.util.messages import log_deferred, messages_of_library
 
 _Result = TypeVar("_Result")
@@ -122,7 +123,7 @@ def read_pixels(
 def _turn(path: Path, header: Header, place: ArrayPlace | None) -> Turn | None:
     """Return the turn of a label to the orientation of its image, or of an orientation tag."""
     if place is not None and place.like and header.affine is not None:
-        image = Path(place.like)
+        image = location(place.like)
         return turn_to_image(path, header, image, read_header(image))
     return turn_of_tag(header)
 
@@ -195,7 +196,7 @@ def guarded(path: Path, read: Callable[[Format], _Result], *, reads_pixels: bool
         )
     check_openable(path)
     try:
-        if path.stat().st_size == 0 and not path.is_dir():
+        if is_empty_file(path):
             raise ValueError("the file is empty")
         with messages_of_library("tifffile") as records:
             result = read(kind)

@@ -10,6 +10,8 @@ from singula.errors import UserError
 from singula.io.entries import broken_link, is_broken_link, is_folder, is_plain_file
 from singula.io.formats.table import FOLDER_SUFFIXES, IMAGE_SUFFIXES, format_of, suffix_of
 from singula.io.names import natural
+from singula.util.locations import is_remote, location
+from singula.util.object_stores import missing_url
 
 
 def list_images(folder: Path | str, key: str) -> list[Path]:
@@ -33,7 +35,7 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
         ``io.no_such_folder``, ``io.not_a_folder``, ``io.unreadable_folder``; ``data.empty_folder``:
         the folder has no files; ``data.no_images``: no file has a known format.
     """
-    folder = Path(folder)
+    folder = location(folder)
     try:
         _check_folder(folder, key)
         if is_image_file(folder):
@@ -82,6 +84,9 @@ def _check_folder(folder: Path, key: str) -> None:
         error = broken_link(folder)
         raise UserError(f"{key}: {error.message}", error.hint, error.code)
     if not folder.exists():
+        if is_remote(folder):
+            error = missing_url(folder)
+            raise UserError(f"{key}: {error.message}", error.hint, error.code)
         parent = next((path for path in folder.absolute().parents if path.is_dir()), folder)
         raise UserError(
             f"{key}: the folder {folder} does not exist",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from singula.io.formats.table import format_of
 from singula.io.image import ArrayPlace
+from singula.util.locations import location
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Pair:
     def mask(self) -> Path | None:
         """Mask of the pixels of the labels that are not annotated."""
         place = self.label_arrays
-        return Path(place.ignore) if place is not None and place.ignore else None
+        return location(place.ignore) if place is not None and place.ignore else None
 
 
 def oriented(place: ArrayPlace | None, path: Path, image: Path) -> ArrayPlace | None:

@@ -32,6 +32,7 @@ from singula.io.read import (
     read_labels,
 )
 from singula.util.format import counted
+from singula.util.locations import location
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def _pair(
     *,
     by_order: bool,
 ) -> list[Pair]:
-    if Path(image_dir).resolve() == Path(label_dir).resolve():
+    if location(image_dir).resolve() == location(label_dir).resolve():
         raise UserError(
             f"{image_key} and {label_key}: got the same folder {image_dir}, expected two folders",
             "put images and labels in two folders",

@@ -18,6 +18,7 @@ from singula.io.list_images import list_images
 from singula.io.names import LABEL_PATTERNS, composed
 from singula.io.pair import Pair
 from singula.util.format import counted
+from singula.util.locations import location
 
 
 def with_masks(pairs: Sequence[Pair], folder: str, key: str) -> list[Pair]:
@@ -62,7 +63,7 @@ def with_masks(pairs: Sequence[Pair], folder: str, key: str) -> list[Pair]:
 
 def mask_place(place: ArrayPlace) -> ArrayPlace:
     """Return the selection of the mask of a label file, in the orientation of its image."""
-    kind = format_of(Path(place.ignore))
+    kind = format_of(location(place.ignore))
     oriented = kind is not None and kind.affine
     return ArrayPlace(like=place.like if oriented else "", external_files=place.external_files)
 

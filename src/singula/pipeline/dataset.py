@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from singula.config import Config
 from singula.dataset.checks import Inspection, InspectSettings, inspect_dataset
@@ -13,6 +12,7 @@ from singula.dataset.facts import Folders
 from singula.errors import UserError
 from singula.pipeline.load_data import replaced_sizes
 from singula.pipeline.readers import n_classes, pair_shapes, places_for, spacing
+from singula.util.locations import location
 
 Report = Callable[[str], None]
 
@@ -34,8 +34,8 @@ def _folders(config: Config, part: str, *, labels: bool) -> Folders:
     places = replace(places, together=places.together and labels)
     return Folders(
         part.lower(),
-        Path(keys.PATH),
-        Path(keys.GT_PATH) if labels else None,
+        location(keys.PATH),
+        location(keys.GT_PATH) if labels else None,
         places,
         config.DATA.PAIR_BY_SORTED_ORDER,
         keys.IGNORE_PATH if labels else "",

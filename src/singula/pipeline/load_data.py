@@ -37,6 +37,7 @@ from singula.pipeline.readers import (
 from singula.pipeline.split import hold_out, share_of, split_pairs
 from singula.pipeline.stored_pair import StoredPair
 from singula.util.format import counted
+from singula.util.locations import location
 from singula.util.messages import captured_messages, is_new
 from singula.util.sparse_labels import annotated_mask, is_sparse
 
@@ -90,10 +91,10 @@ def _list_pairs(config: Config, part: str, *, labels: bool) -> list[Pair]:
     """Return the pairs of files of a part, from their names only."""
     keys, places = getattr(config.DATA, part), places_for(config, part)
     image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
-    label_dir = Path(keys.GT_PATH) if labels else None
+    label_dir = location(keys.GT_PATH) if labels else None
     places = replace(places, together=places.together and labels)
     pairs = pair_files(
-        Path(keys.PATH),
+        location(keys.PATH),
         label_dir,
         image_key,
         label_key,
@@ -289,7 +290,7 @@ def load_samples(
             )
             labels = reader.labels(pair)
             ids = labels[..., 0]
-            label = Path(str(pair.label))  # `reader.labels` raises an error without labels
+            label = location(str(pair.label))  # `reader.labels` raises an error without labels
             others = reader.label_sources(pair)
             path = None
             if store is not None:

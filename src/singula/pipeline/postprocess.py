@@ -31,6 +31,7 @@ from singula.measure import (
 )
 from singula.prediction.median_filters import median_yz, median_z
 from singula.representations.channel_table import CHANNELS
+from singula.util.locations import location
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,7 @@ def post_settings(config: Config) -> PostSettings:
     return PostSettings(
         z_size=keys.Z_FILTERING_SIZE if keys.Z_FILTERING and volumes else None,
         yz_size=keys.YZ_FILTERING_SIZE if keys.YZ_FILTERING and volumes else None,
-        masks=Path(config.DATA.TEST.BINARY_MASKS) if keys.APPLY_MASK else None,
+        masks=location(config.DATA.TEST.BINARY_MASKS) if keys.APPLY_MASK else None,
         close_radius=float(radius) if keys.REMOVE_CLOSE_POINTS else None,
         repair_size=keys.REPARE_LARGE_BLOBS_SIZE if keys.REPARE_LARGE_BLOBS_SIZE > 0 else None,
         voronoi_threshold=keys.VORONOI_TH if keys.VORONOI_ON_MASK else None,

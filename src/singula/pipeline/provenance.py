@@ -17,6 +17,7 @@ from singula.config.keys import key_table
 from singula.errors import UserError
 from singula.io.digest import digest_images, file_sha256
 from singula.io.run_folder import ResultsTree
+from singula.util.locations import location
 from singula.util.messages import captured_messages
 from singula.zoo.models import portable_name
 
@@ -186,7 +187,7 @@ def check_data_paths(config: Config) -> None:
     values = config.dotted()
     for key in data_keys(config):
         is_images = key.endswith(".PATH")
-        if is_images and not config.is_set(key) and not Path(values[key]).exists():
+        if is_images and not config.is_set(key) and not location(values[key]).exists():
             folder = key_table()[key].description.rstrip(".")
             raise UserError(
                 f"{key}: is not set, expected the {folder[0].lower()}{folder[1:]}",
@@ -215,7 +216,7 @@ def data_digests(config: Config) -> tuple[dict[str, dict[str, str]], tuple[str, 
     values, digests, warnings = config.dotted(), {}, []
     for key in data_keys(config):
         try:
-            digests[key] = digest_images(Path(values[key]), key)
+            digests[key] = digest_images(location(values[key]), key)
         except (UserError, OSError) as error:
             reason = str(error).splitlines()[0]
             warnings.append(

@@ -21,6 +21,7 @@ from singula.io.run_log import RunLog
 from singula.pipeline.provenance import RunInputs, check_data_paths, data_digests, first_model
 from singula.pipeline.summary import peak_memory_mib, write_summary
 from singula.util.format import command, counted
+from singula.util.locations import location
 from singula.util.messages import messages_once, no_messages, pass_messages
 from singula.util.process import check_launcher, importing, launcher_number
 from singula.util.progress import StatusLines
@@ -230,7 +231,7 @@ def _warn_if_data_in_job_folder(config: Config, tree: ResultsTree) -> None:
     """Report a folder of the job that also contains the images."""
     values, job_dir = config.dotted(), tree.job_dir.resolve()
     for key in ("DATA.TRAIN.PATH", "DATA.VAL.PATH", "DATA.TEST.PATH"):
-        if values[key] and job_dir in Path(values[key]).resolve().parents:
+        if values[key] and job_dir in location(values[key]).resolve().parents:
             _log.warning(
                 f"results are written to {tree.job_dir}, which also contains {key}; choose"
             )

@@ -20,6 +20,7 @@ from singula.pipeline.readers import mask_place, reader_for
 from singula.pipeline.slice_stack import Loaded, check_slices
 from singula.pipeline.whole_image import Original, Truth
 from singula.representations.channels import encode_with
+from singula.util.locations import location
 from singula.util.messages import captured_messages
 
 _log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class TestInputs:
             if self.writes and not settings.from_labels:
                 store = self._channels()
                 others = self.reader.label_sources(pair)
-                store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)), *others)
+                store.ensure(name, pair.image, lambda: ids, location(str(pair.label)), *others)
                 channels = store.load(name, ids)
             else:
                 scored = settings.scored()

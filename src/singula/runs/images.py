@@ -23,6 +23,7 @@ from singula.runs.instances import Instances, LabelSource
 from singula.runs.run import Run, Stage
 from singula.util.boxes import Box, center_box
 from singula.util.format import command
+from singula.util.locations import location
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -203,7 +204,13 @@ def open_images(run: Run, *, external_files: bool = False) -> RunImages:
         name = "TRAIN" if data.VAL.FROM_TRAIN else "VAL"
         places = _places(run, getattr(data, name), external_files=external_files)
         used = [
-            Pair(Path(image), Path(label) if label else None, stem, places.image, places.labels)
+            Pair(
+                location(image),
+                location(label) if label else None,
+                stem,
+                places.image,
+                places.labels,
+            )
             for stem, (image, label) in run.test.files.items()
             if image
         ]

@@ -21,6 +21,7 @@ from singula.io.records.tables import EpochRow
 from singula.io.run_folder import ResultsTree, View
 from singula.runs.instances import LabelSource
 from singula.runs.scores import Scores, rank_images, read_scores, reference_threshold
+from singula.util.locations import location
 from singula.util.messages import captured_messages
 from singula.util.paths import user_path
 
@@ -179,7 +180,7 @@ class Run:
                 ndim,
                 self.has_classes,
                 spacing if spacing is not None and len(spacing) == ndim else None,
-                file_name=Path(image or "").name,
+                file_name=location(image or "").name,
                 spacing_from="DATA.TEST.RESOLUTION",
             )
 

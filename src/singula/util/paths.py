@@ -17,6 +17,7 @@ from typing import BinaryIO, Literal
 
 from singula.errors import UserError
 from singula.util.format import show
+from singula.util.locations import is_remote, location, location_text, needs_local_file
 
 Problem = tuple[str, str, str]
 """Reason, remedy and code of an error."""
@@ -43,12 +44,12 @@ _LONG_NAME = "x" * (_NAME_BYTES - _SUFFIX_BYTES)
 
 
 def user_path(value: object, name: str, kind: PathKind = "any") -> Path:
-    """Convert a path that a user gave to a `Path`, and validate it without opening it.
+    """Convert a path or URL that a user gave to a `Path`, and validate it without opening it.
 
     Parameters
     ----------
     value : object
-        A string or `os.PathLike`. ``~`` and ``~user`` at its beginning are expanded.
+        A string, `os.PathLike` or URL. ``~`` and ``~user`` at its beginning are expanded.
     name : str
         Argument, option or configuration key of the path, for messages.
     kind : {"any", "input", "file", "folder", "output file", "output folder"}
@@ -66,25 +67,27 @@ def user_path(value: object, name: str, kind: PathKind = "any") -> Path:
     UserError
         ``paths.type``, ``paths.empty``, ``paths.character`` (NUL, or not encodable as a file name),
         ``paths.unknown_user``, ``paths.stream`` (``-``), ``paths.too_long``, ``paths.unreadable``,
-        ``paths.missing``, ``paths.not_a_file``, ``paths.not_a_folder``, ``paths.no_permission``.
+        ``paths.missing``, ``paths.not_a_file``, ``paths.not_a_folder``, ``paths.no_permission``,
+        ``paths.scheme`` and ``paths.remote`` (a URL where only a local file is possible).
 
     Examples
     --------
     >>> user_path("images/cells.tif", "--output").name
     'cells.tif'
     """
-    try:
-        text = value if isinstance(value, str) else os.fspath(value)  # type: ignore[call-overload]
-    except TypeError:
-        text = None
-    if not isinstance(text, str):
+    text = location_text(value)
+    if text is None:
         raise UserError(
             f"{name}: got {type(value).__name__}, expected a path as str or pathlib.Path",
             "give the path of a file or folder",
             "paths.type",
         )
     _refuse(name, text, "a path", path_problem(text))
-    path = Path(os.path.expanduser(text))
+    path = location(os.path.expanduser(text))
+    if is_remote(path):
+        if kind in ("file", "output file"):
+            raise needs_local_file(path, name)
+        return path
     if path.name == "-" or str(path)[0] == "~":  # Path drops "./", and "~" would be expanded
         path = path.absolute()
     mode = _mode(path, name, inside=kind == "output folder")

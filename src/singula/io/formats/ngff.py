@@ -191,6 +191,14 @@ def listed_series(attributes: Mapping[str, Any]) -> list[str]:
     return [str(path).strip("/") for path in series if str(path).strip("/")]
 
 
+def listed_labels(attributes: Mapping[str, Any]) -> list[str]:
+    """Return the names of label images in the attributes of the group ``labels``."""
+    labels = _ome(attributes).get("labels") or attributes.get("labels")
+    if not isinstance(labels, Sequence) or isinstance(labels, str):
+        return []
+    return [str(name).strip("/") for name in labels if str(name).strip("/")]
+
+
 def level_paths(attributes: Mapping[str, Any]) -> list[str]:
     """Return the paths of the arrays of an image in its group, the finest level first.
 

@@ -27,6 +27,8 @@ from singula.io.image import AnyArray, ArrayPlace, Series, StoredArray
 from singula.io.selection import choose_series, left_out
 from singula.io.units import UNCALIBRATED
 from singula.util.boxes import Box
+from singula.util.locations import is_remote
+from singula.util.object_stores import can_list, missing_url
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
 _filters = threading.RLock()
@@ -53,14 +55,16 @@ class _Container:
         """Import the library, and raise an error for a file."""
         object.__setattr__(self, "zarr", library("zarr", self.path, "Zarr"))
         if not self.path.is_dir():
+            if is_remote(self.path):
+                raise missing_url(self.path)
             raise ValueError("a Zarr is a folder; this is a file")
         object.__setattr__(self, "boundary", Boundary(self.path, self.path, self.place))
 
     def open(self, folder: Path) -> Any:
         """Open the array or group in a folder."""
-        from singula.io.formats.zarr_store import BoundedStore
+        from singula.io.formats.zarr_store import folder_store
 
-        return self.zarr.open(BoundedStore(folder, self.boundary), mode="r")
+        return self.zarr.open(folder_store(folder, self.boundary), mode="r")
 
     def node(self, folder: Path) -> Any:
         """Return the array or group in a folder; None if there is none."""
@@ -184,7 +188,7 @@ def _has_nodes(folder: Path) -> bool:
 def _arrays(container: _Container, folder: Path, before: str = "") -> list[ArrayInfo]:
     """List the arrays below a folder; an OME-Zarr image counts as one array."""
     arrays: list[ArrayInfo] = []
-    for inner in container.boundary.subfolders(folder):
+    for inner in _subfolders(container, folder):
         full = f"{before}{inner.name}"
         node = container.node(inner)
         if container.is_array(node):
@@ -198,6 +202,14 @@ def _arrays(container: _Container, folder: Path, before: str = "") -> list[Array
         else:
             arrays += _arrays(container, inner, f"{full}/")
     return arrays
+
+
+def _subfolders(container: _Container, folder: Path) -> Iterator[Path]:
+    """Iterate over the folders in a folder; on a server without lists, over its label images."""
+    if not is_remote(folder) or can_list(str(folder)):
+        return container.boundary.subfolders(folder)
+    names = ngff.listed_labels(_attributes(container, folder) or {})
+    return iter([folder / name for name in names if ".." not in name])
 
 
 def _image_or_labels(container: _Container, folder: Path, image: Any, labels: bool) -> Any:
@@ -265,7 +277,8 @@ def _image_of(container: _Container, array: Any) -> ngff.Multiscale | None:
 
 def _folder_of(array: Any) -> Path:
     store_path = array.store_path
-    return Path(store_path.store.root / store_path.path)
+    folder: Path = store_path.store.root / store_path.path
+    return folder
 
 
 def _dimension_letters(array: Any) -> str | None:

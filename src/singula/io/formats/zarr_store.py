@@ -1,17 +1,44 @@
-"""Zarr store that reads and writes only files of its container."""
+"""Zarr stores: files of a container only, and URLs with errors that name them."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore
+from zarr.core.config import config
+from zarr.storage import LocalStore, ObjectStore
 
+from singula.errors import UserError
 from singula.io.external import Boundary
+from singula.util.locations import is_remote
+from singula.util.object_stores import errors_of, is_interrupted, open_store, waits
+
+_N_REQUESTS = 64  # requests at the same time; their latency is then shared by as many chunks
+_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+
+
+def folder_store(
+    folder: Path, boundary: Boundary, *, read_only: bool = True
+) -> BoundedStore | RemoteStore:
+    """Return the store of a folder of a container: files on this computer, or a URL.
+
+    Parameters
+    ----------
+    folder : Path
+        The container, or a folder in it.
+    boundary : Boundary
+        Check for files outside of the container.
+    read_only : bool
+        Refuse to write.
+    """
+    if is_remote(folder):
+        return RemoteStore(folder, read_only=read_only)
+    return BoundedStore(folder, boundary, read_only=read_only)
 
 
 class BoundedStore(LocalStore):
@@ -90,3 +117,85 @@ class BoundedStore(LocalStore):
     def _check(self, key: str) -> None:
         # A path object for each of many thousands of chunks would double the time.
         self._boundary.check(self._prefix + key)
+
+
+def _ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Drop messages about requests that were abandoned because another request failed."""
+
+
+class RemoteStore(ObjectStore):  # type: ignore[type-arg]
+    """Store for a URL, whose errors are of type `UserError`.
+
+    Parameters
+    ----------
+    root : Path
+        URL of the array or group.
+    read_only : bool
+        Refuse to write.
+
+    Raises
+    ------
+    UserError
+        The codes of `singula.util.object_stores.errors_of`, from each method.
+    """
+
+    def __init__(self, root: Path, *, read_only: bool = True) -> None:
+        super().__init__(open_store(str(root)), read_only=read_only)
+        self.root = root
+        if config.get("async.concurrency") < _N_REQUESTS:
+            config.set({"async.concurrency": _N_REQUESTS})
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        """Return the store with another access mode."""
+        return type(self)(self.root, read_only=read_only)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a file; None if it does not exist."""
+        asyncio.get_running_loop().set_exception_handler(_ignore)
+        try:
+            return await self._get(key, prototype, byte_range)
+        except UserError as error:
+            # Servers that list no files refuse access to missing files, too. A missing chunk would
+            # be read as zeros, so it needs a clear answer.
+            is_metadata = key.rpartition("/")[2] in _METADATA
+            if error.code == "stores.missing" or (error.code == "stores.denied" and is_metadata):
+                return None
+            raise
+
+    async def _get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
+        for wait in waits():
+            with errors_of(str(self.root / key)):
+                try:
+                    return await super().get(key, prototype, byte_range)
+                except Exception as error:
+                    if wait is None or not is_interrupted(error):
+                        raise
+            await asyncio.sleep(wait)
+        raise RuntimeError("the last attempt returns or raises")
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Read parts of files."""
+        return list(
+            await asyncio.gather(*[self.get(key, prototype, part) for key, part in key_ranges])
+        )
+
+    async def exists(self, key: str) -> bool:
+        """Return True if a file exists."""
+        with errors_of(str(self.root / key)):
+            return await super().exists(key)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a file."""
+        with errors_of(str(self.root / key)):
+            await super().set(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Delete a file."""
+        with errors_of(str(self.root / key)):
+            await super().delete(key)

@@ -32,6 +32,7 @@ from singula.representations.decoders.blockwise import block_decoder
 from singula.representations.objects import ObjectDecoder
 from singula.util.annotated_slices import annotated_slices, mark_slices
 from singula.util.boxes import Box, grown, local, shared_box
+from singula.util.locations import location
 
 if TYPE_CHECKING:
     from singula.data.normalize import Scaling
@@ -123,7 +124,7 @@ class BlockContext:
         """Test image."""
         place = self.spec.image_place
         return reader_for(self.config, "TEST").open_image(
-            Path(self.spec.image), None if place is None else ArrayPlace(*place)
+            location(self.spec.image), None if place is None else ArrayPlace(*place)
         )
 
     @cached_property
@@ -134,7 +135,7 @@ class BlockContext:
         place = self.spec.image_place
         if place is None or not ArrayPlace(*place).tissue_only:
             return None
-        return find_tissue(Path(self.spec.image), ArrayPlace(*place).downsample).glass
+        return find_tissue(location(self.spec.image), ArrayPlace(*place).downsample).glass
 
     @cached_property
     def truth(self) -> LazyImage | None:
@@ -143,7 +144,7 @@ class BlockContext:
             return None
         place = self.spec.label_place
         return reader_for(self.config, "TEST").open_labels(
-            Path(self.spec.label), None if place is None else ArrayPlace(*place)
+            location(self.spec.label), None if place is None else ArrayPlace(*place)
         )
 
     def marked(self, labels: Array, box: Box) -> Array:
@@ -174,7 +175,7 @@ class BlockContext:
 
         if not self.spec.mask:
             return None
-        place = mask_place(self.config, Path(self.spec.mask), Path(self.spec.image))
+        place = mask_place(self.config, location(self.spec.mask), location(self.spec.image))
         return open_image(self.spec.mask, len(self.shape), 1, arrays=place)
 
     @cached_property

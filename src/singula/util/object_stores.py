@@ -1,0 +1,367 @@
+"""Access to object stores (S3) and web servers: options, retries, and errors that name the URL."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from configparser import ConfigParser, Error
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from singula.errors import UserError
+from singula.util.format import install_command
+
+TIMEOUT_VARIABLE = "SINGULA_STORE_TIMEOUT"
+"""Environment variable with the seconds for which a failing request is repeated."""
+_TIMEOUT = 120.0
+_MAX_RETRIES = 1000  # the time ends the attempts
+_REQUEST_TIMEOUT = 30.0  # seconds of one request
+_MISSING = re.compile(r"status code: 404|NoSuchKey|NoSuchBucket")
+_DENIED = re.compile(r"status code: 40[13]|AccessDenied")
+_OTHER_REGION = re.compile(r"status code: 30[1278]|redirect", re.IGNORECASE)
+# Options of obstore, the variables of the environment and the entries of the files of AWS
+_OPTIONS = {
+    "access_key_id": ("AWS_ACCESS_KEY_ID", "aws_access_key_id"),
+    "secret_access_key": ("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key"),
+    "session_token": ("AWS_SESSION_TOKEN", "aws_session_token"),
+    "region": ("AWS_REGION", "region"),
+    "endpoint": ("AWS_ENDPOINT_URL_S3", "endpoint_url"),
+}
+_OTHER_NAMES = {"AWS_REGION": "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3": "AWS_ENDPOINT_URL"}
+# Variables by which a computer in a cloud obtains credentials
+_ROLES = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+
+
+def open_store(url: str) -> Any:
+    """Open the store of a URL, in which the URL is the root.
+
+    Parameters
+    ----------
+    url : str
+        URL of the scheme s3, https or http.
+
+    Raises
+    ------
+    UserError
+        ``stores.library_missing``: obstore is not installed; ``stores.option``: an option in the
+        environment is not valid.
+    """
+    return _store(os.getpid(), url.rstrip("/"), tuple(sorted(s3_options().items())), _timeout())
+
+
+@functools.lru_cache(maxsize=256)
+def _store(process: int, url: str, options: tuple[tuple[str, Any], ...], timeout: float) -> Any:
+    try:
+        from obstore.store import HTTPStore, S3Store
+    except ImportError as error:
+        raise UserError(
+            f"{url}: for URLs, the library obstore is needed, which is not installed",
+            install_command("stores"),
+            "stores.library_missing",
+        ) from error
+    common: dict[str, Any] = {
+        "retry_config": {
+            "max_retries": _MAX_RETRIES,
+            "retry_timeout": timedelta(seconds=timeout),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=min(15.0, timeout)),
+                "base": 2,
+            },
+        },
+        "client_options": {
+            "allow_http": True,
+            "timeout": timedelta(seconds=min(_REQUEST_TIMEOUT, timeout / 3)),
+            "connect_timeout": timedelta(seconds=min(5.0, timeout / 3)),
+        },
+    }
+    try:
+        if url.startswith("s3:"):
+            return S3Store.from_url(url, **dict(options), **common)
+        return HTTPStore.from_url(url, **common)
+    except Exception as error:
+        raise UserError(
+            f"{url}: cannot be opened ({_reason(error)})",
+            "correct the URL, and the options in the environment",
+            "stores.option",
+        ) from error
+
+
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
+    try:
+        seconds = float(text) if text else _TIMEOUT
+        if not 0 < seconds <= 3600:
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"{TIMEOUT_VARIABLE}: got {text!r}, expected seconds from above 0 to 3600",
+            "correct the variable, or remove it",
+            "stores.option",
+        ) from None
+    return seconds
+
+
+def s3_options() -> dict[str, Any]:
+    """Return the options of S3: from the environment, else from the files of AWS.
+
+    Without credentials, requests are anonymous.
+    """
+    profile = _profile()
+    options: dict[str, Any] = {}
+    keys_in_environment = "AWS_ACCESS_KEY_ID" in os.environ
+    for option, (variable, entry) in _OPTIONS.items():
+        is_key = option not in ("region", "endpoint")
+        value = os.environ.get(variable) or os.environ.get(_OTHER_NAMES.get(variable, ""))
+        if not value and not (is_key and keys_in_environment):
+            value = profile.get(entry)
+        if value:
+            options[option] = value
+    anonymous = os.environ.get("AWS_SKIP_SIGNATURE", "").lower()
+    if anonymous in ("true", "1", "yes"):
+        options = {key: options[key] for key in ("region", "endpoint") if key in options}
+        options["skip_signature"] = True
+    elif "access_key_id" not in options and not anonymous and not any(map(os.environ.get, _ROLES)):
+        options["skip_signature"] = True
+    return options
+
+
+def _profile() -> Mapping[str, str]:
+    """Return the entries of the profile in the files of AWS; of credentials first."""
+    name = os.environ.get("AWS_PROFILE") or "default"
+    home = Path(os.path.expanduser("~")) / ".aws"
+    entries: dict[str, str] = {}
+    for variable, file, section in (
+        ("AWS_CONFIG_FILE", "config", name if name == "default" else f"profile {name}"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "credentials", name),
+    ):
+        path = Path(os.environ.get(variable) or home / file).expanduser()
+        parser = ConfigParser(interpolation=None)
+        try:
+            parser.read(path, encoding="utf-8")
+        except (OSError, UnicodeDecodeError, Error) as error:
+            raise UserError(
+                f"{path}: cannot be read ({_reason(error)})",
+                "correct the file, or set another one with " + variable,
+                "stores.option",
+            ) from error
+        if parser.has_section(section):
+            entries |= dict(parser[section])
+    if not entries and name != "default":
+        raise UserError(
+            f"AWS_PROFILE: got {name!r}, expected a profile in the files of AWS",
+            "correct the variable, or add the profile to ~/.aws/credentials",
+            "stores.option",
+        )
+    return entries
+
+
+def can_list(url: str) -> bool:
+    """Return True if the store of a URL can list its files."""
+    return url.startswith("s3:")
+
+
+def file_stamp(url: str) -> tuple[int, int] | None:
+    """Return the size and the time of change of a file in ns; None if it cannot be read."""
+    try:
+        entry = _head(url)
+    except UserError as error:
+        if error.code in ("stores.missing", "stores.denied"):
+            return None
+        raise
+    return int(entry["size"]), int(entry["last_modified"].timestamp() * 1e9)
+
+
+def _head(url: str) -> Any:
+    if url.count("/") < 3:  # a bucket or server, which is not a file
+        raise missing_url(url)
+    parent, _, name = url.rpartition("/")
+    store = open_store(parent)
+    import obstore
+
+    with errors_of(url):
+        return obstore.head(store, name)
+
+
+def read_file(url: str) -> bytes:
+    """Read a file; raise `UserError` as `errors_of`."""
+    parent, _, name = url.rpartition("/")
+    store = open_store(parent)
+    import obstore
+
+    for wait in waits():
+        with errors_of(url):
+            try:
+                return bytes(obstore.get(store, name).bytes())
+            except Exception as error:
+                if wait is None or not is_interrupted(error):
+                    raise
+        time.sleep(wait)
+    raise RuntimeError("the last attempt returns or raises")
+
+
+def waits() -> Iterator[float | None]:
+    """Yield the seconds to wait after each interrupted attempt to read a file; at last None.
+
+    obstore repeats requests that fail, but not those whose connection was cut during the answer.
+    """
+    end, wait = time.monotonic() + _timeout(), 0.1
+    while time.monotonic() + wait < end:
+        yield wait * random.uniform(0.5, 1.0)
+        wait = min(2 * wait, 15.0)
+    yield None
+
+
+def is_interrupted(error: BaseException) -> bool:
+    """Return True if the connection was cut during an answer, so that another attempt may help."""
+    return type(error).__module__.startswith("obstore") and "response body" in str(error)
+
+
+def is_folder(url: str, markers: Sequence[str]) -> bool:
+    """Return True if files lie below a URL.
+
+    Parameters
+    ----------
+    url : str
+        URL of the folder.
+    markers : sequence of str
+        Names of files, one of which is in each folder of a store that lists no files.
+
+    Raises
+    ------
+    UserError
+        The codes of `errors_of`, except ``stores.missing``.
+    """
+    is_denied = False
+    try:
+        if can_list(url):
+            return _has_files(url)
+    except UserError as error:
+        if error.code == "stores.missing":
+            return False
+        if error.code != "stores.denied":  # public stores often refuse to list their files
+            raise
+        is_denied = True
+    for name in markers:
+        try:
+            _head(f"{url}/{name}")
+            return True
+        except UserError as error:
+            if error.code not in ("stores.denied", "stores.missing"):
+                raise
+            is_denied |= error.code == "stores.denied"
+    if is_denied:
+        raise _denied_url(url)
+    return False
+
+
+def _has_files(url: str) -> bool:
+    store = open_store(url)
+    import obstore
+
+    with errors_of(url):
+        return any(len(batch) for batch in obstore.list(store, chunk_size=1))
+
+
+def list_names(url: str) -> list[str]:
+    """Return the names of the files and folders below a URL, in sorted order.
+
+    Raises
+    ------
+    UserError
+        ``stores.no_listing``: the server lists no files; the codes of `errors_of`.
+    """
+    if not can_list(url):
+        raise UserError(
+            f"{url}: got a folder of a web server, which lists no files, expected an image",
+            "give the URL of an OME-Zarr image, which ends in .zarr",
+            "stores.no_listing",
+        )
+    store = open_store(url)
+    import obstore
+
+    with errors_of(url):
+        listed = obstore.list_with_delimiter(store)
+    files = [str(entry["path"]) for entry in listed["objects"]]
+    return sorted(path.rpartition("/")[2] for path in [*listed["common_prefixes"], *files])
+
+
+@contextmanager
+def errors_of(url: str) -> Iterator[None]:
+    """Convert the errors of a store to `UserError`.
+
+    Raises
+    ------
+    UserError
+        ``stores.missing``: the file or bucket does not exist; ``stores.denied``: permission or
+        credentials are missing; ``stores.region``: the bucket is in another region;
+        ``stores.failed``: the store did not answer, or answered with an error, after all retries.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        converted = store_error(url, error)
+        if converted is None:
+            raise
+        raise converted from error
+
+
+def missing_url(url: object) -> UserError:
+    """Return the error for a URL that does not exist."""
+    return UserError(f"{url}: does not exist", "correct the URL", "stores.missing")
+
+
+def _denied_url(url: str) -> UserError:
+    return UserError(
+        f"{url}: access was denied",
+        "give credentials with permission (for S3: AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY; AWS_SKIP_SIGNATURE=true for public data), and check the URL",
+        "stores.denied",
+    )
+
+
+def store_error(url: str, error: BaseException) -> UserError | None:
+    """Return the error for an exception of obstore; None for another exception."""
+    kind = type(error)
+    if not (kind.__module__.startswith("obstore") or isinstance(error, OSError)):
+        return None
+    text = str(error)
+    if isinstance(error, FileNotFoundError) or kind.__name__ == "NotFoundError":
+        return missing_url(url)
+    denied = isinstance(error, PermissionError) or kind.__name__ in (
+        "PermissionDeniedError", "UnauthenticatedError",
+    )  # fmt: skip
+    if denied or _DENIED.search(text):
+        return _denied_url(url)
+    if _OTHER_REGION.search(text):
+        return UserError(
+            f"{url}: the store redirects to another region or server ({_reason(error)})",
+            "set AWS_REGION to the region of the bucket, and AWS_ENDPOINT_URL for another provider",
+            "stores.region",
+        )
+    if _MISSING.search(text):
+        return missing_url(url)
+    return UserError(
+        f"{url}: the store did not answer a request, also after repeating it ({_reason(error)})",
+        "check the network and the server, and run the command again (with --resume); "
+        f"{TIMEOUT_VARIABLE} sets the seconds for which requests are repeated",
+        "stores.failed",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the message of an exception, without the request."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rpartition(" - ")[2][:200]
