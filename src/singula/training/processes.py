@@ -122,16 +122,16 @@ def _test_connections() -> None:
     Without this, a process waits until its time limit if a cable is cut or a machine loses power,
     because no message announces this. A slow connection stays open.
     """
-    folder = Path("/proc/self/fd")
-    if not sys.platform.startswith("linux") or not folder.is_dir():
+    if not sys.platform.startswith("linux"):
         return
+    folder = Path("/proc/self/fd")
     options = {
         socket.TCP_KEEPIDLE: _IDLE,
         socket.TCP_KEEPINTVL: _INTERVAL,
         socket.TCP_KEEPCNT: _PROBES,
         socket.TCP_USER_TIMEOUT: 1000 * (_IDLE + _INTERVAL * _PROBES),
     }
-    for name in os.listdir(folder):
+    for name in os.listdir(folder) if folder.is_dir() else ():
         with suppress(OSError):  # a file that was closed in the meantime
             if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 continue
