@@ -50,7 +50,7 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-KillWait=5
+KillWait=30
 MinJobAge=600
 {nodes}
 PartitionName=normal Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1

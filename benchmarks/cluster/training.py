@@ -36,7 +36,8 @@ _ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_ME
 _SCRIPT = """\
 #!/bin/bash
 #SBATCH --nodes=2 --ntasks-per-node=1 --mem=1900 --requeue --open-mode=append
-srun {python} -m singula run --config job.yaml --result_dir . --name {name} --resume
+srun --kill-on-bad-exit=1 {python} -m singula run --config job.yaml --result_dir . \\
+    --name {name} --resume
 """
 
 

@@ -110,3 +110,25 @@ def test_a_signal_to_one_process_ends_both_and_the_job_continues(
     assert all(bool((weights[0][name] == weights[1][name]).all()) for name in weights[1])
     run = json.loads((tmp_path / "parts/results/parts_1/run.json").read_text())
     assert run
+
+
+def test_a_process_that_stops_answering_ends_the_others(
+    write_config, data_2d, tmp_path: Path
+) -> None:
+    config = write_config(
+        data_2d, **{"TRAIN.EPOCHS": 50, "TEST.ENABLE": False, "TRAIN.BATCH_SIZE": 1}
+    )
+    step = Step(config, tmp_path, "stuck", SINGULA_TIMEOUT="30")
+    stdout = step.processes[0].stdout
+    assert stdout is not None
+    for line in stdout:
+        if line.startswith("epoch 1/"):
+            break
+    step.processes[1].send_signal(signal.SIGSTOP)
+    output = step.processes[0].communicate(timeout=120)[0]
+    step.processes[1].kill()
+    step.processes[1].communicate()
+    assert step.processes[0].returncode == ExitCode.USER_ERROR, output
+    (error,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert "rank 0 of 2, epoch" in error
+    assert "SINGULA_TIMEOUT" in output

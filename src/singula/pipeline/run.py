@@ -286,7 +286,9 @@ def _train(
     with importing():
         from singula.pipeline.train import train
         from singula.training.loader import loader_workers
+        from singula.training.processes import set_position
 
+    set_position("preparing the training")
     start = time.perf_counter()
     report = train(
         config,
@@ -317,7 +319,9 @@ def _test(
     from singula.io.record_tables import write_table
     from singula.io.records.tables import MetricsRow
     from singula.pipeline.score import score_lines
+    from singula.training.processes import set_position
 
+    set_position("test")
     start = time.perf_counter()
     test: TestRun
     if config.TEST.BY_CHUNKS.ENABLE:

@@ -156,7 +156,7 @@ def report_lost_process() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = _short(str(error)) or type(error).__name__
         world, rank = world_and_rank()
         if isinstance(error, UserError) or world == 1 or not _COMMUNICATION.search(str(error)):
             raise
@@ -174,6 +174,12 @@ def report_lost_process() -> Iterator[None]:
             "--resume",
             "process.lost",
         ) from error
+
+
+def _short(text: str) -> str:
+    """Return the first sentence of an error of torch, without the file of its source code."""
+    line = next(iter(text.splitlines()), "")
+    return re.sub(r"^\[\S+\] ", "", line).partition(". This is")[0]
 
 
 def main_first(work: Callable[[], Result]) -> Result:
