@@ -51,6 +51,20 @@ VALID: dict[str, list[dict[str, str]]] = {
         {"run_folder": "{run}"},
         {"output": "{out}", "run_folder": "{run}", "gpu": "cpu"},
     ],
+    "sweep": [
+        {
+            "config": "{config}",
+            "vary": "DATA.TEST.OVERLAP=(0,0),(0.1,0.1)",
+            "result_dir": "{out}",
+            "gpu": "cpu",
+        },
+        {
+            "config": "{config}",
+            "vary": "DATA.TEST.OVERLAP=(0,0),(0.1,0.1)",
+            "result_dir": "{out}",
+            "slurm": "{out}.sh",
+        },
+    ],
     "init": [
         {"dataset": "{data}", "output": "{out}/made.yaml", "minutes": "1"},
         {"start": "{run}", "dataset": "{data}", "output": "{out}/made.yaml", "minutes": "1"},
@@ -64,7 +78,8 @@ VALID: dict[str, list[dict[str, str]]] = {
 }
 OUTPUTS = {("run", "result_dir"), ("predict", "output"), ("export", "output"), ("init", "output"),
            ("reproduce", "output"), ("demo", "output"), ("check", "fix"),
-           ("check", "html"), ("package", "output")}  # fmt: skip
+           ("check", "html"), ("package", "output"), ("sweep", "result_dir"),
+           ("sweep", "slurm")}  # fmt: skip
 # Commands that write into the run that they read.
 INTO_RUN = ("tune", "report", "export")
 # Commands that list what is in a folder, which may be nothing.
@@ -302,6 +317,7 @@ def test_names_that_no_file_can_have_are_refused(
 def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None:
     """Skip work after the arguments were checked."""
     import singula.commands.launch
+    import singula.commands.sweep.execute
     import singula.inference.files
     import singula.inference.model
     import singula.inference.package.write
@@ -329,6 +345,7 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
     if key == "gpu":
         monkeypatch.setattr(singula.tuning, "tune", stop)
     monkeypatch.setattr(singula.commands.launch, "launch", launch)
+    monkeypatch.setattr(singula.commands.sweep.execute, "run_job", lambda job: None)
     monkeypatch.setattr(singula.inference.files, "_workers", workers)
     monkeypatch.setattr(singula.inference.stages, "_write_instances", lambda *given, **more: 0)
     monkeypatch.setattr(singula.inference.model.Model, "predict_maps", lambda *given, **more: {})

@@ -27,7 +27,7 @@ from singula.io.record_files import (
     write_record,
 )
 from singula.io.record_tables import append_row, read_rows, read_table
-from singula.io.records import checkpoints, locks, review, slides  # noqa: F401  # all subclasses
+from singula.io.records import checkpoints, locks, review, slides, sweeps  # noqa: F401  # all subclasses
 from singula.io.records.base import StoredRecord
 from singula.io.records.blocks import FinishedNote, PlanNote
 from singula.io.records.results import (
@@ -109,6 +109,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "CheckpointInfo": {"channels": "BC", "tuned": {"thresholds": {"TH_CONTOUR": 0.5}}},
     "PackageInfo": {"weights": "weights.pt", "epoch": 3, "checkpoint": {"channels": "BC"}},
     "LockRecord": {"task": "run", "pid": 3, "host": "h", "command": "c", "started": "t"},
+    "SweepRecord": {"config": "a.yaml", "overrides": ["TRAIN.EPOCHS=2"],
+                    "varied": ["TRAIN.LR=1,2"], "folds": 2, "trials": 0, "seed": 0,
+                    "runs": [["TRAIN.LR=1"]], "configuration": {"TRAIN.LR": 0.1}},
     "TrainerState": {"epoch": 3, "global_step": 5},
 }  # fmt: skip
 

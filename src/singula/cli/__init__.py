@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import typer
 
 from singula.cli import predict, runs  # isort: skip  # commands in the order of `singula --help`
+from singula.cli import sweep  # isort: skip
 from singula.cli import finished  # isort: skip
 from singula.cli import data
 from singula.cli.app import PRINTING, app, complete_key, run_app
@@ -30,6 +31,7 @@ __all__ = [
     "run_app",
     "run_main",
     "runs",
+    "sweep",
 ]
 
 

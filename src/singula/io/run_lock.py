@@ -40,6 +40,7 @@ Task = Literal[
     "check",
     "demo",
     "reproduce",
+    "sweep",
     "delete",
     "correct",
 ]

@@ -1,0 +1,1 @@
+"""Implementation of `singula sweep`: many runs of one configuration with other values."""
