@@ -34,6 +34,7 @@ COSINE: dict[str, object] = {
     f"{RATE}.MIN_LR": 0.0,
     f"{RATE}.WARMUP_COSINE_DECAY_EPOCHS": 5,
 }
+FLOOD = {f"{SEG}.DECODER": "watershed"}
 RAYS = {f"{SEG}.DATA_CHANNELS": ["Db", "R"]}
 NINE = {f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"R": {"nrays": 9}}]}
 OFFSETS: dict[str, object] = {
@@ -457,6 +458,18 @@ def test_polyhedra_need_four_rays() -> None:
         ({f"{SEG}.DATA_CHANNELS": ["M", "C", "A"]}, "does not use C, which has no effect"),
         ({f"{SEG}.DATA_CHANNELS": ["F", "C", "Db", "R"]}, "does not use F, C, which have no"),
         ({**OFFSETS, f"{SEG}.DATA_CHANNELS": ["F", "H", "V", "T"]}, "does not use T"),
+        ({f"{SEG}.DATA_CHANNELS": ["B", "C", "Gh", "Gv"]}, "does not use C, which has no effect"),
+        ({f"{SEG}.DATA_CHANNELS": ["F", "C", "Gh", "Gv"], **FLOOD}, "does not use Gh, Gv, which"),
+        ({f"{SEG}.DATA_CHANNELS": ["F", "C", "R"], **FLOOD}, "does not use R32, which has no"),
+        ({f"{SEG}.DATA_CHANNELS": ["F", "C", "H", "V", "P"]}, "does not use C, which"),
+        (
+            {
+                f"{SEG}.DATA_CHANNELS": ["F", "C", "Db"],
+                f"{SEG}.SEED_CHANNELS": ["Db"],
+                f"{SEG}.TOPOGRAPHIC_SURFACE_CHANNEL": "Db",
+            },
+            "does not use C, which",
+        ),
         (
             {**CLOSE, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
             f"{POST}.REMOVE_CLOSE_POINTS_RADIUS: only the first of (3.0, 5.0) has an effect",
@@ -477,6 +490,10 @@ def test_notices(keys: dict[str, object], text: str) -> None:
         {**CLOSE, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 3]},
         {f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
         {**RAYS, "TEST.AUGMENTATION": True},
+        {f"{SEG}.DATA_CHANNELS": ["F", "C", "H", "V"]},
+        {f"{SEG}.DATA_CHANNELS": ["F", "C", "A"], **FLOOD},
+        {f"{SEG}.DATA_CHANNELS": "BCDv2"},
+        {f"{SEG}.DATA_CHANNELS": "BCM"},
     ],
 )
 def test_keys_with_an_effect_are_not_reported(keys: dict[str, object]) -> None:

@@ -268,3 +268,23 @@ def test_thresholds_that_the_decoder_does_not_use_are_reported() -> None:
     assert key not in load_keys({})[1]
     generated = {key: 0.3, f"{SEG}.GENERATED_THRESHOLDS": ["TH_AFFINITY=0.3"]}
     assert key not in load_keys(generated)[1]
+
+
+@pytest.mark.parametrize(
+    ("listed", "text"),
+    [
+        ([], "got no channels, expected"),
+        (["I"], "got no channels, expected"),
+        (["A[0,1;0,-1]"], "the offsets 0,1 and 0,-1, which compare the same pixels"),
+        (["F", "A[-1,0;-1,0]"], "the offsets -1,0 and -1,0"),
+        (["F", "A[-1,0;0,0]"], "the offset 0,0"),
+        (["F", "A[-1,0;0,-999]"], "the offset 0,-999"),
+        (["A[-1,0;0,-1,0]"], "different numbers of axes"),
+    ],
+)
+def test_lists_that_are_refused_name_the_cause(
+    listed: list[str], text: str, problems: Problems
+) -> None:
+    keys = {f"{SEG}.DATA_CHANNELS": listed, f"{SEG}.DATA_CHANNEL_WEIGHTS": [1] * 2}
+    (line,) = problems(keys)
+    assert text in line

@@ -282,6 +282,24 @@ def test_a_radius_in_pixels_is_searched() -> None:
     assert best.value > trials[0].value + 0.1
 
 
+def test_the_error_and_the_steps_of_flows_are_searched() -> None:
+    """Shortened flows need many steps, and a larger error than the one that is configured."""
+    at = np.indices((48, 48))
+    truth = np.where((at % 16 > 2).all(axis=0), 3 * (at[0] // 16) + at[1] // 16 + 1, 0)
+    maps = encode(truth, "F+Gh+Gv")
+    for name in ("Gh", "Gv"):
+        maps[name] = 0.3 * maps[name]
+    configured = DecodeSettings().changed({"TH_FLOW_ERROR": 0.1, "TH_FLOW_STEPS": 5})
+    tuned = Tuner([Example("a", truth.shape, lambda: (maps, truth))], "F+Gh+Gv", configured)
+    keys = [parameter.key for parameter in tuned.parameters()]
+    assert keys == ["TH_FLOW_ERROR", "TH_FLOW_STEPS", "TH_FOREGROUND", SIZE]
+    trials, best = tuned.search()
+    assert trials[0].value == 0
+    assert best.value > 0.9
+    assert best.thresholds["TH_FLOW_STEPS"] > 5
+    assert best.thresholds["TH_FLOW_ERROR"] == 0 or best.thresholds["TH_FLOW_ERROR"] > 0.3
+
+
 def test_a_search_ends_if_no_setting_finds_an_object(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -75,10 +75,9 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
 
 def _unused_channels(config: Config) -> Iterator[str]:
     """Report channels that are learned, but do not determine the instances."""
-    decoder = config.decoder
-    unused = dict.fromkeys(
-        CHANNELS[code].list_code for code in decoder.channels if code not in decoder.used_channels
-    )
+    used = set(config.decoder.used_channels)
+    groups = (group for group in config.channel_groups if used.isdisjoint(group))
+    unused = [CHANNELS[group[0]].list_code for group in groups]
     if unused:
         yield (
             f"{_SEG}.DATA_CHANNELS: decoding does not use {', '.join(unused)}, which "

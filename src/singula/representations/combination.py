@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from singula.errors import UserError
@@ -31,8 +32,18 @@ class CombinedWatershed(Watershed):
     @property
     def computed(self) -> tuple[str, ...]:
         """Names of the computed maps that a term or the surface uses."""
-        used = {term.channel for term in (*self.seeds, *self.growth)} | {self.surface}
-        return tuple(name for name in _COMPUTED if name in used)
+        return tuple(name for name in _COMPUTED if name in self.used_maps)
+
+    @property
+    def used_channels(self) -> tuple[str, ...]:
+        """Channels of the used maps, and those from which maps are computed."""
+        sources = {code for name in self.computed for code in self._rows_of(name)}
+        return tuple(code for code in self.channels if code in self.used_maps | sources)
+
+    def _rows_of(self, name: str) -> dict[str, Channel]:
+        """Return the channels, by code, from which a map is computed."""
+        rows = {code: CHANNELS[code] for code in self.channels}
+        return {code: row for code, row in rows.items() if _COMPUTED[name].uses(row)}
 
     @property
     def ndim(self) -> int | None:
@@ -53,8 +64,11 @@ class CombinedWatershed(Watershed):
 
     def prepare(self, maps: Maps) -> Maps:
         """Add the computed maps."""
-        rows = {CHANNELS[code]: maps[code] for code in self.channels}
-        return {**maps, **{name: _COMPUTED[name](rows) for name in self.computed}}
+        computed = {}
+        for name in self.computed:
+            rows = {row: maps[code] for code, row in self._rows_of(name).items()}
+            computed[name] = _COMPUTED[name].compute(rows)
+        return {**maps, **computed}
 
 
 def smallest_affinity(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
@@ -63,7 +77,7 @@ def smallest_affinity(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
     Parameters
     ----------
     rows : mapping of Channel to ndarray
-        Maps by channel, all (y, x) or all (z, y, x); those that are not affinities are ignored.
+        Maps of affinities to direct neighbors by channel, all (y, x) or all (z, y, x).
 
     Returns
     -------
@@ -77,8 +91,6 @@ def smallest_affinity(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
     shape = next(iter(rows.values())).shape
     smallest = np.ones(shape, np.float32)
     for channel, values in rows.items():
-        if not channel.offset or axis_of_neighbor(channel.offset) is None:
-            continue
         first, second = pair_boxes(shape, channel.offset)
         affinities = values[first].astype(np.float32, copy=False)
         np.minimum(smallest[first], affinities, out=smallest[first])
@@ -87,14 +99,33 @@ def smallest_affinity(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
 
 
 def _edges(rows: Mapping[Channel, np.ndarray]) -> np.ndarray:
-    components = {row.component: v for row, v in rows.items() if row.vector == "offset"}
-    return edges_of_offsets(components)
+    return edges_of_offsets({row.component: values for row, values in rows.items()})
 
 
-_COMPUTED: dict[str, Callable[[Mapping[Channel, np.ndarray]], np.ndarray]] = {
-    EDGES: _edges,
+def _is_affinity_to_neighbor(channel: Channel) -> bool:
+    return bool(channel.offset) and axis_of_neighbor(channel.offset) is not None
+
+
+@dataclass(frozen=True)
+class _ComputedMap:
+    """A map that is computed from the maps of some channels.
+
+    Parameters
+    ----------
+    uses : callable
+        Return True for the channels from which the map is computed.
+    compute : callable
+        Function of the maps by channel.
+    """
+
+    uses: Callable[[Channel], bool]
+    compute: Callable[[Mapping[Channel, np.ndarray]], np.ndarray]
+
+
+_COMPUTED = {
+    EDGES: _ComputedMap(lambda row: row.vector == "offset", _edges),
     **{
-        family.summary.code: smallest_affinity
+        family.summary.code: _ComputedMap(_is_affinity_to_neighbor, smallest_affinity)
         for family in FAMILIES.values()
         if family.summary is not None
     },

@@ -86,6 +86,8 @@ class Family:
         Map that the watershed computes from the maps; None if it cannot use them.
     count_option : str
         Option with the number of maps; empty if there is none.
+    explain : callable
+        ``(parameters) -> text``: what is wrong with parameters that are not valid; can be empty.
     differs_from_biapy : tuple of int
         Numbers of axes in which the maps of BiaPy have another meaning.
     """
@@ -100,6 +102,7 @@ class Family:
     mean: str = ""
     summary: Channel | None = None
     count_option: str = ""
+    explain: Callable[[str], str] = lambda parameters: ""
     differs_from_biapy: tuple[int, ...] = ()
 
 
@@ -160,19 +163,45 @@ def parse_offsets(text: str) -> tuple[Offset, ...]:
         Different offsets of 2 or 3 integers, one per axis, that are not all 0. None is the opposite
         of another one, as both compare the same pixels.
     """
+    offsets = _read_offsets(text)
+    return () if _offset_problem(offsets) else offsets
+
+
+def explain_offsets(text: str) -> str:
+    """Return what `parse_offsets` refuses in a text; empty if the text has another form.
+
+    Parameters
+    ----------
+    text : str
+        See `parse_offsets`.
+    """
+    return _offset_problem(_read_offsets(text))
+
+
+def _read_offsets(text: str) -> tuple[Offset, ...]:
+    """Return offsets that may violate a rule; empty for a text of another form."""
     number = r"-?\d{1,3}"
     one = rf"{number}(?:,{number}){{1,2}}"
     if not re.fullmatch(rf"\[{one}(?:;{one})*\]", text):
         return ()
-    offsets = [tuple(int(n) for n in part.split(",")) for part in text[1:-1].split(";")]
-    is_valid = (
-        len(offsets) <= _MOST_OFFSETS
-        and len(set(map(len, offsets))) == 1
-        and len({max(each, tuple(-n for n in each)) for each in offsets}) == len(offsets)
-        and all(any(offset) for offset in offsets)
-        and max(abs(n) for offset in offsets for n in offset) <= _LARGEST_OFFSET
-    )
-    return tuple(offsets) if is_valid else ()
+    return tuple(tuple(int(n) for n in part.split(",")) for part in text[1:-1].split(";"))
+
+
+def _offset_problem(offsets: tuple[Offset, ...]) -> str:
+    """Return the first rule that offsets violate; empty without any."""
+    if len(offsets) > _MOST_OFFSETS:
+        return f"{len(offsets)} offsets, of {_MOST_OFFSETS} that are possible"
+    if len(set(map(len, offsets))) > 1:
+        return "offsets with different numbers of axes"
+    first: dict[Offset, Offset] = {}
+    for offset in offsets:
+        text, pair = ",".join(map(str, offset)), max(offset, tuple(-n for n in offset))
+        if not any(offset) or max(map(abs, offset)) > _LARGEST_OFFSET:
+            return f"the offset {text}, of 1 to {_LARGEST_OFFSET} pixels that are possible"
+        if first.setdefault(pair, offset) is not offset:
+            other = ",".join(map(str, first[pair]))
+            return f"the offsets {other} and {text}, which compare the same pixels"
+    return ""
 
 
 def format_offsets(offsets: tuple[Offset, ...]) -> str:
@@ -261,6 +290,7 @@ _ROWS = (
         "A, or A with different offsets of one length, none the opposite of another, such as "
         "A[-1,0;0,-1]",
         citations=(_MUTEX,),
+        explain=explain_offsets,
         mean="mean over all offsets: low at the borders of instances",
         summary=Channel(
             "affinity",

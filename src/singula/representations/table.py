@@ -87,14 +87,17 @@ def channel_groups(channels: str) -> tuple[tuple[str, ...], ...]:
         cause = f" with unknown codes {', '.join(named)}" if named and len(listed) > 1 else ""
         cause += f" with repeated codes {', '.join(twice)}" if twice else ""
         cause += " with an empty code" if len(named) < len(unknown) else ""
+        near = {code: FAMILIES[code[:1]] for code in named if code[:1] in FAMILIES}
+        cause += "".join(f" with {text}" for c, row in near.items() if (text := row.explain(c[1:])))
         forms = [row.expected for row in FAMILIES.values() if row.code in {u[:1] for u in unknown}]
         similar = {code.casefold(): code for code in (*allowed, *FAMILIES)}
         meant = [similar.get(code.casefold(), "") for code in listed]
-        hint = f"write {'; '.join(forms)}" if forms else "correct the channels"
+        hint = f"write {'; '.join(forms)}" if forms else "list channels, such as BC or F+C"
         if unknown and all(meant) and len(set(meant)) == len(meant):
             hint = f"write {SEPARATOR.join(meant)}"
+        got = f"{channels!r}{cause}" if channels else "no channels"
         raise UserError(
-            f"channels (DATA_CHANNELS): got {channels!r}{cause}, expected one of "
+            f"channels (DATA_CHANNELS): got {got}, expected one of "
             f"{', '.join(DECODERS)}, or different codes of "
             f"{', '.join(sorted(allowed | set(FAMILIES)))} joined by {SEPARATOR}",
             hint,

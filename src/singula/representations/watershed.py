@@ -185,6 +185,17 @@ class Watershed(Decoder):
         """Channels of the growth mask."""
         return frozenset(term.channel for term in self.growth)
 
+    @property
+    def used_maps(self) -> frozenset[str]:
+        """Maps of the seeds, the growth mask and the surface."""
+        terms = (*self.seeds, *self.growth, *self.whole)
+        return frozenset({self.surface, *(term.channel for term in terms)})
+
+    @property
+    def used_channels(self) -> tuple[str, ...]:
+        """Channels of the seeds, the growth mask and the surface."""
+        return tuple(code for code in self.channels if code in self.used_maps)
+
     def notes(self, thresholds: ThresholdValues) -> tuple[str, ...]:
         """Return the notice of the row, and a warning about a threshold that selects all pixels."""
         notes = [] if self.note is None else [self.note]

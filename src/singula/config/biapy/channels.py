@@ -39,7 +39,8 @@ def _channels(work: Translation) -> None:
     try:
         split_channels(joined)
     except UserError as error:
-        work.problem(entry, error.message.removeprefix("channels (DATA_CHANNELS): "), error.code)
+        text = error.message.removeprefix("channels (DATA_CHANNELS): ")
+        work.problem(entry, f"{text}; {error.hint}", error.code)
         return
     work.put(entry, entry.key, joined)
     if joined in DECODERS:
