@@ -47,7 +47,7 @@ TEXTS = ("/dev/", "/proc/", "/sys/", "libc.so")
 ALLOWED = {
     ("commands/launch.py", "preexec_fn"): "None on Windows",
     ("pipeline/provenance.py", "/proc/cpuinfo"): "the error is suppressed",
-    ("pipeline/timing.py", "/proc/self/clear_refs"): "the error is suppressed",
+    ("pipeline/peak_memory.py", "/proc/self/clear_refs"): "the error is suppressed",
     ("util/memory.py", "/proc/meminfo"): "psutil if the file is missing",
     ("util/memory.py", "/proc/self/status"): "psutil if the file is missing",
     ("util/memory.py", "/sys/fs/cgroup/memory.max"): "the error is handled",

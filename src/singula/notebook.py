@@ -223,10 +223,10 @@ def train(plan: Plan, *, gpu: bool = True, changes: str = "") -> RunReport:
     """
     prepare_process()
     from singula.pipeline.run import Job, run
-    from singula.training.device import present_gpus
+    from singula.training.device import best_device
 
     overrides = tuple(part.strip() for part in changes.split(";") if part.strip())
-    device = "0" if gpu and present_gpus() else "cpu"
+    device = best_device() if gpu else "cpu"
     return run(Job(plan.config, plan.output, plan.name, 1, device, overrides))
 
 

@@ -82,3 +82,15 @@ def test_files_of_the_user_are_moved(windows: pytest.MonkeyPatch, tmp_path: Path
         rename(tmp_path / "a.txt", tmp_path / "b.txt")
     assert (tmp_path / "previous" / "a.txt").read_text() == "of the user"
     assert (tmp_path / "b.txt").read_text() == "new"
+
+
+def test_a_path_that_is_too_long_is_named(windows: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 180) / ("b" * 180 + ".txt")
+
+    def refuse(*_: object) -> None:
+        raise FileNotFoundError(2, "The system cannot find the path specified")
+
+    windows.setattr(Path, "write_text", lambda *_, **__: refuse())
+    with pytest.raises(StorageError) as error:
+        write_text(path, "text")
+    assert error.value.code == "storage.path_too_long"

@@ -1,12 +1,13 @@
 """Simulation of the rules of Windows for open files, on Linux.
 
 A file that this process has open, or mapped, can be neither deleted nor replaced. Files that are
-open for reading cannot be flushed, folders cannot be opened, and links need a privilege. Files that
-other processes have open are not detected.
+open for reading cannot be flushed, folders cannot be opened, links need a privilege, and modules
+are missing. Files that other processes have open are not detected.
 """
 
 from __future__ import annotations
 
+import builtins
 import errno
 import fcntl
 import os
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 
+MODULES = {"fcntl", "grp", "pwd", "resource", "termios"}  # missing in Windows
 _LOCK = ".singula.lock"  # deleted after it is closed, if `os.name` is "nt"
 
 
@@ -65,6 +67,7 @@ def check_closed(path: Any) -> None:
 def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Apply the rules until the end of a test."""
     replace, unlink, open_, fsync = os.replace, os.unlink, os.open, os.fsync
+    import_ = builtins.__import__
 
     def refusing(change: Callable[..., Any], count: int) -> Callable[..., Any]:
         def checked(*paths: Any, **options: Any) -> Any:
@@ -95,6 +98,13 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "remove", refusing(unlink, 1))
     monkeypatch.setattr(os, "open", open_file)
     monkeypatch.setattr(os, "fsync", flush)
+
+    def import_module(name: str, caller: Any = None, *rest: Any, **options: Any) -> Any:
+        if name in MODULES and str((caller or {}).get("__name__")).startswith("singula"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        return import_(name, caller, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", import_module)
     monkeypatch.setattr(os, "symlink", link)
     for name, module in list(sys.modules.items()):  # libraries see the real system
         if name.startswith("singula.") and getattr(module, "sys", None) is sys:

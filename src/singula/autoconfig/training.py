@@ -66,7 +66,9 @@ def assumed_speed(machine: Machine, cost: float, pixels: int) -> TrainingSpeed:
     pixels : int
         Number of pixels of a batch.
     """
-    factor = _GPU_FACTOR if machine.gpus else 1 + _SCALING * (machine.cores - 1)
+    # The speed of the GPU of a Mac was not measured: assume that of the cores.
+    is_cuda = machine.gpus > 0 and machine.gpu_device != "mps"
+    factor = _GPU_FACTOR if is_cuda else 1 + _SCALING * (machine.cores - 1)
     step = _CORE_SECONDS * cost / factor * pixels
     return TrainingSpeed(step, VALIDATION_SHARE * step)
 
@@ -208,7 +210,7 @@ def choose_device(machine: Machine) -> list[Choice]:
     if machine.gpus:
         memory = f"{machine.gpu_memory / 2**30:.0f} GiB"
         return [
-            Choice("SYSTEM.DEVICE", "cuda:0", f"{machine.gpu_name} with {memory}"),
+            Choice("SYSTEM.DEVICE", machine.gpu_device, f"{machine.gpu_name} with {memory}"),
             Choice(
                 "SYSTEM.NUM_WORKERS",
                 -1,

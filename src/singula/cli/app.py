@@ -15,7 +15,7 @@ from singula.util.streams import print_line
 
 REPEAT_HINT = "repeat the command to start again"
 RESUME_HINT = "repeat the command with --resume to continue"
-MODEL_GPU = "Device: 0, cuda:0, or cpu [a GPU if available]."
+MODEL_GPU = "Device: 0, cuda:0, mps, or cpu [a GPU if available]."
 PRINTING = ExitStack()
 """Open from the start of a command until `singula.cli.main` closes it: messages are printed."""
 _SETTINGS = {"help_option_names": ["-h", "--help"]}

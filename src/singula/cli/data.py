@@ -100,7 +100,9 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="Test the installation with few images and two epochs.")
     ] = False,
-    gpu: Annotated[str | None, typer.Option("--gpu", help="Device: 0, cuda:0, or cpu.")] = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", help="Device: 0, cuda:0, mps, auto, or cpu.")
+    ] = None,
 ) -> None:
     """Find nuclei in drawn images, then train on such images.
 
@@ -147,7 +149,9 @@ def check(
     no_timing: Annotated[
         bool, typer.Option("--no-timing", help="With --config: skip the timing of training steps.")
     ] = False,
-    gpu: Annotated[str | None, typer.Option("--gpu", help="Device: 0, cuda:0, or cpu.")] = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", help="Device: 0, cuda:0, mps, auto, or cpu.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(

@@ -153,7 +153,7 @@ def reproduce(
     ] = None,
     gpu: Annotated[
         str | None,
-        typer.Option("--gpu", help='Device: 0, cuda:0, "0, 1", or cpu [as in the run].'),
+        typer.Option("--gpu", help='Device: 0, cuda:0, "0, 1", mps, auto, or cpu [as in the run].'),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted repetition.")

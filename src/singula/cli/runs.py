@@ -53,7 +53,8 @@ def run(
         int, typer.Option("--run_id", "-rid", help="Number of the run, to repeat a job.")
     ] = 1,
     gpu: Annotated[
-        str | None, typer.Option("--gpu", "-gpu", help='Device: 0, cuda:0, "0, 1", or cpu.')
+        str | None,
+        typer.Option("--gpu", "-gpu", help='Device: 0, cuda:0, "0, 1", mps, auto, or cpu.'),
     ] = None,
     gpus: Annotated[
         int | None,

@@ -229,7 +229,7 @@ def _plan(
         )
     device = str(summary.machine.get("device", "cpu"))
     if gpu is None:
-        gpu = ",".join(map(str, range(job.processes))) if device == "cuda" else "cpu"
+        gpu = ",".join(map(str, range(job.processes))) if device == "cuda" else device
     config = output / f"{tree.name}.yaml"
     new = Job(config, output, tree.name, tree.run_id, gpu)
     _check_processes(job.processes, gpu)

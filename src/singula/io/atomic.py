@@ -24,6 +24,7 @@ from singula.util.process import process_exists
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MARK = re.compile(r"\.(?P<machine>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}\.part")
 _TEMPORARY = ".*.part*"
+_MAX_WINDOWS, _LONGER = 259, 40  # characters of a path
 _DAY = 24 * 3600.0
 _PROTECTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FORBIDDEN = (*_PROTECTED, errno.ENOTDIR, errno.EEXIST)
@@ -39,6 +40,15 @@ def write_error(path: Path, error: OSError) -> StorageError:
             "free some space, or choose a folder on another disk; files that were written are "
             "complete (continue `singula run` and `predict` with --resume)",
             "storage.full",
+        )
+    length = len(os.path.abspath(path))
+    # A temporary file has a longer name. Windows reports that it does not exist.
+    if sys.platform == "win32" and error.errno == errno.ENOENT and length > _MAX_WINDOWS - _LONGER:
+        return StorageError(
+            f"{path}: the path has {length} characters, and Windows allows {_MAX_WINDOWS} with the "
+            f"{_LONGER} of temporary names",
+            "choose a folder with a shorter path, or enable long paths in Windows",
+            "storage.path_too_long",
         )
     if is_in_use(error, path):
         return StorageError(

@@ -149,10 +149,10 @@ class SegmentWidget(Panel):
 
     def _load(self, name: str) -> Any:
         from singula.inference import load
-        from singula.training.device import present_gpus
+        from singula.training.device import best_device
 
         if name not in self._models:
-            self._models[name] = load(name, device="cuda" if present_gpus() else "cpu")
+            self._models[name] = load(name, device=best_device())
         return self._models[name]
 
     @staticmethod

@@ -110,7 +110,7 @@ def machine(device: Device) -> dict[str, str | int]:
     """
     import torch
 
-    from singula.training.device import has_bfloat16
+    from singula.training.device import gpu_name, has_bfloat16
 
     instructions = torch.backends.cpu.get_cpu_capability()
     properties: dict[str, str | int] = {
@@ -122,9 +122,11 @@ def machine(device: Device) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
     }
     if device.kind == "cuda":
-        properties["gpu"] = torch.cuda.get_device_name(device.torch)
+        properties["gpu"] = gpu_name(device.torch)
         properties["cuda"] = str(torch.version.cuda)
         properties["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    elif device.kind == "mps":
+        properties["gpu"] = gpu_name(device.torch)
     return properties
 
 

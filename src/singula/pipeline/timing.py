@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -27,11 +26,19 @@ from singula.io.pairing import Pair
 from singula.models import build_model, channels_last
 from singula.pipeline import from_config
 from singula.pipeline.augmentation import augment_settings
+from singula.pipeline.peak_memory import PeakMemory
 from singula.pipeline.readers import Reader, reader_for
 from singula.prediction import Predictor
 from singula.representations.channels import encode_with
 from singula.training.checkpoint import FORMAT, KEY, write_checkpoint
-from singula.training.device import Device, choose_device, training_arithmetic, use_cores
+from singula.training.device import (
+    Device,
+    choose_device,
+    gpu_name,
+    to_device,
+    training_arithmetic,
+    use_cores,
+)
 from singula.training.loader import loader_workers
 from singula.training.map_metrics import MapScores
 from singula.training.optimizer import make_optimizer
@@ -39,7 +46,7 @@ from singula.training.speed import TrainingSpeed
 from singula.training.trainer import DTYPES
 from singula.util.boxes import center_box
 from singula.util.format import counted
-from singula.util.memory import peak_memory, resident_memory
+from singula.util.memory import resident_memory
 from singula.util.messages import captured_messages
 
 Array = npt.NDArray[Any]
@@ -134,7 +141,7 @@ def time_configuration(
     workers = loader_workers(config.SYSTEM.NUM_WORKERS, device.kind)
     try:
         network = build_model(from_config.model_settings(config))
-        network = channels_last(network, config.ndim).to(device.torch)
+        network = to_device(channels_last(network, config.ndim), device.torch)
         speed = measure_training(config, network, device, sample)
     except (UserError, RuntimeError, MemoryError):
         return None
@@ -143,8 +150,8 @@ def time_configuration(
 
 def processor_name(device: Device) -> str:
     """Return the name of the GPU, or the number of CPU threads."""
-    if device.kind == "cuda":
-        return torch.cuda.get_device_name()
+    if device.kind != "cpu":
+        return gpu_name(device.torch)
     return counted(torch.get_num_threads(), "CPU thread")
 
 
@@ -179,18 +186,18 @@ def measure_network(
     """
     resting = resident_memory()
     network = build_model(from_config.model_settings(config))
-    network = channels_last(network, config.ndim).to(device.torch)
+    network = to_device(channels_last(network, config.ndim), device.torch)
     speed, tile = TrainingSpeed(0.0, 0.0), 0.0
     training = predicting = resting
     if sample is not None:
-        with _Peak(device) as peak:
+        with PeakMemory(device) as peak:
             speed = measure_training(config, network, device, sample)
         training = peak.bytes
     if tiles is not None:
         outputs = from_config.outputs(config)
         predictor = Predictor(network, outputs, from_config.n_classes(config), device.torch)
         batch = torch.rand((tiles[0], config.in_channels, *tiles[1:]), device=device.torch)
-        with torch.inference_mode(), _Peak(device) as peak:
+        with torch.inference_mode(), PeakMemory(device) as peak:
             tile = _seconds(lambda: predictor.forward(batch).cpu(), device)
         predicting = peak.bytes
     parameters = sum(p.numel() for p in network.parameters())
@@ -391,25 +398,5 @@ def _fastest(work: Callable[[], object], wait: Callable[[], None]) -> float:
 def _wait(device: Device) -> None:
     if device.kind == "cuda":
         torch.cuda.synchronize()
-
-
-class _Peak:
-    """Context manager that measures the peak memory of the process, or of the GPU if it is used."""
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        self.bytes = 0
-
-    def __enter__(self) -> _Peak:
-        if self.device.kind == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            with suppress(OSError):  # reset the peak on Linux
-                Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.device.kind == "cuda":
-            self.bytes = int(torch.cuda.max_memory_allocated())
-        else:
-            self.bytes = peak_memory()
+    elif device.kind == "mps":
+        torch.mps.synchronize()

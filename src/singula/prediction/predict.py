@@ -95,13 +95,14 @@ class Predictor:
         self.outputs = tuple(outputs)
         self.n_classes = n_classes
         self.device = device or torch.device("cpu")
-        self.bfloat16 = bfloat16
+        self.bfloat16 = bfloat16 and self.device.type != "mps"
         self.short = torch.bfloat16
         if self.device.type == "cuda" and bfloat16 and not torch.cuda.is_bf16_supported():
             self.short = torch.float16
         self.overlap = self.device.type == "cuda" if overlap is None else overlap
         # Only float32 convolutions without TF32 are slower in channels-last layout on a GPU.
-        self.exact = self.device.type == "cuda" and not bfloat16
+        is_cuda = self.device.type == "cuda"
+        self.exact = (is_cuda and not bfloat16) or self.device.type == "mps"
         self.network = network.to(self.device).eval()
         if self.exact:
             self.network = self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -224,7 +225,7 @@ class Predictor:
             return batch.pin_memory() if self.device.type == "cuda" else batch
 
         def compute(batch: Tensor) -> Callable[[], FloatArray]:
-            batch = batch.to(self.device, non_blocking=True)
+            batch = batch.to(self.device, non_blocking=self.device.type == "cuda")
             forward = self.forward
             return _fetch_async(
                 mean_over_views(forward, batch, **planes_of_outputs(self.outputs))
@@ -267,7 +268,7 @@ def class_dtype(n_classes: int) -> type[np.unsignedinteger[Any]]:
 def _fetch_async(values: Tensor) -> Callable[[], FloatArray]:
     """Start to copy values from a GPU; the returned function waits for the copy."""
     if values.device.type != "cuda":
-        array: FloatArray = values.numpy()
+        array: FloatArray = values.cpu().numpy()
         return lambda: array
     fetched = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     fetched.copy_(values, non_blocking=True)

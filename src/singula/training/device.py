@@ -28,10 +28,10 @@ class Device:
 
     Parameters
     ----------
-    kind : {'cpu', 'cuda'}
-        Kind of device.
+    kind : {'cpu', 'cuda', 'mps'}
+        Kind of device; ``mps`` is the GPU of a Mac.
     indices : tuple of int
-        CUDA devices; empty for a CPU.
+        CUDA devices; otherwise empty.
     precision : {'32', 'bf16', '16'}
         Precision of convolutions and matrix products in training; weights are always float32.
     """
@@ -43,19 +43,19 @@ class Device:
     @property
     def torch(self) -> torch.device:
         """Device of this process."""
-        if self.kind == "cpu":
-            return torch.device("cpu")
+        if self.kind != "cuda":
+            return torch.device(self.kind)
         local = launcher_number("LOCAL_RANK")
         return torch.device("cuda", self.indices[local % len(self.indices)])
 
 
 def parse_gpu(request: str) -> tuple[int, ...] | None:
-    """Return the numbers of the requested CUDA devices; None for the CPU.
+    """Return the numbers of the requested CUDA devices; None for all other devices.
 
     Parameters
     ----------
     request : str
-        Such as ``0``, ``cuda:0``, ``"0, 1, 2"``, ``cuda:0,1`` or ``cpu``.
+        Such as ``0``, ``cuda:0``, ``"0, 1, 2"``, ``cuda:0,1``, ``cpu``, ``mps`` or ``auto``.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def parse_gpu(request: str) -> tuple[int, ...] | None:
         ``device.request``: another text.
     """
     text = request.strip().lower()
-    if text in ("", "cpu", "none", "-1"):
+    if text in ("", "cpu", "none", "-1", "mps", "auto"):
         return None
     if text in ("cuda", "gpu"):
         return (0,)
@@ -72,7 +72,7 @@ def parse_gpu(request: str) -> tuple[int, ...] | None:
     if len(numbers) != len(parts) or len(set(numbers)) != len(numbers):
         raise UserError(
             f"--gpu: got {request!r}, expected a number, cuda:NUMBER, a list such as "
-            '"0, 1, 2", or cpu',
+            '"0, 1, 2", cpu, mps, or auto',
             "give --gpu 0 for the first GPU",
             "device.request",
         )
@@ -82,6 +82,40 @@ def parse_gpu(request: str) -> tuple[int, ...] | None:
 def present_gpus() -> int:
     """Return the number of CUDA devices that this process can use."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def has_mps() -> bool:
+    """Return True if this machine is a Mac with a GPU that torch can use."""
+    return bool(torch.backends.mps.is_available())
+
+
+def best_device() -> str:
+    """Return the device for ``auto``: the first CUDA device, else the GPU of a Mac, else the CPU.
+
+    Returns
+    -------
+    str
+        ``cuda:0``, ``mps`` or ``cpu``.
+    """
+    return "cuda:0" if present_gpus() else "mps" if has_mps() else "cpu"
+
+
+def has_float64(device: torch.device) -> bool:
+    """Return True if a device can compute in double precision; the GPU of a Mac cannot."""
+    return device.type != "mps"
+
+
+def to_device(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Move a network to a device; on the GPU of a Mac, channels are the first axis in memory."""
+    network = network.to(device)
+    if device.type == "mps":
+        network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return network
+
+
+def gpu_name(device: torch.device) -> str:
+    """Return the name of a GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "GPU of this Mac"
 
 
 def choose_device(request: str | None, configured: str, precision: str) -> Device:
@@ -104,14 +138,20 @@ def choose_device(request: str | None, configured: str, precision: str) -> Devic
         ``device.request`` as for `parse_gpu`; ``device.missing`` as for `check_gpus`;
         ``device.too_few``: more processes than devices.
     """
-    indices = parse_gpu(request if request is not None else configured)
-    if indices is None:
-        if request is None and torch.cuda.is_available():
-            _log.info('a GPU is available but not requested; use --gpu "cuda:0" to train on it')
+    text = (request if request is not None else configured).strip().lower()
+    text = best_device() if text == "auto" else text
+    indices = parse_gpu(text)
+    if indices is None and text != "mps":
+        if request is None and best_device() != "cpu":
+            _log.info(
+                f'a GPU is available but not requested; use --gpu "{best_device()}" to train on it'
+            )
         return Device("cpu", (), _cpu_precision(precision))
     present = present_gpus()
     source = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
-    if present:
+    if has_mps() and (indices is None or not present):
+        return _mac_device(source, precision)
+    if present and indices is not None:
         check_gpus(source, indices)
         processes = launcher_number("LOCAL_WORLD_SIZE")
         if processes > len(indices):
@@ -125,12 +165,33 @@ def choose_device(request: str | None, configured: str, precision: str) -> Devic
             _log.warning(f"ATTENTION: {source}: only {processes} of these devices is used")
             indices = indices[:processes]
     else:
-        _log.warning(f"ATTENTION: {source}: this machine has no CUDA device; using the CPU")
+        missing = "is not a Mac with a GPU" if indices is None else "has no CUDA device"
+        _log.warning(f"ATTENTION: {source}: this machine {missing}; using the CPU")
         return Device("cpu", (), _cpu_precision(precision))
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "16"
     _log.info("using " + ", ".join(torch.cuda.get_device_name(i) for i in indices))
     return Device("cuda", indices, precision)
+
+
+def _mac_device(source: str, precision: str) -> Device:
+    """Return the GPU of a Mac; its usual precision is float32."""
+    processes = launcher_number("LOCAL_WORLD_SIZE")
+    if processes > 1:
+        raise UserError(
+            f"{source}: got the GPU of a Mac, expected one device for each of "
+            f"{counted(processes, 'process', 'processes')} on this machine",
+            "start one process, or use --gpu cpu",
+            "device.too_few",
+        )
+    _log.info("using the GPU of this Mac")
+    if precision == "16":
+        _log.warning("TRAIN.PRECISION 16: half precision needs a CUDA device; using 32")
+    if precision == "bf16" and torch.backends.mps.is_macos_or_newer(14, 0):
+        return Device("mps", (), "bf16")
+    if precision == "bf16":
+        _log.warning("TRAIN.PRECISION bf16: needs macOS 14 or newer; using 32")
+    return Device("mps")
 
 
 def choose_for_model(request: str | None) -> Device:
@@ -141,9 +202,7 @@ def choose_for_model(request: str | None) -> Device:
     request : str, optional
         Value of ``--gpu``; None if it was not given.
     """
-    if request is None:
-        request = "cuda:0" if present_gpus() else "cpu"
-    return choose_device(request, "cpu", "32")
+    return choose_device("auto" if request is None else request, "cpu", "32")
 
 
 def check_gpus(source: str, indices: tuple[int, ...]) -> None:
@@ -281,6 +340,8 @@ def training_arithmetic() -> Iterator[None]:
 
 def free_gpu_memory(device: torch.device) -> int | None:
     """Return the free memory of a GPU in bytes, including the cache of torch; None for a CPU."""
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     if device.type != "cuda":
         return None
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -381,5 +381,5 @@ def _loader(
         settings.batch_size,
         workers=settings.workers,
         pin_memory=settings.pin_memory and cuda,
-        in_parts=cuda,
+        in_parts=device.kind != "cpu",
     )

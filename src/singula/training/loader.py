@@ -180,11 +180,11 @@ def loader_workers(configured: int, kind: str) -> int:
     ----------
     configured : int
         Requested number; negative for up to 16 workers with a GPU, and up to 5 with a CPU.
-    kind : {'cpu', 'cuda'}
+    kind : {'cpu', 'cuda', 'mps'}
         Device of the network.
     """
     cores = available_cores()
     if configured < 0:
-        configured = 16 if kind == "cuda" else 5
-    spare = cores - 1 if kind == "cuda" else cores // 8
+        configured = 5 if kind == "cpu" else 16
+    spare = cores // 8 if kind == "cpu" else cores - 1
     return max(0, min(configured, spare))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,7 +80,9 @@ def device_batches(loader: Loader, device: torch.device) -> Iterator[Batch]:
     device : torch.device
         Device of the network.
     """
-    move = _Transfer(device) if device.type == "cuda" else join_parts
+    move: Callable[[list[Batch]], Batch] = partial(_move, device)
+    if device.type != "mps":
+        move = _Transfer(device) if device.type == "cuda" else join_parts
     for loaded in loader:
         parts = [
             counted_patches(part) for part in (loaded if isinstance(loaded, list) else [loaded])
@@ -87,6 +90,11 @@ def device_batches(loader: Loader, device: torch.device) -> Iterator[Batch]:
         parts = [part for part in parts if len(part["image"])]
         if parts:
             yield move(parts)
+
+
+def _move(device: torch.device, parts: list[Batch]) -> Batch:
+    """Copy a batch to the GPU of a Mac, which has neither streams nor pinned memory."""
+    return {name: value.to(device) for name, value in join_parts(parts).items()}
 
 
 class _Transfer:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the usual name)
 from torch import Tensor, nn
 
+from singula.training.device import has_float64
 from singula.training.embedding_loss import embedding_loss
 from singula.util.citation import Citation, Method
 
@@ -368,7 +369,8 @@ def balanced_class_weights(classes: Tensor, count: int) -> Tensor:
         Number of classes.
     """
     # `torch.bincount` waits for a GPU.
-    pixels = torch.stack([(classes == number).sum() for number in range(count)]).double()
+    pixels = torch.stack([(classes == number).sum() for number in range(count)])
+    pixels = pixels.double() if has_float64(classes.device) else pixels.float()
     # The weight of an absent class has no effect; clamping avoids a division by zero.
     return pixels.sum() / pixels.clamp_min(1) / (pixels > 0).sum().clamp_min(1)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from singula.training.device import has_float64
 from singula.training.losses import Output, activate, grouped
 from singula.training.processes import sum_over_processes
 
@@ -32,7 +33,8 @@ class MapScores:
     Attributes
     ----------
     sums : Tensor of float64, (2, groups + 1)
-        Numerators and denominators of the scores.
+        Numerators and denominators of the scores, on the device of the predictions. If the device
+        lacks float64, they are in main memory.
     """
 
     def __init__(
@@ -41,7 +43,13 @@ class MapScores:
         self.outputs = tuple(outputs)
         self.groups = scored_groups(self.outputs)
         self.n_classes = n_classes
-        self.sums = torch.zeros(2, len(self.groups) + 1, dtype=torch.float64, device=device)
+        device = torch.device(device)
+        self.sums = torch.zeros(
+            2,
+            len(self.groups) + 1,
+            dtype=torch.float64,
+            device=device if has_float64(device) else "cpu",
+        )
 
     def update(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> None:
         """Add a batch.
@@ -63,20 +71,21 @@ class MapScores:
                 if has_targets is not None:
                     has_target = has_targets[:, start:stop]
                     predicted, expected = predicted & has_target, expected & has_target
-                numerator[index] += (predicted & expected).sum()
-                denominator[index] += (predicted | expected).sum()
+                numerator[index] += (predicted & expected).sum().to(numerator.device)
+                denominator[index] += (predicted | expected).sum().to(numerator.device)
             else:
                 error = (activate(logits, output.activation) - truth).abs()
                 inside = foreground[:, None].expand_as(truth)
                 mask = inside if output.foreground_only else torch.ones_like(inside)
                 if has_targets is not None:
                     mask = mask & has_targets[:, start:stop]
-                numerator[index] += (error * mask).sum().double()
-                denominator[index] += mask.sum()
+                numerator[index] += (error * mask).sum().to(numerator.device).double()
+                denominator[index] += mask.sum().to(numerator.device)
         if self.n_classes:
             chosen = prediction[:, len(self.outputs) :].argmax(1)
-            numerator[-1] += ((chosen == batch["classes"]) & foreground).sum()
-            denominator[-1] += foreground.sum()
+            is_correct = (chosen == batch["classes"]) & foreground
+            numerator[-1] += is_correct.sum().to(numerator.device)
+            denominator[-1] += foreground.sum().to(numerator.device)
 
     def compute(self) -> dict[str, float]:
         """Return the scores by name; the IoU is 1 if prediction and ground truth are empty."""
@@ -128,8 +137,9 @@ class EpochTotals:
 
     def sums(self) -> Tensor:
         """Return all sums as a vector of float64."""
-        patches = self.loss.new_tensor([self.patches], dtype=torch.float64)
-        return torch.cat([self.loss.double()[None], patches, self.scores.sums.flatten()])
+        scores = self.scores.sums.flatten()
+        loss = self.loss.to(scores.device).double()
+        return torch.cat([loss[None], scores.new_tensor([self.patches]), scores])
 
     def restore(self, sums: Sequence[float]) -> None:
         """Continue from the sums of an interrupted epoch, as `sums` returned them.
@@ -143,7 +153,7 @@ class EpochTotals:
         values = torch.tensor(scores, dtype=torch.float64).reshape(self.scores.sums.shape)
         self.loss.fill_(loss)
         self.patches = int(patches)
-        self.scores.sums = values.to(self.loss.device)
+        self.scores.sums = values.to(self.scores.sums.device)
 
     def row(self, sums: Tensor) -> dict[str, float]:
         """Return the mean loss and the scores, and reset the sums for the next epoch.
@@ -159,9 +169,9 @@ class EpochTotals:
             ``loss`` and the scores of `MapScores`; empty without patches.
         """
         loss, patches = (np.float32(value) for value in sums[:2].tolist())
-        self.scores.sums = sums[2:].reshape(2, -1)
+        device, self.scores.sums = self.scores.sums.device, sums[2:].reshape(2, -1)
         row = {"loss": float(loss / patches), **self.scores.compute()} if patches else {}
-        self.scores.sums = torch.zeros_like(self.scores.sums, device=self.loss.device)
+        self.scores.sums = torch.zeros_like(self.scores.sums, device=device)
         self.loss.zero_()
         self.patches = 0
         return row

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from singula.training.checkpoint import FORMAT, KEY, PREFIX
-from singula.training.device import Device
+from singula.training.device import Device, to_device
 from singula.training.loader import Batch
 from singula.training.losses import InstanceLoss
 from singula.training.map_metrics import EpochTotals, finish_epoch
@@ -94,7 +94,7 @@ class Trainer:
         description: dict[str, Any],
     ) -> None:
         self.device = device.torch
-        self.network = network.to(self.device).train()
+        self.network = to_device(network, self.device).train()
         self.loss = loss.to(self.device)
         self.optimizer_settings = optimizer
         self.history = history
@@ -162,6 +162,8 @@ class Trainer:
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def _without_synchronization(self) -> AbstractContextManager[None]:
         if isinstance(self.model, nn.parallel.DistributedDataParallel):

@@ -57,6 +57,8 @@ def release_gpu_memory() -> None:
 
     gc.collect()
     torch.cuda.empty_cache()  # without effect if no GPU is used
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def free_memory() -> int:

@@ -42,6 +42,8 @@ _LAUNCHER = {
 def prepare_process() -> None:
     """Keep freed memory and let idle threads sleep; call this before importing torch."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.platform == "darwin":  # operations that the GPU of a Mac lacks run on the CPU
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     _keep_memory()
 
 

@@ -231,11 +231,13 @@ class Machine:
     memory : int
         Free memory in bytes.
     gpus : int
-        Number of CUDA devices.
+        Number of CUDA devices; 1 for the GPU of a Mac.
     gpu_name : str
-        Name of the first CUDA device.
+        Name of the first GPU.
     gpu_memory : int
-        Memory of the first CUDA device in bytes.
+        Memory of the first GPU in bytes.
+    gpu_device : str
+        Value of ``SYSTEM.DEVICE`` for the first GPU.
     """
 
     cores: int
@@ -243,6 +245,7 @@ class Machine:
     gpus: int = 0
     gpu_name: str = ""
     gpu_memory: int = 0
+    gpu_device: str = "cuda:0"
 
 
 @dataclass(frozen=True, eq=False)
