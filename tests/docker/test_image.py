@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,8 +34,35 @@ def test_copied_files_exist_and_are_not_ignored() -> None:
         assert f"!{name}" in kept, name
 
 
+def test_files_of_the_wheel_are_copied() -> None:
+    """The wheel is built in the image, from copied files."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    copied = [word for line in steps("COPY") for word in line.split()[1:-1]]
+    section = (ROOT / "docker/singula.def").read_text().partition("%files\n")[2].partition("%")[0]
+    lines = [line.split() for line in section.splitlines() if line]
+    for name in [*wheel["force-include"], "src", "pyproject.toml", "constraints.txt"]:
+        assert name in copied
+        assert [name, f"/opt/singula/source/{name}"] in lines
+
+
+def test_cpu_without_builds_of_torch_stops(tmp_path: Path) -> None:
+    """The usual torch would add gigabytes of CUDA libraries."""
+    line = [ROOT / "docker/install.sh", "install", "venv", ".", "cpu"]
+    environment = {key: os.environ[key] for key in os.environ if key != "TORCH_INDEX"}
+    environment.pop("PIP_NO_DEPS", None)
+    done = subprocess.run(
+        line, cwd=tmp_path, capture_output=True, text=True, env={**environment, "TORCH_INDEX": ""}
+    )
+    assert done.returncode == 2
+    assert "TORCH_INDEX: got nothing, expected" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pinned_base_and_no_root() -> None:
-    assert re.fullmatch(r"PYTHON=\d+\.\d+\.\d+-slim-\w+", steps("ARG")[0])
+    base = steps("ARG")[0].removeprefix("BASE=")
+    assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", base)
+    assert f"From: {base}\n" in (ROOT / "docker/singula.def").read_text()
     assert steps("USER")[-1] == "singula"
     assert "--no-cache-dir" in (ROOT / "docker/install.sh").read_text()
 
@@ -43,7 +72,7 @@ def test_pinned_base_and_no_root() -> None:
     [
         ([], "docker/install.sh install VENV"),
         (["install", "venv", "."], "docker/install.sh check VENV"),
-        (["install", "venv", ".", "tpu"], "allowed: cpu, cuda"),
+        (["install", "venv", ".", "tpu"], "expected cpu or cuda"),
     ],
 )
 def test_wrong_arguments_are_reported(tmp_path: Path, words: list[str], said: str) -> None:
