@@ -8,6 +8,7 @@ from pathlib import Path
 from singula.autoconfig.setting import Choice
 from singula.dataset.facts import PartFacts, Survey
 from singula.util.format import counted
+from singula.util.locations import is_remote
 
 _VALIDATION_FRACTION = 0.1
 
@@ -118,6 +119,8 @@ def choose_test_folders(survey: Survey, stored: Path) -> list[Choice]:
 def _path(path: Path) -> str:
     """Return an absolute path with forward slashes, without ``..``."""
     absolute = path.absolute()
+    if is_remote(absolute):
+        return absolute.as_posix()
     normal = Path(os.path.normpath(absolute))
     # Behind a link to a folder, ``..`` is another folder.
     return (normal if normal.resolve() == absolute.resolve() else absolute).as_posix()

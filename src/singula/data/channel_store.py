@@ -28,6 +28,7 @@ from singula.representations.channel_table import CHANNELS
 from singula.representations.channels.encode import encode_with
 from singula.representations.channels.source import ChannelArray, EncodeSettings
 from singula.util.arguments import instance, text
+from singula.util.locations import is_remote, location
 
 __all__ = ["ChannelStore"]
 Stamp = list[int] | None
@@ -141,8 +142,8 @@ class ChannelStore:
             ``channels.foreign_files``: files of the user are in the subfolder too;
             ``storage.forbidden``: no folder can be written; ``channels.no_image``.
         """
-        self._place_image(Path(image_path))
-        file, origin = f"{name}.tif", _identity_of(Path(label_path), *others)
+        self._place_image(location(image_path))
+        file, origin = f"{name}.tif", _identity_of(location(label_path), *others)
 
         def unread(entry: ChannelFile) -> bool:
             return origin is not None and entry.origin == origin and self._is_current(entry)
@@ -258,6 +259,8 @@ class ChannelStore:
             raise UserError(
                 f"{image}: the image does not exist", "correct the path", "channels.no_image"
             )
+        if is_remote(image):  # a store has no links, and a copy of all images takes long
+            return
         self._images.put(image.name, ChannelFile(), is_equal, lambda path: _link(image, path))
 
 

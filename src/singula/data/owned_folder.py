@@ -17,6 +17,7 @@ from singula.io.atomic import is_protected, remove_leftovers
 from singula.io.record_files import read_record, write_record
 from singula.io.records.results import ChannelFile, ChannelManifest
 from singula.util.format import counted
+from singula.util.locations import is_remote
 
 _log = logging.getLogger(__name__)
 MANIFEST = "fingerprints.json"
@@ -205,9 +206,11 @@ def identity(path: Path) -> list[str | int] | None:
     """Return data that identify an unchanged file without reading it, or None.
 
     The change time is included, as copying and unpacking can restore the other values. The result
-    is None for folders, for missing files, and for files younger than two seconds, which may change
-    again within the resolution of the times.
+    is None for folders, URLs and missing files, and for files younger than two seconds, which may
+    change again within the resolution of the times.
     """
+    if is_remote(path):
+        return None
     try:
         info = path.stat()
     except OSError:

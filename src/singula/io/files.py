@@ -16,8 +16,9 @@ from singula.io.selection import choose_series, select, select_header, select_in
 from singula.io.sizes import check_size
 from singula.util.arguments import flag, instance
 from singula.util.boxes import Box
-from singula.util.locations import location
+from singula.util.locations import is_remote, location
 from singula.util.messages import log_deferred, messages_of_library
+from singula.util.object_stores import folder_stamp
 
 _Result = TypeVar("_Result")
 
@@ -250,6 +251,8 @@ def change_stamp(path: Path) -> tuple[int, int]:
     OSError
         The file does not exist.
     """
+    if is_remote(path):
+        return folder_stamp(str(path))
     info = path.stat()
     size, newest = info.st_size, info.st_mtime_ns
     if path.is_dir():

@@ -17,7 +17,7 @@ from singula.config.keys import key_table
 from singula.errors import UserError
 from singula.io.digest import digest_images, file_sha256
 from singula.io.run_folder import ResultsTree
-from singula.util.locations import location
+from singula.util.locations import is_remote, location
 from singula.util.messages import captured_messages
 from singula.zoo.models import portable_name
 
@@ -217,8 +217,12 @@ def data_digests(config: Config) -> tuple[dict[str, dict[str, str]], tuple[str, 
     """
     values, digests, warnings = config.dotted(), {}, []
     for key in data_keys(config):
+        folder = location(values[key])
+        if is_remote(folder):
+            warnings.append(f"run.json has no digests of {key}, because it is a URL: {folder}")
+            continue
         try:
-            digests[key] = digest_images(location(values[key]), key)
+            digests[key] = digest_images(folder, key)
         except (UserError, OSError) as error:
             reason = str(error).splitlines()[0]
             warnings.append(

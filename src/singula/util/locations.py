@@ -18,8 +18,6 @@ from singula.util import object_stores
 # `Path` joins the two slashes of a URL. A drive letter of Windows is a single letter.
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?=[^/])")
 _SCHEMES = ("s3", "https", "http")
-_MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-"""Metadata files of Zarr, at least one of which exists in each array or group."""
 
 
 class RemotePath(PurePosixPath):
@@ -58,7 +56,7 @@ class RemotePath(PurePosixPath):
 
         A web server lists no files; there, a folder is an array or group of Zarr.
         """
-        return object_stores.is_folder(str(self), _MARKERS)
+        return object_stores.is_folder(str(self))
 
     def is_symlink(self) -> bool:
         """Return False."""

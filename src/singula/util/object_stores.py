@@ -7,10 +7,11 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from configparser import ConfigParser, Error
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ TIMEOUT_VARIABLE = "SINGULA_STORE_TIMEOUT"
 """Environment variable with the seconds for which a failing request is repeated."""
 _TIMEOUT = 120.0
 _MAX_RETRIES = 1000  # the time ends the attempts
+_MAX_LISTS = 20  # requests for lists of 1000 files
+_MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+"""Metadata files of Zarr, at least one of which exists in each array or group."""
 _REQUEST_TIMEOUT = 30.0  # seconds of one request
 _MISSING = re.compile(r"status code: 404|NoSuchKey|NoSuchBucket")
 _DENIED = re.compile(r"status code: 40[13]|AccessDenied")
@@ -179,7 +183,7 @@ def file_stamp(url: str) -> tuple[int, int] | None:
         if error.code in ("stores.missing", "stores.denied"):
             return None
         raise
-    return int(entry["size"]), int(entry["last_modified"].timestamp() * 1e9)
+    return int(entry["size"]), _nanoseconds(entry)
 
 
 def _head(url: str) -> Any:
@@ -227,15 +231,29 @@ def is_interrupted(error: BaseException) -> bool:
     return type(error).__module__.startswith("obstore") and "response body" in str(error)
 
 
-def is_folder(url: str, markers: Sequence[str]) -> bool:
-    """Return True if files lie below a URL.
+def folder_stamp(url: str) -> tuple[int, int]:
+    """Return the size and the latest time of change in ns of the files below a URL.
 
-    Parameters
-    ----------
-    url : str
-        URL of the folder.
-    markers : sequence of str
-        Names of files, one of which is in each folder of a store that lists no files.
+    Of a web server, and of the files of a store beyond the first thousands, only the metadata of
+    Zarr are considered.
+    """
+    stamps = [stamp for name in _MARKERS if (stamp := file_stamp(f"{url}/{name}")) is not None]
+    if can_list(url):
+        store = open_store(url)
+        import obstore
+
+        with errors_of(url):
+            for batch in islice(obstore.list(store, chunk_size=1000), _MAX_LISTS):
+                stamps += [(entry["size"], _nanoseconds(entry)) for entry in batch]
+    return sum(size for size, _ in stamps), max((time for _, time in stamps), default=0)
+
+
+def _nanoseconds(entry: Any) -> int:
+    return int(entry["last_modified"].timestamp()) * 10**9
+
+
+def is_folder(url: str) -> bool:
+    """Return True if files lie below a URL; on a server without lists, a Zarr array or group.
 
     Raises
     ------
@@ -252,7 +270,7 @@ def is_folder(url: str, markers: Sequence[str]) -> bool:
         if error.code != "stores.denied":  # public stores often refuse to list their files
             raise
         is_denied = True
-    for name in markers:
+    for name in _MARKERS:
         try:
             _head(f"{url}/{name}")
             return True
