@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from store_server import StoreServer, every, serving
 
+from singula.dataset.checks.inspect import inspect_dataset
 from singula.errors import UserError
 from singula.inference import gather_images
 from singula.io.block_array import BlockArray
+from singula.io.files import change_stamp
 from singula.io.lazy import open_image, open_labels
 from singula.io.list_images import list_images
 from singula.io.read import read_image, read_labels
@@ -159,7 +161,7 @@ def test_urls_where_only_files_are_possible(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             use(path)
         assert caught.value.code == "paths.remote"
-    for kind in ("file", "output file"):
+    for kind in ("file", "output file", "output folder"):
         with pytest.raises(UserError) as caught:
             user_path("s3://bucket/config.yaml", "--config", kind)
         assert caught.value.code == "paths.remote"
@@ -263,6 +265,39 @@ def test_s3_requests_are_repeated(images, s3, fault: str) -> None:
     s3.fault = every(4, fault)
     remote = read_image("s3://images/cells.ome.zarr", 2)
     np.testing.assert_array_equal(remote.array, read_image(images / "cells.ome.zarr", 2).array)
+
+
+def test_the_stamp_of_an_image_changes_with_a_chunk(s3, s3_port: int) -> None:
+    path = location("s3://images/cells.ome.zarr")
+    before = change_stamp(path)
+    assert change_stamp(path) == before
+    store = object_stores.open_store(str(path))
+    chunk = obstore.get(store, "0/c/0/0").bytes()
+    obstore.put(store, "0/c/0/0", bytes(chunk) + b"x")
+    try:
+        assert change_stamp(path)[0] == before[0] + 1
+    finally:
+        obstore.put(store, "0/c/0/0", bytes(chunk))
+
+
+def test_check_of_a_data_set_in_s3_equals_that_of_local_files(s3, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    store = object_stores.open_store("s3://images")
+    for part, kind in (("x", "image"), ("y", "labels")):
+        for name in ("a.zarr", "b.zarr"):
+            path = tmp_path / "set" / "train" / part / name
+            array = BlockArray.create(path, (64, 64), np.uint8, ndim=2, kind=kind)
+            for box in array.blocks():
+                array.write(box, rng.integers(1, 9, (64, 64), np.uint8))
+            array.finish()
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            obstore.put(store, file.relative_to(tmp_path).as_posix(), file)
+    local, remote = inspect_dataset(tmp_path / "set"), inspect_dataset("s3://images/set")
+    assert [(finding.kind, finding.file.name) for finding in remote.findings] == [
+        (finding.kind, finding.file.name) for finding in local.findings
+    ]
+    assert [part.name for part in remote.parts] == [part.name for part in local.parts] == ["train"]
 
 
 def test_an_s3_bucket_that_refuses_lists(images, s3) -> None:

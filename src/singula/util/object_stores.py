@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
-from configparser import ConfigParser, Error
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from singula.errors import UserError
 from singula.util.format import install_command
+from singula.util.s3_options import s3_options
 
 TIMEOUT_VARIABLE = "SINGULA_STORE_TIMEOUT"
 """Environment variable with the seconds for which a failing request is repeated."""
@@ -25,25 +25,12 @@ _MAX_RETRIES = 1000  # the time ends the attempts
 _MAX_LISTS = 20  # requests for lists of 1000 files
 _MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 """Metadata files of Zarr, at least one of which exists in each array or group."""
+_MAX_AGE = 10.0  # seconds for which an answer about metadata is valid
+_MAX_ANSWERS = 10_000
 _REQUEST_TIMEOUT = 30.0  # seconds of one request
 _MISSING = re.compile(r"status code: 404|NoSuchKey|NoSuchBucket")
 _DENIED = re.compile(r"status code: 40[13]|AccessDenied")
 _OTHER_REGION = re.compile(r"status code: 30[1278]|redirect", re.IGNORECASE)
-# Options of obstore, the variables of the environment and the entries of the files of AWS
-_OPTIONS = {
-    "access_key_id": ("AWS_ACCESS_KEY_ID", "aws_access_key_id"),
-    "secret_access_key": ("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key"),
-    "session_token": ("AWS_SESSION_TOKEN", "aws_session_token"),
-    "region": ("AWS_REGION", "region"),
-    "endpoint": ("AWS_ENDPOINT_URL_S3", "endpoint_url"),
-}
-_OTHER_NAMES = {"AWS_REGION": "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3": "AWS_ENDPOINT_URL"}
-# Variables by which a computer in a cloud obtains credentials
-_ROLES = (
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
 
 
 def open_store(url: str) -> Any:
@@ -116,74 +103,52 @@ def _timeout() -> float:
     return seconds
 
 
-def s3_options() -> dict[str, Any]:
-    """Return the options of S3: from the environment, else from the files of AWS.
-
-    Without credentials, requests are anonymous.
-    """
-    profile = _profile()
-    options: dict[str, Any] = {}
-    keys_in_environment = "AWS_ACCESS_KEY_ID" in os.environ
-    for option, (variable, entry) in _OPTIONS.items():
-        is_key = option not in ("region", "endpoint")
-        value = os.environ.get(variable) or os.environ.get(_OTHER_NAMES.get(variable, ""))
-        if not value and not (is_key and keys_in_environment):
-            value = profile.get(entry)
-        if value:
-            options[option] = value
-    anonymous = os.environ.get("AWS_SKIP_SIGNATURE", "").lower()
-    if anonymous in ("true", "1", "yes"):
-        options = {key: options[key] for key in ("region", "endpoint") if key in options}
-        options["skip_signature"] = True
-    elif "access_key_id" not in options and not anonymous and not any(map(os.environ.get, _ROLES)):
-        options["skip_signature"] = True
-    return options
-
-
-def _profile() -> Mapping[str, str]:
-    """Return the entries of the profile in the files of AWS; of credentials first."""
-    name = os.environ.get("AWS_PROFILE") or "default"
-    home = Path(os.path.expanduser("~")) / ".aws"
-    entries: dict[str, str] = {}
-    for variable, file, section in (
-        ("AWS_CONFIG_FILE", "config", name if name == "default" else f"profile {name}"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "credentials", name),
-    ):
-        path = Path(os.environ.get(variable) or home / file).expanduser()
-        parser = ConfigParser(interpolation=None)
-        try:
-            parser.read(path, encoding="utf-8")
-        except (OSError, UnicodeDecodeError, Error) as error:
-            raise UserError(
-                f"{path}: cannot be read ({_reason(error)})",
-                "correct the file, or set another one with " + variable,
-                "stores.option",
-            ) from error
-        if parser.has_section(section):
-            entries |= dict(parser[section])
-    if not entries and name != "default":
-        raise UserError(
-            f"AWS_PROFILE: got {name!r}, expected a profile in the files of AWS",
-            "correct the variable, or add the profile to ~/.aws/credentials",
-            "stores.option",
-        )
-    return entries
-
-
 def can_list(url: str) -> bool:
     """Return True if the store of a URL can list its files."""
     return url.startswith("s3:")
 
 
+class RecentAnswers:
+    """Answers of stores about metadata of the last seconds.
+
+    An image is opened many times in a command, and each request costs the latency of the network.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[Any, ...], tuple[float, Any]] = {}
+
+    def get(self, url: str) -> Any:
+        """Return the stored answer; `NotImplemented` if it is missing or too old."""
+        time_stored, answer = self._answers.get(self._key(url), (-math.inf, None))
+        return answer if time.monotonic() - time_stored < _MAX_AGE else NotImplemented
+
+    def put(self, url: str, answer: Any) -> None:
+        """Store an answer."""
+        if len(self._answers) >= _MAX_ANSWERS:
+            self._answers.clear()
+        self._answers[self._key(url)] = time.monotonic(), answer
+
+    @staticmethod
+    def _key(url: str) -> tuple[Any, ...]:
+        return url, os.getpid(), *sorted(s3_options().items())
+
+
+_folders, _stamps = RecentAnswers(), RecentAnswers()
+
+
 def file_stamp(url: str) -> tuple[int, int] | None:
     """Return the size and the time of change of a file in ns; None if it cannot be read."""
-    try:
-        entry = _head(url)
-    except UserError as error:
-        if error.code in ("stores.missing", "stores.denied"):
-            return None
-        raise
-    return int(entry["size"]), _nanoseconds(entry)
+    stamp: tuple[int, int] | None = _stamps.get(url)
+    if stamp is NotImplemented:
+        try:
+            entry = _head(url)
+            stamp = int(entry["size"]), _nanoseconds(entry)
+        except UserError as error:
+            if error.code not in ("stores.missing", "stores.denied"):
+                raise
+            stamp = None
+        _stamps.put(url, stamp)
+    return stamp
 
 
 def _head(url: str) -> Any:
@@ -260,6 +225,14 @@ def is_folder(url: str) -> bool:
     UserError
         The codes of `errors_of`, except ``stores.missing``.
     """
+    answer = _folders.get(url)
+    if answer is NotImplemented:
+        answer = _is_folder(url)
+        _folders.put(url, answer)
+    return bool(answer)
+
+
+def _is_folder(url: str) -> bool:
     is_denied = False
     try:
         if can_list(url):

@@ -85,7 +85,7 @@ def user_path(value: object, name: str, kind: PathKind = "any") -> Path:
     _refuse(name, text, "a path", path_problem(text))
     path = location(os.path.expanduser(text))
     if is_remote(path):
-        if kind in ("file", "output file"):
+        if kind in ("file", "output file", "output folder"):
             raise needs_local_file(path, name)
         return path
     if path.name == "-" or str(path)[0] == "~":  # Path drops "./", and "~" would be expanded

@@ -16,7 +16,7 @@ from zarr.storage import LocalStore, ObjectStore
 from singula.errors import UserError
 from singula.io.external import Boundary
 from singula.util.locations import is_remote
-from singula.util.object_stores import errors_of, is_interrupted, open_store, waits
+from singula.util.object_stores import RecentAnswers, errors_of, is_interrupted, open_store, waits
 
 _N_REQUESTS = 64  # requests at the same time; their latency is then shared by as many chunks
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
@@ -119,6 +119,9 @@ class BoundedStore(LocalStore):
         self._boundary.check(self._prefix + key)
 
 
+_metadata = RecentAnswers()
+
+
 def _ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Drop messages about requests that were abandoned because another request failed."""
 
@@ -154,6 +157,18 @@ class RemoteStore(ObjectStore):  # type: ignore[type-arg]
     ) -> Buffer | None:
         """Read a file; None if it does not exist."""
         asyncio.get_running_loop().set_exception_handler(_ignore)
+        if key.rpartition("/")[2] not in _METADATA:
+            return await self._get_or_none(key, prototype, byte_range)
+        url = str(self.root / key)
+        answer: Buffer | None = _metadata.get(url)
+        if answer is NotImplemented:
+            answer = await self._get_or_none(key, prototype, byte_range)
+            _metadata.put(url, answer)
+        return answer
+
+    async def _get_or_none(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
         try:
             return await self._get(key, prototype, byte_range)
         except UserError as error:
