@@ -247,7 +247,7 @@ def test_tasks_of_a_job_array_execute_one_run_each(
     text = script.read_text()
     assert "#SBATCH --array=1-2\n" in text
     assert started == []
-    words = shlex.split(text.splitlines()[-1])
+    words = shlex.split(text.splitlines()[-1])[1:]  # without srun
     assert words[1:4] == ["-m", "singula", "sweep"]
     for number in (2, 1):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(number))

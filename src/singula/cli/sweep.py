@@ -99,6 +99,9 @@ def sweep(
     from singula.util.process import prepare_process
 
     prepare_process()
+    from singula.util.slurm import join_step
+
+    join_step()
     from singula.commands.sweep.execute import run_sweep, unfinished
     from singula.commands.sweep.plan import SweepOptions
     from singula.commands.sweep.results import table_lines

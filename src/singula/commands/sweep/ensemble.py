@@ -23,6 +23,7 @@ from singula.pipeline.run import Job
 from singula.pipeline.run import run as run_job
 from singula.prediction.ensemble import CLASSES, mean_maps
 from singula.runs.run import Run, Stage, is_finished
+from singula.util.locations import location
 from singula.util.messages import captured_messages
 
 _log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def score_ensemble(runs: Sequence[SweepRun], opened: Sequence[Run]) -> Path:
             for view in views:
                 maps = mean_maps(partial(_maps, run, name, view) for run in opened)
                 image = opened[0].read_maps(name, Stage(view))
-                stored.write(name, view, maps, image, Path(str(source)))
+                stored.write(name, view, maps, image, location(str(source)))
     run_job(job)
     return tree.run
 

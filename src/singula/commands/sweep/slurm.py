@@ -14,17 +14,17 @@ _SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --array=1-{count}
-#SBATCH --output={folder}/slurm_%a.log
+#SBATCH --output={folder}/slurm_%a.log --open-mode=append
+#SBATCH --signal=USR1@300 --requeue
 # Change these requests, and add those of your cluster, such as a partition or a GPU.
-#SBATCH --cpus-per-task=4
-#SBATCH --mem=16G
+#SBATCH --ntasks=1 --cpus-per-task=4 --mem=16G
 #SBATCH --time=24:00:00
 ##SBATCH --gres=gpu:1
 
-# Each task executes the run of its number; the last task also writes the ensembles.
-# Submit the script again to continue after an interruption: finished runs are not repeated.
+# Each task executes the run of its number; the last task also scores the ensembles. A task is put
+# back into the queue before its time limit. To continue after an error, submit the script again.
 cd {working_folder}
-{command}
+srun {command}
 """
 
 
