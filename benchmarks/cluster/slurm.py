@@ -126,6 +126,7 @@ def cluster(
         *(["slurmd", "-D", "-f", str(config), "-N", f"n{n}"] for n in range(1, nodes + 1)),
     ]
     processes: list[subprocess.Popen[bytes]] = []
+    previous = signal.signal(signal.SIGTERM, exit_at_signal)
     try:
         for line in lines:
             with (folder / "services.log").open("ab") as log:
@@ -148,6 +149,12 @@ def cluster(
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGTERM, previous)
+
+
+def exit_at_signal(number: int, frame: object) -> None:
+    """End the program with its clean-up; a handler of SIGTERM."""
+    sys.exit(128 + number)
 
 
 def call(environment: Mapping[str, str], *line: str) -> str:

@@ -44,6 +44,7 @@ from singula.synthetic.fluorescence import make_dataset
 _LIMIT = 600  # seconds of a run
 _MAX_DETECTION = 300  # seconds from a cut to the end of both launchers
 _PORT = 29500
+_GRACE = 60  # seconds; a launcher kills its process after 30
 
 
 class NotAllowedError(Exception):
@@ -100,6 +101,7 @@ class Machines:
         self.names = [f"{prefix}{number}" for number in (0, 1)]
         self.addresses = ["10.231.7.1", "10.231.7.2"]
         self.network: Network | None = None
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def connect(self) -> None:
         """Create the namespaces and the network."""
@@ -119,7 +121,9 @@ class Machines:
         self.network.start()
 
     def remove(self) -> None:
-        """Remove the namespaces and the network."""
+        """End the launchers that are in progress; remove the namespaces and the network."""
+        for process in self.processes:
+            _end(process)
         if self.network is not None:
             self.network.ends = True
             self.network.join()
@@ -149,6 +153,7 @@ class Machines:
                     subprocess.Popen(line, cwd=folder, env=environment, stdout=log, stderr=log,
                                      start_new_session=True)
                 )  # fmt: skip
+        self.processes += processes
         return processes
 
 
@@ -220,10 +225,20 @@ def wait(processes: list[subprocess.Popen[bytes]], seconds: float) -> list[int |
         time.sleep(0.3)
     codes = [process.poll() for process in processes]
     for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _end(process)
     return codes
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a launcher, which ends its process, if it is in progress."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def errors(folder: Path, name: str) -> list[str]:
@@ -296,6 +311,7 @@ def main() -> int:
     if os.name != "posix" or os.geteuid() or not shutil.which("ip"):
         print("skipped: needs root, and the command ip")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with the clean-up
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rng = np.random.default_rng(0)
