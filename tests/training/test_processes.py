@@ -1,6 +1,8 @@
 """Errors of communication between the processes of a run name the process and the step."""
 
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,3 +69,27 @@ def test_the_system_tests_open_connections(tmp_path: Path) -> None:
         assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         limit = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
         assert 10_000 < limit < 300_000
+
+
+def test_a_process_without_a_first_process_does_not_wait_for_days() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = """
+from singula.errors import UserError
+from singula.training.device import Device
+from singula.training.processes import join_processes
+try:
+    join_processes(Device("cpu"))
+except UserError as error:
+    print(error.code, error.message, sep="|")
+"""
+    variables = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": str(port), "SINGULA_TIMEOUT": "2"}  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    kind, _, message = result.stdout.strip().partition("|")
+    assert kind in ("process.timeout", "process.lost"), result.stderr[-2000:]
+    assert message.startswith("rank 1 of 2, start: ")
