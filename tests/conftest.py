@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +17,13 @@ from singula.util.messages import print_messages
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+def pytest_configure() -> None:
+    """Start worker processes as on macOS and Windows if the variable is ``spawn``."""
+    method = os.environ.get("SINGULA_TEST_START_METHOD")
+    if method:
+        multiprocessing.set_start_method(method, force=True)
 
 
 def pytest_collection_finish() -> None:
