@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 
 import singula
+from singula.gui.guard import Guard
+from singula.gui.results import open_results
+from singula.gui.retune import SMALL, Retune
 from singula.io.read import read_image, read_labels
 
 SEG = "PROBLEM.INSTANCE_SEG"
@@ -75,28 +78,44 @@ def test_blocks_equal_the_whole_image(channels, command, write_config, data_2d, 
         np.testing.assert_array_equal(read_labels(path, 2).array, labels)
 
 
-@pytest.mark.slow
-def test_polyhedra_of_volumes_are_trained_decoded_and_measured_in_blocks(
-    command, write_config, data_3d, tmp_path
-) -> None:
-    keys = {
-        f"{SEG}.DATA_CHANNELS": ["Db", "R"],
+VOLUMES = {
+    "Db+R": {
         f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"R": {"nrays": 24}}],
         f"{SEG}.DATA_MW_TH_PROBABILITY": 0.4,
+        "TEST.AUGMENTATION": True,
+    },
+    "F+Gh+Gv+Gz": {f"{SEG}.DATA_MW_TH_FLOW_ERROR": 0.8},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", VOLUMES)
+def test_volumes_are_trained_decoded_and_measured_in_blocks(
+    channels, command, write_config, data_3d, tmp_path
+) -> None:
+    listed = channels.split("+")
+    keys = {
+        f"{SEG}.DATA_CHANNELS": listed,
+        f"{SEG}.DATA_CHANNEL_WEIGHTS": [1] * len(listed),
         "DATA.TEST.RESOLUTION": "(2, 1, 1)",
         "DATA.TRAIN.RESOLUTION": "(2, 1, 1)",
         "DATA.VAL.RESOLUTION": "(2, 1, 1)",
-        "TEST.AUGMENTATION": True,
         "TRAIN.EPOCHS": 40,
+        **VOLUMES[channels],
     }
     config = write_config(data_3d, 3, **keys)
     out = ("--result_dir", tmp_path / "out")
     assert command("run", "--config", config, *out) == 0, command.err
-    assert "TEST.AUGMENTATION: has no effect with R" in command.out
+    assert ("TEST.AUGMENTATION: has no effect with R" in command.out) == (channels == "Db+R")
     run = tmp_path / "out" / "job" / "results" / "job_1"
     assert pd.read_csv(run / "metrics.csv")["f1"].max() > 0.1
     folder = run / "per_image_instances"
     whole = {path.name: read_labels(path, 3).array for path in sorted(folder.glob("*.tif"))}
+    assert any(labels.any() for labels in whole.values())
+    model, name = singula.load(tmp_path / "out" / "job"), sorted(whole)[0]
+    image = read_image(data_3d / "test" / "x" / name, 3)
+    predicted = model.predict(image.array, spacing=(2.0, 1.0, 1.0))
+    np.testing.assert_array_equal(predicted, whole[name][..., 0])
     blocks = ("TRAIN.ENABLE=False", "TEST.BY_CHUNKS.ENABLE=True",
               "TEST.BY_CHUNKS.BLOCK_SHAPE=(8, 24, 32)")  # fmt: skip
     words = [word for change in blocks for word in ("--set", change)]
@@ -105,3 +124,30 @@ def test_polyhedra_of_volumes_are_trained_decoded_and_measured_in_blocks(
         stem = name.removesuffix(".tif")
         (path,) = (p for p in folder.iterdir() if p.name.startswith(stem) and p.suffix != ".csv")
         np.testing.assert_array_equal(read_labels(path, 3).array, labels)
+
+
+@pytest.mark.slow
+def test_flows_are_tuned_by_the_command_and_with_sliders(
+    command, write_config, data_2d, tmp_path
+) -> None:
+    config = write_config(
+        data_2d,
+        **{f"{SEG}.DATA_CHANNELS": ["F", "Gh", "Gv"], "TRAIN.EPOCHS": 25,
+           f"{SEG}.DATA_CHANNEL_WEIGHTS": [1, 1, 1]},
+    )  # fmt: skip
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    run = tmp_path / "out" / "job" / "results" / "job_1"
+    results = open_results(run, Guard.of([tmp_path]))
+    stage = results.run.stages[-1]
+    name, file = next(iter(results.run.instance_files(stage).items()))
+    retune = Retune(results, name, stage)
+    sliders = {slider.key: slider.value for slider in retune.sliders}
+    expected = {"DATA_MW_TH_FLOW_ERROR", "DATA_MW_TH_FLOW_STEPS", "DATA_MW_TH_FOREGROUND"}
+    assert expected | {SMALL} == set(sliders)
+    stored = read_labels(file, 2).array[..., 0]
+    assert stored.any()
+    np.testing.assert_array_equal(retune.decode(sliders).labels, stored)
+    assert not retune.decode({**sliders, "DATA_MW_TH_FLOW_ERROR": 1e-6}).labels.any()
+    assert command("tune", run) == 0, command.err
+    trials = pd.read_csv(run / "tuning" / "trials.csv")
+    assert len({*trials["TH_FLOW_ERROR"]}) > 3
