@@ -23,7 +23,7 @@ def example_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> O
         "low": np.zeros_like(box),
         "box": box,
         "core": np.maximum(0, box - 2).prod(axis=1),
-        "contact": (np.arange(count) < touching * count).astype(int),
+        "contact": np.where(np.arange(count) < touching * count, box.sum(axis=1), 0),
         "border": np.zeros(count, bool),
         "radius": box.min(axis=1) / 2,
         "n_components": np.ones(count, int),

@@ -153,7 +153,7 @@ def test_augmentation_matches_the_differences_of_slices(survey, facts, keys) -> 
         ((64, 96, 96), 0.1, 1, 0.3),
         ((64, 96, 96), 0.6, 1, 0.2),
         ((64, 96, 96), 0.1, 3000, 0.2),
-        ((512, 512), 0.1, 1, 0.2),
+        ((512, 512), 0.6, 1, 0.2),
     ],
 )
 def test_volumes_with_few_contacts_get_a_lenient_contour(

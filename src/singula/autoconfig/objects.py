@@ -22,6 +22,7 @@ _MAX_LOST = 0.3
 _ROUND = 0.85
 _DENSE, _LONG_OBJECTS, _CONVEX = 0.95, 3.0, 0.85  # between the sets of docs/results.md
 _CROWDED = 0.25
+_WIDE = 128  # encoding flows takes time that grows with the cube of the length of an object
 # Pixels of a long training. On `dsb2018`, the best contour threshold was 0.2 after 8e7 pixels and
 # 0.1 after 1.1e9 pixels.
 _LONG = 4e8
@@ -44,6 +45,13 @@ def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
         )
     if machine.gpus and sizes.touching >= _CROWDED and sizes.compact >= _ROUND:
         return Choice(key, "BCD", f"{touch} and are round: contour and distance separate them")
+    shape = sizes.shape
+    if sizes.ndim == 2 and shape.contact < _CROWDED and max(sizes.large) < _WIDE:
+        why = (
+            f"objects share {shape.contact:.0%} of their outlines: flows to their centers (Gh, Gv) "
+            "separate them best"
+        )
+        return Choice(key, "F+Gh+Gv", why + _unsuitable(shape))
     why = f"{touch}: B and C suffice"
     if sizes.touching >= _CROWDED:
         why = f"{touch}: the contour separates them; BCD (also the distance) takes a third longer"
