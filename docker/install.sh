@@ -19,7 +19,7 @@ install() {
     # Without dependencies (PIP_NO_DEPS), no torch is installed.
     if [ "$device" = cpu ] && [ -z "$index" ] && [ -z "${PIP_NO_DEPS:-}" ]; then
         stop "TORCH_INDEX: got nothing, expected builds of torch for the CPU" \
-            "the usual torch for Linux contains the CUDA libraries: an image of 6 GB instead of 1.3 GB" \
+            "the usual torch for Linux contains the CUDA libraries: an image of 6 GB instead of 1.4 GB" \
             "give the index that pytorch.org names for the CPU, or a folder with the wheel of torch:" \
             "    --build-arg DEVICE=cpu --build-arg TORCH_INDEX=…" \
             "or build for NVIDIA GPUs: --build-arg DEVICE=cuda"
