@@ -9,11 +9,13 @@ import pytest
 
 from singula.errors import UserError
 from singula.util import slurm
+from singula.util.signals import INTERRUPTION
 from singula.util.slurm import (
     ends_by_limit,
     first_host,
     join_step,
     launcher_variables,
+    requeue_if_interrupted,
     requeue_interrupted,
     tasks_per_node,
     was_requeued,
@@ -202,3 +204,30 @@ def test_a_failed_requeue_is_reported(
     environment.setenv("PATH", str(tmp_path))  # without scontrol
     requeue_interrupted(slurm.WARNING_SIGNAL)
     assert any("ATTENTION" in line for line in messages) or slurm.WARNING_SIGNAL is None
+
+
+def interrupted_library() -> None:
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+    except KeyboardInterrupt:
+        raise RuntimeError("of a library") from None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("rank", "requeued"), [("", True), ("0", True), ("1", False)])
+def test_an_error_that_replaces_the_interruption_requeues_the_job(
+    rank: str, requeued: bool, environment: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, ...]] = []
+    environment.setattr(slurm, "_call", lambda *line: calls.append(line) or "")
+    environment.setenv("SLURM_JOB_ID", "7")
+    environment.setenv("RANK", rank)
+    context = requeue_if_interrupted()
+    with pytest.raises(RuntimeError, match="of a library"), INTERRUPTION.in_progress(), context:
+        interrupted_library()
+    assert calls == [("scontrol", "requeue", "7")] * requeued
+    environment.setattr(INTERRUPTION, "received", None)
+    calls.clear()
+    with pytest.raises(ValueError, match="a mistake"), requeue_if_interrupted():
+        raise ValueError("a mistake")
+    assert not calls

@@ -110,7 +110,7 @@ def run(
         live=sys.stdout.isatty(),
         dask=dask,
     )
-    from singula.util.slurm import join_step
+    from singula.util.slurm import join_step, requeue_if_interrupted
 
     join_step()
     if not os.environ.get("RANK"):
@@ -119,7 +119,8 @@ def run(
         count = gpus or count_gpus(gpu)
         if count > 1:
             raise typer.Exit(launch_run(count, job))
-    report = run_job(job)
+    with requeue_if_interrupted():
+        report = run_job(job)
     if report.test is not None and report.test.failed:
         raise typer.Exit(ExitCode.INCOMPLETE)
 

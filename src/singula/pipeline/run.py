@@ -25,8 +25,7 @@ from singula.util.locations import location
 from singula.util.messages import messages_once, no_messages, pass_messages
 from singula.util.process import check_launcher, importing, launcher_number
 from singula.util.progress import StatusLines
-from singula.util.signals import INTERRUPTION
-from singula.util.slurm import requeue_interrupted, was_requeued
+from singula.util.slurm import was_requeued
 
 if TYPE_CHECKING:
     from singula.pipeline.test_run import TestRun
@@ -140,10 +139,6 @@ def run(job: Job) -> RunReport:
             return _run(job, log, rank, stack)
     except UserError as error:
         log.write(f"error: {error}")
-        raise
-    except KeyboardInterrupt:
-        if rank == 0:
-            requeue_interrupted(INTERRUPTION.received)
         raise
     finally:
         log.close()

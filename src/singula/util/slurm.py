@@ -8,11 +8,11 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from singula.errors import UserError
-from singula.util.signals import TASKS_VARIABLE, WARNING_SIGNAL
+from singula.util.signals import INTERRUPTION, TASKS_VARIABLE, WARNING_SIGNAL
 
 _log = logging.getLogger(__name__)
 _JOB = "SLURM_JOB_ID"
@@ -157,6 +157,20 @@ def _address(host: str) -> str:
         return host
     match = re.search(r"\bNodeAddr=(\S+)", _call("scontrol", "show", "node", "-o", host))
     return match[1] if match else host
+
+
+@contextmanager
+def requeue_if_interrupted() -> Iterator[None]:
+    """Call `requeue_interrupted` in the first process if a signal ends a run in this context.
+
+    Libraries can replace the `KeyboardInterrupt` of a signal with another error.
+    """
+    try:
+        yield
+    except BaseException:
+        if INTERRUPTION.received is not None and (os.environ.get("RANK") or "0") == "0":
+            requeue_interrupted(INTERRUPTION.received)
+        raise
 
 
 def requeue_interrupted(number: int | None) -> None:
