@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import pickle
 from collections.abc import Iterator
@@ -208,6 +209,25 @@ def test_a_wrong_timeout(monkeypatch, seconds: str) -> None:
     with pytest.raises(UserError) as caught:
         object_stores.open_store("s3://bucket")
     assert caught.value.code == "stores.option"
+
+
+def _code_in_child(queue) -> None:
+    try:
+        object_stores.open_store("s3://bucket")
+        queue.put("")
+    except UserError as error:
+        queue.put(error.code)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_gets_an_error_instead_of_waiting_forever() -> None:
+    object_stores.open_store("s3://bucket")
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_code_in_child, args=(queue,))
+    child.start()
+    assert queue.get() == "stores.forked"
+    child.join()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from singula.data.dataset import EpochSampler, PatchDataset
+from singula.util.object_stores import is_used
 from singula.util.process import available_cores
 
 Batch = dict[str, Tensor]
@@ -146,12 +147,14 @@ def make_loader(
     batch_size : int
         Patches in a batch.
     workers : int
-        Processes that prepare patches; 0 prepares them in this process.
+        Processes that prepare patches; 0 prepares them in this process, as do images at URLs.
     pin_memory : bool
         Use pinned memory for transfers to a GPU.
     in_parts : bool
         Let several workers prepare the parts of a large batch; see `PartsLoader`.
     """
+    if is_used():  # forked workers cannot read from stores
+        workers = 0
     options: dict[str, Any] = {
         "num_workers": workers,
         "pin_memory": pin_memory,

@@ -33,6 +33,17 @@ _DENIED = re.compile(r"status code: 40[13]|AccessDenied")
 _OTHER_REGION = re.compile(r"status code: 30[1278]|redirect", re.IGNORECASE)
 
 
+_processes: set[int] = set()
+
+
+def is_used() -> bool:
+    """Return True if this process, or the process from which it was forked, opened a store.
+
+    The threads of obstore do not exist in a forked process.
+    """
+    return bool(_processes)
+
+
 def open_store(url: str) -> Any:
     """Open the store of a URL, in which the URL is the root.
 
@@ -45,8 +56,16 @@ def open_store(url: str) -> Any:
     ------
     UserError
         ``stores.library_missing``: obstore is not installed; ``stores.option``: an option in the
-        environment is not valid.
+        environment is not valid; ``stores.forked``: a forked process, in which requests would wait
+        forever.
     """
+    if is_used() and os.getpid() not in _processes:
+        raise UserError(
+            f"{url}: cannot be read in a forked process",
+            "set SYSTEM.NUM_WORKERS to 0, or start the process with spawn",
+            "stores.forked",
+        )
+    _processes.add(os.getpid())
     return _store(os.getpid(), url.rstrip("/"), tuple(sorted(s3_options().items())), _timeout())
 
 
