@@ -10,7 +10,6 @@ from singula.config.thresholds import KEYS
 from singula.dataset.facts import Machine, Survey
 from singula.dataset.facts.shapes import ShapeSummary
 from singula.representations.base import Decoder
-from singula.representations.channel import NORMALIZED, Channel
 from singula.representations.channel_table import CHANNELS
 from singula.representations.table import DECODERS, channel_groups
 from singula.representations.thresholds import THRESHOLDS
@@ -84,23 +83,10 @@ def choose_channel_weights(channels: str, classes: int) -> Choice:
         Number of classes with the background.
     """
     groups = channel_groups(channels)
-    weights = tuple(_weight_of(CHANNELS[group[0]]) for group in groups)
+    weights = tuple(CHANNELS[group[0]].weight for group in groups)
     values = weights + ((0.5,) if classes > 2 else ())
     note = "one per channel" + (", then the class head" if classes > 2 else "")
     return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
-
-
-def _weight_of(channel: Channel) -> float:
-    """Return the weight of a channel in the loss: smaller for values above 1, or flows."""
-    if channel.kind == "flow":
-        return 0.25  # as in Cellpose, where half of the mean error of the components is added
-    return 0.1 if _is_in_pixels(channel) else 1
-
-
-def _is_in_pixels(channel: Channel) -> bool:
-    """Return True for distances that are not divided by a largest distance by default."""
-    is_normalized = channel.is_share or bool(channel.defaults.get(NORMALIZED.name))
-    return channel.kind == "distance" and not is_normalized
 
 
 def has_disks(used: Sequence[str]) -> bool:

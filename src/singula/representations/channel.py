@@ -150,6 +150,9 @@ class Channel:
     unit : float
         Value of the channel where the output of the network is 1. A network starts with outputs of
         about this size, and learns much larger or smaller values slowly.
+    weight : float
+        Weight in the loss that `singula init` writes: smaller for values above 1; for flows, as in
+        Cellpose, which adds half of the mean error of the components.
     short : str
         Name for headers and titles; by default, `code`.
     """
@@ -181,6 +184,7 @@ class Channel:
     is_ray: bool = False
     needs_volume: bool = False
     unit: float = 1.0
+    weight: float = 1.0
     short: str = ""
 
     @property

@@ -66,6 +66,7 @@ _CENTER = "singula.representations.channels.center"
 _NEIGHBOR = "singula.representations.channels.neighbor"
 _EROSION = Option("erosion", 0, "radius of an erosion in pixels", is_radius=True)
 _DILATION = Option("dilation", 0, "radius of a dilation in pixels", is_radius=True)
+_ZONE = "width of a zone in pixels, rounded up to an even one"
 _CENTERS = Option("type", "centroid", "center of an instance", ("centroid", "skeleton"))
 
 _ROWS = (
@@ -130,6 +131,7 @@ _ROWS = (
         foreground_only=True,
         known_by="contour_distance",
         block_truth="distance",
+        weight=0.1,
     ),
     Channel(
         "Dv2",
@@ -171,14 +173,7 @@ _ROWS = (
         "zones where instances touch",
         "binary",
         f"{_BINARY}:encode_touching",
-        options=(
-            Option(
-                "thickness",
-                2,
-                "width of a zone in pixels, rounded up to an even one",
-                is_radius=True,
-            ),
-        ),
+        options=(Option("thickness", 2, _ZONE, is_radius=True),),
         inside="low",
         seed_threshold="TH_TOUCHING",
         known_by="contour",
@@ -277,6 +272,7 @@ _ROWS = (
             citations=(_FLOWS,),
             component=component,
             vector="flow",
+            weight=0.25,
             known_by="instance",
             needs_volume=axis == "z",
         )

@@ -124,6 +124,7 @@ def _rays(name: str, parameters: str) -> Planes:
             known_by="instance",
             needs_volume=True,
             unit=UNIT_RADIUS,
+            weight=0.1,
             short=f"R ray {ray}",
         )
         for ray in range(int(parameters))
