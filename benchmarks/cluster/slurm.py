@@ -58,6 +58,10 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10
 """
 
 
+class NotStartedError(RuntimeError):
+    """A service of SLURM does not start on this machine."""
+
+
 def missing_programs() -> list[str]:
     """Return the programs of SLURM and munge that are not installed."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -92,7 +96,7 @@ def cluster(
 
     Raises
     ------
-    RuntimeError
+    NotStartedError
         A service does not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="slurm_"))
@@ -181,7 +185,9 @@ def _wait_until(
         dead = [process.args[0] for process in processes if process.poll() is not None]
         if dead or time.monotonic() > until:
             logs = "\n".join(file.read_text()[-2000:] for file in folder.glob("*.log"))
-            raise RuntimeError(f"SLURM does not start ({', '.join(dead) or 'no answer'}):\n{logs}")
+            raise NotStartedError(
+                f"SLURM does not start ({', '.join(dead) or 'no answer'}):\n{logs}"
+            )
         time.sleep(0.2)
 
 

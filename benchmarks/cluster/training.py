@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from slurm import call, cluster, missing_programs
+from slurm import NotStartedError, call, cluster, missing_programs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from crashes import CONFIG
@@ -210,15 +210,24 @@ def main() -> int:
         print(f"skipped: not installed: {', '.join(absent)}")
         return 0
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        return compare(options.scenarios, options.epochs)
+    except NotStartedError as error:
+        print(f"skipped: {error}")
+        return 0
+
+
+def compare(scenarios: list[str], epochs: int) -> int:
+    """Run scenarios, and print the table; return 1 if a result differs, else 0."""
     with tempfile.TemporaryDirectory() as name, cluster(2, cores=1) as environment:
         folder = Path(name)
-        prepare(folder, options.epochs)
+        prepare(folder, epochs)
         _, seconds = run(environment, folder, "whole", Scenario("nothing"))
         print("| interruption | starts | bit-identical | seconds |")
         print("|---|---|---|---|")
         print(f"| (none) | 1 | | {seconds:.0f} |", flush=True)
         equal = True
-        for key in options.scenarios:
+        for key in scenarios:
             starts, seconds = run(environment, folder, key, SCENARIOS[key])
             same = is_equal(folder, key, "whole")
             equal &= same and starts != "1"
