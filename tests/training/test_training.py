@@ -28,6 +28,7 @@ from singula.training.loader import PartsLoader, PartsSampler, make_loader
 from singula.training.losses import InstanceLoss, Output
 from singula.training.optimizer import OptimizerSettings
 from singula.training.trainer import Trainer
+from singula.util import slurm
 from singula.util.signals import INTERRUPTION
 
 MODEL = ModelSettings(2, 1, 2, feature_maps=(4, 8), dropout=(0.0, 0.3))
@@ -473,6 +474,19 @@ def test_a_training_can_be_interrupted_in_every_epoch(
         interrupt(parts, monkeypatch, 1, epochs=2, resume=True)
     train(parts, epochs=2, resume=True)
     assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_repeated_validation_is_not_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job whose time limit is shorter than the validation must not be requeued forever."""
+    for is_new in (True, False):
+        monkeypatch.setattr(slurm._Progress, "is_stored", False)
+        interrupt(tmp_path, monkeypatch, 1, "validation_step", epochs=1, resume=True)
+        assert slurm._Progress.is_stored == is_new
+    train(tmp_path, epochs=1, resume=True)
+    assert slurm._Progress.is_stored
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -15,6 +15,7 @@ from singula.util.slurm import (
     first_host,
     join_step,
     launcher_variables,
+    record_progress,
     requeue_if_interrupted,
     requeue_interrupted,
     tasks_per_node,
@@ -185,6 +186,7 @@ def test_only_a_job_at_its_limit_is_requeued(
         return JOB.format(*job) if "show" in line else ""
 
     environment.setattr(slurm, "_call", call)
+    record_progress()
     requeue_interrupted(number)
     assert not calls  # not a job
     environment.setenv("SLURM_JOB_ID", "7")
@@ -202,11 +204,15 @@ def test_a_failed_requeue_is_reported(
 ) -> None:
     environment.setenv("SLURM_JOB_ID", "7")
     environment.setenv("PATH", str(tmp_path))  # without scontrol
+    record_progress()
     requeue_interrupted(slurm.WARNING_SIGNAL)
     assert any("ATTENTION" in line for line in messages) or slurm.WARNING_SIGNAL is None
 
 
-def interrupted_library() -> None:
+def interrupted_library(*, has_progress: bool = True, announced: bool = False) -> None:
+    if has_progress:
+        record_progress()
+    INTERRUPTION.announced = announced
     try:
         signal.raise_signal(signal.SIGUSR1)
     except KeyboardInterrupt:
@@ -230,4 +236,32 @@ def test_an_error_that_replaces_the_interruption_requeues_the_job(
     calls.clear()
     with pytest.raises(ValueError, match="a mistake"), requeue_if_interrupted():
         raise ValueError("a mistake")
+    assert not calls
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_job_without_progress_is_not_requeued(environment: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+    environment.setattr(slurm, "_call", lambda *line: calls.append(line) or "")
+    environment.setenv("SLURM_JOB_ID", "7")
+    record_progress()  # by an earlier command of this process
+    with pytest.raises(UserError) as error, INTERRUPTION.in_progress(), requeue_if_interrupted():
+        interrupted_library(has_progress=False)
+    assert error.value.code == "environment.no_progress"
+    assert INTERRUPTION.received is None  # the command line prints the error
+    assert not calls
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_job_that_a_started_process_requeued_is_not_requeued_again(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    calls: list[tuple[str, ...]] = []
+    environment.setattr(slurm, "_call", lambda *line: calls.append(line) or "")
+    environment.setenv("SLURM_JOB_ID", "7")
+    context = requeue_if_interrupted()
+    with pytest.raises(RuntimeError), INTERRUPTION.in_progress(), context:
+        interrupted_library(announced=True)
+    environment.setattr(INTERRUPTION, "received", None)
+    INTERRUPTION.announced = False
     assert not calls

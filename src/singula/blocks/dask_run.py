@@ -36,6 +36,7 @@ from singula.util.paths import user_path
 from singula.util.process import available_cores, prepare_process, release_memory, thread_limit
 from singula.util.progress import ProgressCallback
 from singula.util.signals import blocked_sigint
+from singula.util.slurm import record_progress
 from singula.util.streams import printable
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ class _Dispatcher:
                     numbers = self.submitted.pop(future)
                     self.waiting.extendleft(reversed(not_started))
                     self._update_block_seconds(seconds, len(numbers) - len(not_started))
+                    record_progress()
                 report_progress(len(self.waiting) + sum(map(len, self.submitted.values())))
                 pending.update(self._submit())
         finally:

@@ -17,6 +17,7 @@ from singula.io.atomic import atomic_path, make_folder
 from singula.io.record_files import read_record, write_record
 from singula.io.records.base import StoredRecord
 from singula.util.paths import open_regular, user_path
+from singula.util.slurm import record_progress
 
 R = TypeVar("R", bound=StoredRecord)
 _PER_FOLDER = 1000
@@ -69,6 +70,7 @@ class JobFolder:
             first, last = run[0] % _PER_FOLDER, run[-1] % _PER_FOLDER
             name = f"{first:03d}.npz" if first == last else f"{first:03d}-{last:03d}.npz"
             write_records(self._folder(phase, run[0]) / name, {n: records[n] for n in run})
+            record_progress()
 
     def load(self, phase: str, number: int) -> dict[str, npt.NDArray[Any]]:
         """Read the record of a block.

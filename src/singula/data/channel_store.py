@@ -29,6 +29,7 @@ from singula.representations.channels.encode import encode_with
 from singula.representations.channels.source import ChannelArray, EncodeSettings
 from singula.util.arguments import instance, text
 from singula.util.locations import is_remote, location
+from singula.util.slurm import record_progress
 
 __all__ = ["ChannelStore"]
 Stamp = list[int] | None
@@ -169,6 +170,7 @@ class ChannelStore:
         stored = self._masks.find(file, lambda old: old.fingerprint == entry.fingerprint)
         if stored is None:
             path = self._write(file, labels, entry)
+            record_progress()
         else:
             path = stored[0]
             self._masks.record(path, entry)

@@ -16,6 +16,7 @@ from singula.io.records.results import ImageResult, ProgressLine, ScoreRecord
 from singula.io.written import make_way
 from singula.metrics import Score
 from singula.pipeline.results import TestResults
+from singula.util.slurm import record_progress
 
 # Keys that do not change how an image is predicted, decoded or scored
 _IRRELEVANT = ("SYSTEM.", "TRAIN.", "LOG.", "AUGMENTOR.", "DATA.TRAIN.", "DATA.VAL.", "LOSS.")
@@ -94,6 +95,7 @@ class Progress:
         )
         with self._lock:
             append_line(self.path, line)
+        record_progress()
 
 
 def _delete(path: Path) -> None:

@@ -13,6 +13,7 @@ from singula.training.checkpoint import write_checkpoint
 from singula.training.processes import gather_to_main, share_from_main
 from singula.training.trainer import Trainer
 from singula.util.format import counted
+from singula.util.slurm import record_progress
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class CheckpointSaver:
     def __init__(self, settings: CheckpointSettings, trainer: Trainer) -> None:
         self.settings = settings
         self.trainer = trainer
+        self._steps = trainer.optimizer_steps
 
     def end_epoch(self) -> bool:
         """Update the best epoch and write checkpoints; return True if the patience is exhausted."""
@@ -65,6 +67,7 @@ class CheckpointSaver:
         monitor, is_better = self._update_best(row)
         # Write the last checkpoint first: `restore_best` can update an outdated best checkpoint.
         self.save(self.settings.last, with_state=True)
+        record_progress()
         if is_better:
             self.save(self.settings.best)
         if self.settings.every > 0 and epoch % self.settings.every == 0:
@@ -91,6 +94,8 @@ class CheckpointSaver:
         if trainer.rank == 0:
             partial = {"patches": patches, "sums": sums}
             write_checkpoint(trainer.contents(with_state=True, partial=partial), self.settings.last)
+            if trainer.optimizer_steps > self._steps:  # not in a validation that is repeated
+                record_progress()
         share_from_main(None)  # no process ends before the checkpoint is complete
 
     def save(self, path: Path, *, with_state: bool = False) -> None:

@@ -159,17 +159,40 @@ def _address(host: str) -> str:
     return match[1] if match else host
 
 
+class _Progress:
+    """Work of this process that is stored and not repeated when the job starts again."""
+
+    is_stored = False
+
+
+def record_progress() -> None:
+    """Record that a requeued job continues after work of this process, and does not repeat it.
+
+    Call this after a checkpoint with new steps, a test image, a block or an encoded image was
+    written.
+    """
+    _Progress.is_stored = True
+
+
 @contextmanager
 def requeue_if_interrupted() -> Iterator[None]:
-    """Call `requeue_interrupted` in the first process if a signal ends a run in this context.
+    """Call `requeue_interrupted` in the first process if a signal ends runs in this context.
 
-    Libraries can replace the `KeyboardInterrupt` of a signal with another error.
+    Libraries can replace the `KeyboardInterrupt` of a signal with another error. A process that
+    this one started, and that announced the interruption, has requeued the job already.
+
+    Raises
+    ------
+    UserError
+        The code of `requeue_interrupted`.
     """
+    _Progress.is_stored = False
     try:
         yield
     except BaseException:
-        if INTERRUPTION.received is not None and (os.environ.get("RANK") or "0") == "0":
-            requeue_interrupted(INTERRUPTION.received)
+        number, is_first = INTERRUPTION.received, (os.environ.get("RANK") or "0") == "0"
+        if number is not None and is_first and not INTERRUPTION.announced:
+            requeue_interrupted(number)
         raise
 
 
@@ -184,6 +207,12 @@ def requeue_interrupted(number: int | None) -> None:
     number : int, optional
         Signal that interrupted the run. A job that was cancelled or preempted is not changed: SLURM
         itself requeues a preempted one.
+
+    Raises
+    ------
+    UserError
+        ``environment.no_progress``: the job would be requeued forever, because it stored nothing
+        from which it could continue.
     """
     is_warned = number is not None and number == WARNING_SIGNAL
     if not is_in_job() or not (is_warned or (number == signal.SIGTERM and _is_at_limit())):
@@ -191,6 +220,16 @@ def requeue_interrupted(number: int | None) -> None:
     job = os.environ[_JOB]
     array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     job = f"{array}_{task}" if array and task else job
+    if not _Progress.is_stored:
+        INTERRUPTION.received = None  # the error is printed instead of the interruption
+        raise UserError(
+            f"job {job} of SLURM: got no finished training step, test image or block before its "
+            "time limit, expected at least one; it is not put back into the queue, because it "
+            "would repeat the same work",
+            "request more time (#SBATCH --time) than the preparation of the data and a step, an "
+            "image or a block need, and submit the job again",
+            "environment.no_progress",
+        )
     _log.info(f"job {job} of SLURM: back into the queue, to continue after its time limit")
     answer = _call("scontrol", "requeue", job)
     if answer.strip():
