@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +20,12 @@ from singula.commands.sweep.execute import run_sweep
 from singula.commands.sweep.plan import SweepOptions, plan_sweep
 from singula.commands.sweep.slurm import write_script
 from singula.commands.sweep.space import combine, parse_varied
-from singula.errors import StorageError, UserError
+from singula.errors import ExitCode, StorageError, UserError
 from singula.io.read import read_labels
 from singula.pipeline.run import Job
 from singula.runs.compare import compare_runs
 from singula.runs.run import open_run
+from singula.util import slurm
 
 KEYS = {"DATA.VAL.FROM_TRAIN": True, "DATA.VAL.SPLIT_TRAIN": 0.34, "TRAIN.EPOCHS": 1}
 LR = "TRAIN.LR=0.01,0.003"
@@ -197,6 +200,33 @@ def test_an_interrupted_sweep_continues(config, started, tmp_path, monkeypatch) 
     assert {result.state for result in report.results} == {"finished"}
     run_sweep(options)
     assert len(started) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("has_progress", [True, False])
+def test_a_task_is_requeued_before_its_time_limit(
+    has_progress, config, started, tmp_path, monkeypatch, command
+) -> None:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(slurm, "_call", lambda *line: calls.append(line) or "")
+    variables = {"JOB_ID": "8", "ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+    def interrupt(job: Job) -> None:
+        started.append(job)
+        if has_progress:
+            slurm.record_progress()
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except KeyboardInterrupt:
+            raise UserError("of a library", None, "process.lost") from None
+
+    monkeypatch.setattr(execute, "run_job", interrupt)
+    code = command("sweep", config, "--vary", LR, "--result_dir", tmp_path / "out")
+    assert numbers(started) == [1]
+    assert calls == [("scontrol", "requeue", "7_1")] * has_progress
+    assert code == (ExitCode.TERMINATED if has_progress else ExitCode.USER_ERROR), command.err
 
 
 def test_a_failed_run_does_not_stop_the_others(

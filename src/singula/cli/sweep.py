@@ -99,7 +99,7 @@ def sweep(
     from singula.util.process import prepare_process
 
     prepare_process()
-    from singula.util.slurm import join_step
+    from singula.util.slurm import join_step, requeue_if_interrupted
 
     join_step()
     from singula.commands.sweep.execute import run_sweep, unfinished
@@ -124,7 +124,8 @@ def sweep(
         print_line(f"written: {script}, for {counted(len(planned.runs), 'run')}")
         print_line(f"to start them: sbatch {script}")
         return
-    report = run_sweep(options, index)
+    with requeue_if_interrupted():
+        report = run_sweep(options, index)
     for line in table_lines(report.sweep, report.results):
         print_line(line)
     print_line(f"table: {report.table}")

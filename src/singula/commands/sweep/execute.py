@@ -32,6 +32,7 @@ from singula.pipeline.run import run as run_job
 from singula.runs.run import is_finished
 from singula.util.format import counted, show
 from singula.util.process import launcher_number
+from singula.util.signals import INTERRUPTION
 
 _log = logging.getLogger(__name__)
 TASK_VARIABLE = "SLURM_ARRAY_TASK_ID"
@@ -153,6 +154,8 @@ def _execute(run: SweepRun, count: int) -> str | None:
     except StorageError:  # the next run could not be written either
         raise
     except UserError as error:
+        if INTERRUPTION.received is not None:  # it caused the error
+            raise
         if error.code == "run.locked":
             _log.info(f"  another process executes run {run.number}")
             return None
