@@ -54,7 +54,7 @@ class Step:
     def wait(self) -> tuple[list[str], list[int]]:
         """Return the outputs and the exit codes."""
         try:
-            outputs = [process.communicate(timeout=120)[0] for process in self.processes]
+            outputs = [process.communicate(timeout=900)[0] for process in self.processes]
         finally:
             for process in self.processes:
                 process.kill()
@@ -125,7 +125,7 @@ def test_a_process_that_stops_answering_ends_the_others(
         if line.startswith("epoch 1/"):
             break
     step.processes[1].send_signal(signal.SIGSTOP)
-    output = step.processes[0].communicate(timeout=120)[0]
+    output = step.processes[0].communicate(timeout=900)[0]
     step.processes[1].kill()
     step.processes[1].communicate()
     assert step.processes[0].returncode == ExitCode.USER_ERROR, output
