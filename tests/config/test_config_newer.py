@@ -288,3 +288,34 @@ def test_lists_that_are_refused_name_the_cause(
     keys = {f"{SEG}.DATA_CHANNELS": listed, f"{SEG}.DATA_CHANNEL_WEIGHTS": [1] * 2}
     (line,) = problems(keys)
     assert text in line
+
+
+def options_of(listed: list[str], options: dict[str, Any]) -> tuple[Any, str]:
+    """Return the options by channel as texts, and the notices."""
+    volume = {"PROBLEM.NDIM": "3D", "DATA.PATCH_SIZE": (16, 64, 64, 1)} if "Z" in listed else {}
+    keys = {f"{SEG}.DATA_CHANNELS": listed, f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [options]}
+    config, notices = load_keys({**keys, **volume})
+    return config[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"], notices
+
+
+def test_the_options_of_one_offset_are_those_of_all() -> None:
+    options, notices = options_of(["F", "H", "V", "Z"], {"V": {"norm": False}})
+    assert set(options) == {"H.norm=False", "V.norm=False", "Z.norm=False"}
+    assert "H, Z have the options of V" in notices
+    given = {"H": {"norm": True, "act": "tanh"}, "V": {"norm": True}}
+    options, notices = options_of(["F", "H", "V"], given)
+    assert options == ("H.norm=True", "H.activation=tanh", "V.norm=True")
+    assert "the options of" not in notices
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_the_normalization_of_rays_which_version_3_6_never_applied(norm: bool) -> None:
+    options, _ = options_of(["Db", "R"], {"R": {"nrays": 16, "norm": norm, "mask_values": True}})
+    assert options == ("R.nrays=16", "R.mask_values=True")
+
+
+def test_a_part_of_a_skeleton_is_an_error(problems: Problems) -> None:
+    options = [{"P": {"type": "skeleton", "skeleton_mode": "main"}}]
+    keys = {f"{SEG}.DATA_CHANNELS": ["F", "P"], f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": options}
+    (line,) = problems(keys)
+    assert "P.skeleton_mode: got 'main', expected 'full'" in line

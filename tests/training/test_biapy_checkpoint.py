@@ -201,7 +201,7 @@ def test_embeddings_have_other_offsets_and_bandwidths() -> None:
 def test_rays_of_volumes_have_other_directions(ndim: int) -> None:
     section = {
         "DATA_CHANNELS": ["Db", "R"],
-        "DATA_CHANNELS_EXTRA_OPTS": [{"R": {"nrays": 16, "mask_values": True}}],
+        "DATA_CHANNELS_EXTRA_OPTS": [{"R": {"nrays": 16, "norm": True, "mask_values": True}}],
     }
     cfg = {
         "PROBLEM": {"TYPE": "INSTANCE_SEG", "NDIM": f"{ndim}D", "INSTANCE_SEG": section},

@@ -124,7 +124,7 @@ def _checked_value(option: Option, value: object, place: str) -> OptionValue:
     expected = {
         bool: "True or False",
         str: " or ".join(option.allowed),
-        int: f"an integer from {low} to {high}",
+        int: f"an integer from {max(low, 1) if option.positive else low} to {high}",
         float: f"a number {'above' if option.positive else 'from'} {low} to {high}",
     }[kind]
     raise _wrong_option(place, value, expected, "correct the value")

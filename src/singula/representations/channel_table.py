@@ -66,6 +66,8 @@ _CENTER = "singula.representations.channels.center"
 _NEIGHBOR = "singula.representations.channels.neighbor"
 _EROSION = Option("erosion", 0, "radius of an erosion in pixels", is_radius=True)
 _DILATION = Option("dilation", 0, "radius of a dilation in pixels", is_radius=True)
+_ACTIVATION = "activation of the network's output, if `norm` is True"
+_BOUNDED = Option("activation", "linear", _ACTIVATION, ("linear", "tanh"))
 _ZONE = "width of a zone in pixels, rounded up to an even one"
 _CENTERS = Option("type", "centroid", "center of an instance", ("centroid", "skeleton"))
 
@@ -173,7 +175,7 @@ _ROWS = (
         "zones where instances touch",
         "binary",
         f"{_BINARY}:encode_touching",
-        options=(Option("thickness", 2, _ZONE, is_radius=True),),
+        options=(Option("thickness", 2, _ZONE, positive=True, is_radius=True),),
         inside="low",
         seed_threshold="TH_TOUCHING",
         known_by="contour",
@@ -188,12 +190,7 @@ _ROWS = (
         options=(
             NORMALIZED,
             MASKED,
-            Option(
-                "activation",
-                "linear",
-                "activation of the network's output, if `norm` is True",
-                ("linear", "sigmoid"),
-            ),
+            Option("activation", "linear", _ACTIVATION, ("linear", "sigmoid")),
         ),
         inside="high",
         seed_threshold="TH_BORDER_DISTANCE",
@@ -246,7 +243,7 @@ _ROWS = (
             f"{_CENTER}:encode_offset_{axis}",
             reach="instance",
             citations=(_OFFSETS,),
-            options=(NORMALIZED, MASKED),
+            options=(NORMALIZED, MASKED, _BOUNDED),
             component=component,
             vector="offset",
             foreground_only=True,

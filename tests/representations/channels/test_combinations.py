@@ -298,6 +298,7 @@ def test_radii_of_options_are_in_pixels_for_every_voxel_size(size, radius, name)
         ({"Db": {"norm": 1}}, "channels.option"),
         ({"P": {"type": "median"}}, "channels.option"),
         ({"T": {"thickness": -1}}, "channels.option"),
+        ({"T": {"thickness": 0}}, "channels.option"),
         ({"T": {"thickness": 1.5}}, "channels.option"),
         ({"Ds": {"alpha": 0}}, "channels.option"),
         ({"F": {"erosion": np.inf}}, "channels.option"),

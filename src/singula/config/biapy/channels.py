@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from singula.config.biapy.families import family_options, join_embedding
+from singula.config.biapy.families import family_options, join_embedding, share_options
 from singula.config.biapy.translation import Translation
 from singula.config.values import plain
 from singula.config.yaml_source import Entry
@@ -94,7 +94,7 @@ def _channel_options(work: Translation) -> None:
         return
     if _is_refused(work):
         return
-    value = family_options(work, entry, value)
+    value = share_options(work, entry, family_options(work, entry, value))
     channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
     is_row = channels is None or str(channels.value) in DECODERS
     options = {
@@ -119,6 +119,8 @@ def _channel_options(work: Translation) -> None:
             if item != "cellpose":
                 text = f"got {show(item)}, expected 'cellpose': flows of Omnipose are not supported"
                 work.problem(option, text, "config.unsupported")
+        elif name == "skeleton_mode":
+            work.problem(option, f"got {show(item)}, expected 'full'", "config.unsupported")
         elif not is_row:
             texts += _option_text(work, option, channel, name)
         elif (name, item) not in _USUAL:

@@ -8,6 +8,7 @@ from typing import Any
 from singula.config.biapy.translation import Translation
 from singula.config.values import plain
 from singula.config.yaml_source import Entry
+from singula.representations.channel_table import vector_channels
 from singula.representations.families import format_offsets
 from singula.representations.table import SEPARATOR
 from singula.util.format import show
@@ -79,7 +80,29 @@ def family_options(work: Translation, entry: Entry, options: dict[str, Any]) -> 
         rest["E"] = {**given, **rest.get("E", {})}
     if set(rest.get("A", ())) & {*_AFFINITIES, "widen_borders"}:
         rest["A"] = _set_offsets(work, entry, rest["A"])
+    if "R" in rest:
+        # BiaPy 3.6 writes this option into its files, but never divides the distances.
+        rest["R"] = {name: value for name, value in rest["R"].items() if name != "norm"}
     return rest
+
+
+def share_options(work: Translation, entry: Entry, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options in which all offsets of a list have those that one of them has.
+
+    BiaPy 3.7 accepts the options of `H`, `V` and `Z` for one of these channels only.
+    """
+    channels = work.entries.get(f"{_SEG}.DATA_CHANNELS")
+    listed = str(channels.value).split(SEPARATOR) if channels is not None else []
+    offsets = [code for code in vector_channels("offset") if code in listed]
+    given = [code for code in offsets if options.get(code)]
+    if len(given) != 1 or len(offsets) == 1:
+        return options
+    others = [code for code in offsets if code not in given]
+    work.notices.append(
+        f"{entry.place}: {entry.key}: {', '.join(others)} {'has' if len(others) == 1 else 'have'} "
+        f"the options of {given[0]}, as in BiaPy 3.7"
+    )
+    return {**options, **{code: options[given[0]] for code in others}}
 
 
 def _set_offsets(work: Translation, entry: Entry, options: dict[str, Any]) -> dict[str, Any]:
