@@ -337,3 +337,11 @@ def test_only_parts_outside_of_the_image_get_new_ids() -> None:
     assert separate_copies(ids.clip(0).astype(np.uint8), outside).dtype == np.int64
     assert separate_copies(ids, ~outside) is not ids  # the first part of 7 is outside
     assert separate_copies(ids, np.zeros_like(outside)) is ids
+
+
+def test_ids_that_float64_cannot_represent_do_not_change() -> None:
+    ids = np.array([[5, 0, 2**53 + 1]], np.uint64)
+    outside = np.array([[True, False, False]])
+    separated = separate_copies(ids, outside)
+    assert separated.tolist() == [[2**53 + 2, 0, 2**53 + 1]]
+    assert separated.dtype == np.uint64

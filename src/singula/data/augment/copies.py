@@ -43,8 +43,9 @@ def separate_copies(ids: Array, outside: npt.NDArray[np.bool_]) -> Array:
     is_copy[parts[~outside]] = False
     if not is_copy.any():
         return ids
-    first = int(ids.max()) + 1
-    numbers = np.cumsum(is_copy) - 1 + first
-    last = int(numbers[-1])
-    dtype = ids.dtype if last <= np.iinfo(ids.dtype).max else np.dtype(np.int64)
-    return np.where(is_copy[parts], numbers[parts], ids).astype(dtype)
+    largest = int(ids.max())
+    is_wide = largest + int(is_copy.sum()) > np.iinfo(ids.dtype).max
+    separated = ids.astype(np.int64) if is_wide else ids.copy()
+    changed = is_copy[parts]
+    separated[changed] = (np.cumsum(is_copy)[parts[changed]] + largest).astype(separated.dtype)
+    return separated
