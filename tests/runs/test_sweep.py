@@ -297,6 +297,19 @@ def test_tasks_of_a_job_array_execute_one_run_each(
     assert error.value.code == "sweep.script_index"
 
 
+def test_a_script_quotes_names(config, tmp_path) -> None:
+    folder = tmp_path / "my 50 % folder"
+    options = SweepOptions(config, [LR], result_dir=folder, name="it's mine")
+    _, script = write_script(options, tmp_path / "array.sh")
+    lines = [line.removeprefix("#SBATCH ") for line in script.read_text().splitlines()]
+    words = [shlex.split(line) for line in lines if line.startswith(("--job-name", "--output"))]
+    output = f"{folder}/it's mine/slurm_%a.log".replace("50 %", "50 %%")
+    assert words == [
+        ["--job-name=it's mine"],
+        [f"--output={output}", "--open-mode=append"],
+    ]
+
+
 def test_a_folder_of_other_runs_is_not_used(config, started, tmp_path) -> None:
     options = SweepOptions(config, [LR], result_dir=tmp_path / "out")
     (tmp_path / "out" / "job_sweep" / "results" / "job_sweep_2").mkdir(parents=True)

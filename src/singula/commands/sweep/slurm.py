@@ -14,7 +14,7 @@ _SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --array=1-{count}
-#SBATCH --output={folder}/slurm_%a.log --open-mode=append
+#SBATCH --output={output} --open-mode=append
 #SBATCH --signal=USR1@300 --requeue
 # Change these requests, and add those of your cluster, such as a partition or a GPU.
 #SBATCH --ntasks=1 --cpus-per-task=4 --mem=16G
@@ -64,9 +64,10 @@ def write_script(
     sweep = plan_sweep(options)
     write_plan(sweep)
     text = _SCRIPT.format(
-        name=sweep.runs[0].tree.name,
+        name=shlex.quote(sweep.runs[0].tree.name),
         count=len(sweep.runs),
-        folder=sweep.folder.absolute(),
+        # SLURM replaces %a and other patterns in the path.
+        output=shlex.quote(str(sweep.folder.absolute()).replace("%", "%%") + "/slurm_%a.log"),
         working_folder=shlex.quote(str(Path.cwd())),
         command=shlex.join([sys.executable, "-m", "singula", *arguments(options)]),
     )
