@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import pickle
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -169,6 +169,60 @@ def test_urls_where_only_files_are_possible(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         user_path("gs://bucket/a.zarr", "IMAGES")
     assert caught.value.code == "paths.scheme"
+
+
+def test_urls_keep_their_slashes_on_windows() -> None:
+    assert str(location(PureWindowsPath("s3://bucket/plate/a.zarr"))) == "s3://bucket/plate/a.zarr"
+    assert not is_remote(location(PureWindowsPath("C:/images/a.zarr")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:s3cret@host/a.zarr",
+        "https://s3cret@host/a.zarr",
+        "https://host/a.zarr?X-Amz-Signature=s3cret",
+    ],
+)
+def test_urls_with_secrets_are_refused_without_printing_them(url: str) -> None:
+    with pytest.raises(UserError) as caught:
+        user_path(url, "IMAGES")
+    assert caught.value.code == "paths.secret"
+    assert "s3cret" not in str(caught.value)
+    assert "host/a.zarr" in str(caught.value)
+
+
+class Refusing(StoreServer):
+    """Server that answers each request with an error of S3 that contains a key."""
+
+    status, name = 400, ""
+
+    def answer(self, request: object) -> tuple[int, dict[str, str], bytes]:
+        content = f"<Error><Code>{self.name}</Code><Token-0>s3cret</Token-0></Error>"
+        return self.status, {}, content.encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "code"),
+    [
+        (400, "ExpiredToken", "stores.credentials"),
+        (403, "InvalidAccessKeyId", "stores.credentials"),
+        (403, "AccessDenied", "stores.denied"),
+        (400, "InvalidRequest", "stores.failed"),
+    ],
+)
+def test_errors_name_wrong_credentials_and_do_not_print_them(
+    status: int, name: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):
+        monkeypatch.setenv(f"AWS_{variable}", "s3cret")
+    with serving(Refusing()) as server:
+        server.status, server.name = status, name
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        with pytest.raises(UserError) as caught:
+            read_image("s3://bucket/a.zarr", 2)
+    assert caught.value.code == code
+    assert "s3cret" not in str(caught.value)
 
 
 def test_options_come_from_the_environment_and_the_files_of_aws(monkeypatch, tmp_path) -> None:

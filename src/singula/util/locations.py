@@ -105,7 +105,8 @@ def location(value: str | os.PathLike[str]) -> Path:
     Raises
     ------
     UserError
-        ``paths.scheme``: a URL of another scheme.
+        ``paths.scheme``: a URL of another scheme; ``paths.secret``: a URL with a password, or with
+        parameters such as a signature.
 
     Examples
     --------
@@ -114,7 +115,8 @@ def location(value: str | os.PathLike[str]) -> Path:
     """
     if isinstance(value, RemotePath):
         return cast("Path", value)
-    text = value if isinstance(value, str) else str(value)
+    # `WindowsPath` changes the slashes of a URL.
+    text = value.as_posix() if isinstance(value, PurePath) else str(value)
     match = _URL.match(text)
     if match is None or (isinstance(value, PurePath) and value.is_absolute()):
         return Path(value)
@@ -125,7 +127,19 @@ def location(value: str | os.PathLike[str]) -> Path:
             "copy the image to this computer, and give its path",
             "paths.scheme",
         )
-    return cast("Path", RemotePath(f"{scheme}:/{text[match.end() :]}"))
+    rest, host = text[match.end() :], text[match.end() :].partition("/")[0]
+    if "@" in host or "?" in rest:
+        # Messages and results contain the URLs of images.
+        shown, kind = rest.partition("?")[0], "parameters after ?"
+        if "@" in host:
+            shown, kind = f"…@{shown.partition('@')[2]}", "a user name or password"
+        raise UserError(
+            f"{scheme}://{shown}: got a URL with {kind}, expected one without, because it would be "
+            "written to messages and results",
+            "give credentials in the environment (docs/stores.md), or download the image",
+            "paths.secret",
+        )
+    return cast("Path", RemotePath(f"{scheme}:/{rest}"))
 
 
 def location_text(value: object) -> str | None:

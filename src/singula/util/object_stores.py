@@ -30,6 +30,7 @@ _MAX_ANSWERS = 10_000
 _REQUEST_TIMEOUT = 30.0  # seconds of one request
 _MISSING = re.compile(r"status code: 404|NoSuchKey|NoSuchBucket")
 _DENIED = re.compile(r"status code: 40[13]|AccessDenied")
+_INVALID_KEY = re.compile(r"<Code>(ExpiredToken|TokenRefreshRequired|Invalid(Token|AccessKeyId))<")
 _OTHER_REGION = re.compile(r"status code: 30[1278]|redirect", re.IGNORECASE)
 
 
@@ -314,8 +315,9 @@ def errors_of(url: str) -> Iterator[None]:
     ------
     UserError
         ``stores.missing``: the file or bucket does not exist; ``stores.denied``: permission or
-        credentials are missing; ``stores.region``: the bucket is in another region;
-        ``stores.failed``: the store did not answer, or answered with an error, after all retries.
+        credentials are missing; ``stores.credentials``: they have expired; ``stores.region``: the
+        bucket is in another region; ``stores.failed``: the store did not answer, or answered with
+        an error, after all retries.
     """
     try:
         yield
@@ -350,6 +352,13 @@ def store_error(url: str, error: BaseException) -> UserError | None:
     text = str(error)
     if isinstance(error, FileNotFoundError) or kind.__name__ == "NotFoundError":
         return missing_url(url)
+    if _INVALID_KEY.search(text):
+        return UserError(
+            f"{url}: the credentials are not valid, or have expired",
+            "obtain new ones, and set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+            "AWS_SESSION_TOKEN, or the profile in ~/.aws/credentials",
+            "stores.credentials",
+        )
     denied = isinstance(error, PermissionError) or kind.__name__ in (
         "PermissionDeniedError", "UnauthenticatedError",
     )  # fmt: skip
@@ -372,6 +381,10 @@ def store_error(url: str, error: BaseException) -> UserError | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of the message of an exception, without the request."""
+    """Return the first line of the message of an exception, without the request and the answer.
+
+    Answers can contain credentials.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rpartition(" - ")[2][:200]
+    line = (lines[0] if lines else type(error).__name__).rpartition(" - ")[2]
+    return re.sub(r"(status code: \d+ [\w ]+):.*", r"\1", line)[:200]
