@@ -130,6 +130,31 @@ def test_every_way_to_start_refuses_a_blank_argument_and_starts_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["run", "--config", "c.yaml", "--run_id", "x"],
+            "--run_id: got 'x', expected an integer\n",
+        ),
+        (["run", "--config", "c.yaml", "--gpus", "0"], "--gpus: got '0', expected an integer ≥ 1"),
+        (["sweep", "c.yaml", "--seed", "4294967296"], "expected an integer ≤ 4294967295"),
+        (["init", "cells", "--minutes", "soon"], "--minutes: got 'soon', expected a number"),
+        (["predict", "a.tif", "-o", "o", "--scale", "big"], "--scale: got 'big', expected auto"),
+        (["predict", "a.tif", "-o", "o", "--scale", "33"], "--scale: got '33', expected auto"),
+    ],
+)
+def test_wrong_numbers_are_reported_before_anything_is_read(
+    words: list[str], expected: str, tmp_path: Path
+) -> None:
+    line = [sys.executable, "-c", CODE, *words]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("blank", [" ", "   ", "\t", "\r", "\xa0", " \r"])
 def test_white_space_arguments_are_refused(blank: str) -> None:
     for place in range(3):

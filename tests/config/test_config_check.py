@@ -462,6 +462,7 @@ def test_polyhedra_need_four_rays() -> None:
         ({f"{SEG}.DATA_CHANNELS": ["F", "C", "Gh", "Gv"], **FLOOD}, "does not use Gh, Gv, which"),
         ({f"{SEG}.DATA_CHANNELS": ["F", "C", "R"], **FLOOD}, "does not use R32, which has no"),
         ({f"{SEG}.DATA_CHANNELS": ["F", "C", "H", "V", "P"]}, "does not use C, which"),
+        ({f"{SEG}.DATA_CHANNELS": "BCM"}, "without GROW_INTO_CONTOUR does not use M, which has"),
         (
             {
                 f"{SEG}.DATA_CHANNELS": ["F", "C", "Db"],
@@ -493,7 +494,7 @@ def test_notices(keys: dict[str, object], text: str) -> None:
         {f"{SEG}.DATA_CHANNELS": ["F", "C", "H", "V"]},
         {f"{SEG}.DATA_CHANNELS": ["F", "C", "A"], **FLOOD},
         {f"{SEG}.DATA_CHANNELS": "BCDv2"},
-        {f"{SEG}.DATA_CHANNELS": "BCM"},
+        {f"{SEG}.DATA_CHANNELS": "BCM", f"{SEG}.GROW_INTO_CONTOUR": True},
     ],
 )
 def test_keys_with_an_effect_are_not_reported(keys: dict[str, object]) -> None:

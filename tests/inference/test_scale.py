@@ -40,7 +40,7 @@ def test_a_wrong_unit_is_refused() -> None:
     assert error.value.code == "predict.spacing_range"
 
 
-@pytest.mark.parametrize("text", ["", "x", "1,,2", "0.5;0.5"])
+@pytest.mark.parametrize("text", ["", "x", "1,,2", "0.5;0.5", "0", "-1", "33", "nan", "1,0"])
 def test_texts_that_are_no_factors(text) -> None:
     with pytest.raises(UserError) as error:
         scale_from_text(text)

@@ -118,6 +118,12 @@ def test_mistakes_are_reported_before_anything_is_written(changes, code, config,
     assert not out.exists()
 
 
+def test_the_limits_of_an_interval_are_shown_as_written(config, tmp_path) -> None:
+    options = SweepOptions(config, ["TRAIN.LR=uniform(2,1)"], result_dir=tmp_path, trials=2)
+    with pytest.raises(UserError, match=r"got 'uniform\(2,1\)', expected two numbers"):
+        plan_sweep(options)
+
+
 def test_an_invalid_combination_is_named_with_its_values(config, tmp_path) -> None:
     options = SweepOptions(config, [LR, f"{CHANNELS}=BC,QQ"], result_dir=tmp_path / "out")
     with pytest.raises(UserError) as error:

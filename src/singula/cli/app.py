@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from singula import __version__
+from singula.errors import UserError
 from singula.util.paths import PathKind, user_path
 from singula.util.signals import INTERRUPTION
 from singula.util.streams import print_line
@@ -90,8 +91,58 @@ def path_argument(name: str, *, kind: PathKind, help: str) -> Any:
     )
 
 
+def number_option(
+    *names: str,
+    kind: type[int | float],
+    help: str,
+    at_least: int | None = None,
+    at_most: int | None = None,
+    metavar: str | None = None,
+) -> Any:
+    """Declare an option that is a number; typer's own messages would be those of pydantic.
+
+    Parameters
+    ----------
+    *names : str
+        Names of the option; messages use the first.
+    kind : type
+        `int` or `float`.
+    help : str
+        Description for ``--help``, one line.
+    at_least, at_most : int, optional
+        Limits of the number.
+    metavar : str, optional
+        Placeholder of the value in the help. None: the name of `kind`.
+    """
+
+    def check(value: Any) -> Any:
+        if value is None or isinstance(value, kind):
+            return value
+        noun = "an integer" if kind is int else "a number"
+        try:
+            number = kind(value)
+        except ValueError:
+            raise _number_error(names[0], value, noun) from None
+        if at_least is not None and number < at_least:
+            raise _number_error(names[0], value, f"{noun} ≥ {at_least}")
+        if at_most is not None and number > at_most:
+            raise _number_error(names[0], value, f"{noun} ≤ {at_most}")
+        return number
+
+    shown = metavar or f"<{kind.__name__}>"
+    return typer.Option(*names, metavar=shown, help=help, parser=_path_text, callback=check)
+
+
+def _number_error(name: str, value: str, expected: str) -> UserError:
+    return UserError(
+        f"{name}: got {value!r}, expected {expected}",
+        "correct the number; nothing was started",
+        "cli.number",
+    )
+
+
 def _path_text(value: Any) -> Any:
-    """Return the text of a path unchanged; typer would replace a `UserError` of its parsers."""
+    """Return the text of a value unchanged; typer would replace a `UserError` of its parsers."""
     return value
 
 

@@ -14,6 +14,7 @@ from singula.cli.app import (
     ExternalFilesOption,
     app,
     begin_command,
+    number_option,
     path_argument,
     path_option,
 )
@@ -34,7 +35,11 @@ def init(
     ] = Path("config.yaml"),
     minutes: Annotated[
         float,
-        typer.Option("--minutes", help="Time limit of the training on this machine, in minutes."),
+        number_option(
+            "--minutes",
+            kind=float,
+            help="Time limit of the training on this machine, in minutes.",
+        ),
     ] = 30.0,
     start: Annotated[
         Path | None,
@@ -201,7 +206,9 @@ def gui(
             "--root", kind="any", help="Folder that the interface may open [the current folder]."
         ),
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port [any free port].")] = None,
+    port: Annotated[
+        int | None, number_option("--port", kind=int, help="Port [any free port].")
+    ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
     ] = False,

@@ -16,6 +16,7 @@ from singula.cli.app import (
     ExternalFilesOption,
     app,
     begin_command,
+    number_option,
     path_argument,
     path_option,
 )
@@ -75,10 +76,11 @@ def predict(
     ] = None,
     series: Annotated[
         int | None,
-        typer.Option(
+        number_option(
             "--series",
+            kind=int,
             metavar="N",
-            min=0,
+            at_least=0,
             help="Number of the image in a file with several images, from 0 [all].",
         ),
     ] = None,
@@ -155,6 +157,7 @@ def predict(
         from singula.io.run_lock import hold, output_locks
 
     sizes = None if spacing is None else sizes_from_text(spacing)
+    factors = scale_from_text(scale)
     if dask is not None:
         from singula.blocks.dask_options import check_dask_option
 
@@ -195,7 +198,7 @@ def predict(
                 dask=dask,
                 spacing=sizes,
                 unit=unit,
-                scale=scale_from_text(scale),
+                scale=factors,
                 glass=glass,
                 first=first,
                 total=len(tasks),

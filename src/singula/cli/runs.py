@@ -19,6 +19,7 @@ from singula.cli.app import (
     begin_command,
     complete_from,
     complete_key,
+    number_option,
     path_argument,
     path_option,
     run_app,
@@ -50,7 +51,8 @@ def run(
         ),
     ] = None,
     run_id: Annotated[
-        int, typer.Option("--run_id", "-rid", help="Number of the run, to repeat a job.")
+        int,
+        number_option("--run_id", "-rid", kind=int, help="Number of the run, to repeat a job."),
     ] = 1,
     gpu: Annotated[
         str | None,
@@ -58,7 +60,9 @@ def run(
     ] = None,
     gpus: Annotated[
         int | None,
-        typer.Option("--gpus", min=1, help="Number of GPUs to train on, one process for each."),
+        number_option(
+            "--gpus", kind=int, at_least=1, help="Number of GPUs to train on, one process for each."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -145,7 +149,9 @@ def tune(
     ] = "pq",
     iou: Annotated[
         float,
-        typer.Option("--iou", help="Minimum IoU of a true and a predicted object that match."),
+        number_option(
+            "--iou", kind=float, help="Minimum IoU of a true and a predicted object that match."
+        ),
     ] = 0.5,
     save: Annotated[
         bool, typer.Option("--save/--no-save", help="Save the thresholds in the checkpoint.")

@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from singula.cli.app import app, begin_command, complete_key, path_argument, path_option
+from singula.cli.app import (
+    app,
+    begin_command,
+    complete_key,
+    number_option,
+    path_argument,
+    path_option,
+)
 from singula.errors import ExitCode
 from singula.util.format import counted
 from singula.util.streams import print_line
@@ -29,8 +36,10 @@ def sweep(
     ] = None,
     folds: Annotated[
         int | None,
-        typer.Option(
-            "--folds", help="Cross-validate with this number of folds, and score their ensemble."
+        number_option(
+            "--folds",
+            kind=int,
+            help="Cross-validate with this number of folds, and score their ensemble.",
         ),
     ] = None,
     overrides: Annotated[
@@ -44,10 +53,22 @@ def sweep(
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", min=1, help="Number of random combinations [all combinations]."),
+        number_option(
+            "--trials",
+            kind=int,
+            at_least=1,
+            help="Number of random combinations [all combinations].",
+        ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of random combinations.")
+        int,
+        number_option(
+            "--seed",
+            kind=int,
+            at_least=0,
+            at_most=2**32 - 1,
+            help="Seed of random combinations.",
+        ),
     ] = 0,
     result_dir: Annotated[
         Path,
@@ -67,8 +88,9 @@ def sweep(
     ] = None,
     index: Annotated[
         int | None,
-        typer.Option(
+        number_option(
             "--index",
+            kind=int,
             help="Only start the run of this number, from 1 "
             "[SLURM_ARRAY_TASK_ID; otherwise all runs].",
         ),

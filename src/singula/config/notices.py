@@ -75,12 +75,15 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
 
 def _unused_channels(config: Config) -> Iterator[str]:
     """Report channels that are learned, but do not determine the instances."""
-    used = set(config.decoder.used_channels)
+    used, decoder, condition = set(config.decoder.used_channels), config.decoder, ""
+    if isinstance(decoder, Watershed) and not config.PROBLEM.INSTANCE_SEG.GROW_INTO_CONTOUR:
+        used -= decoder.maps_of_contour_growth
+        condition = " without GROW_INTO_CONTOUR" if decoder.maps_of_contour_growth else ""
     groups = (group for group in config.channel_groups if used.isdisjoint(group))
     unused = [CHANNELS[group[0]].list_code for group in groups]
     if unused:
         yield (
-            f"{_SEG}.DATA_CHANNELS: decoding does not use {', '.join(unused)}, which "
+            f"{_SEG}.DATA_CHANNELS: decoding{condition} does not use {', '.join(unused)}, which "
             f"{'has' if len(unused) == 1 else 'have'} no effect on the instances"
         )
 

@@ -23,7 +23,7 @@ from singula.dataset.checks import (
 )
 from singula.dataset.checks.pairing import pair_part
 from singula.dataset.checks.pictures import finding_pictures
-from singula.dataset.checks.text import extent
+from singula.dataset.checks.text import count_findings, extent
 from singula.dataset.facts import Folders
 from singula.dataset.scan import decide_ndim, scan_pair
 from singula.errors import UserError
@@ -113,10 +113,9 @@ class CheckedData:
     @property
     def verdict(self) -> str:
         """Numbers of problems and hints."""
-        problems, hints = len(self.inspection.problems), len(self.inspection.hints)
-        if not problems and not hints:
+        if not self.inspection.findings:
             return "No problems: the data are fine."
-        return f"{counted(problems, 'problem')}, {counted(hints, 'hint')}"
+        return count_findings(self.inspection)
 
 
 Fingerprint = tuple[object, ...]

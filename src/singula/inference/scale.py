@@ -33,7 +33,7 @@ def scale_from_text(text: str | None) -> Scale:
     TypeError
         `text` is not a text.
     UserError
-        ``predict.scale``: any other text.
+        ``predict.scale``: any other text, or a factor that is not from 1/32 to 32.
 
     Examples
     --------
@@ -45,9 +45,13 @@ def scale_from_text(text: str | None) -> Scale:
     if instance(text, "text", str).strip().lower() == "auto":
         return "auto"
     try:
-        return tuple(float(part) for part in text.strip("()[] ").split(","))
+        factors = tuple(float(part) for part in text.strip("()[] ").split(","))
     except ValueError as error:
-        raise _invalid("--scale (text)", text) from error
+        raise _invalid("--scale", text) from error
+    # The images give the number of axes; everything else is known before a model is loaded.
+    if not all(1 / MAX_FACTOR <= factor <= MAX_FACTOR for factor in factors):
+        raise _invalid("--scale", text)
+    return factors
 
 
 def check_scale(scale: Scale, ndim: int) -> Factors | Literal["auto"] | None:

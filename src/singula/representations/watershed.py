@@ -192,6 +192,12 @@ class Watershed(Decoder):
         return frozenset({self.surface, *(term.channel for term in terms)})
 
     @property
+    def maps_of_contour_growth(self) -> frozenset[str]:
+        """Maps that only the growth mask of GROW_INTO_CONTOUR uses."""
+        others = {self.surface, *(term.channel for term in (*self.seeds, *self.growth))}
+        return self.used_maps - others
+
+    @property
     def used_channels(self) -> tuple[str, ...]:
         """Channels of the seeds, the growth mask and the surface."""
         return tuple(code for code in self.channels if code in self.used_maps)

@@ -17,6 +17,7 @@ from selection import fast_first
 from singula.dataset import scan
 from singula.dataset.checks import (
     KINDS,
+    Finding,
     Inspection,
     InspectSettings,
     describe,
@@ -65,6 +66,20 @@ def test_each_mistake_is_found_and_nothing_else(
         assert KINDS[one.kind].title in text
         assert one.text in text
         assert one.suggestion
+
+
+def test_the_last_line_counts_kinds_and_files() -> None:
+    found = [
+        Finding("saturated", "bright", file=Path("a.tif")),
+        Finding("saturated", "bright", file=Path("b.tif")),
+        Finding("leftover", "a place", file=Path("b.tif")),
+    ]
+    assert describe(Inspection(2, (), tuple(found)))[-1] == "0 problems, 2 hints in 2 files"
+    problem = Finding("unreadable", "damaged", file=Path("c.tif"), fixable=True)
+    assert describe(Inspection(2, (), (*found, problem)))[-1] == (
+        "1 problem in 1 file, 2 hints in 2 files; --fix FOLDER writes a copy, in which it corrects "
+        "1 file"
+    )
 
 
 @pytest.mark.parametrize("axes", ["YXS", "ZYX"])

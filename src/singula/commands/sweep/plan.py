@@ -210,7 +210,7 @@ def _check_keys(keys: Sequence[str], options: SweepOptions) -> None:
         if key in fixed:
             raise UserError(
                 f"--set: got {show(key)}, expected a key that --vary does not change",
-                "give the key in one of both options",
+                "give the key in only one of the two options",
                 "sweep.repeated_key",
             )
     for key in (*keys, *fixed):
@@ -270,8 +270,9 @@ def _load(
         f"{text} ({_names(titles) if len(titles) < len(jobs) else 'all runs'})"
         for text, titles in problems.items()
     ]
+    verb = "is" if len(errors) == 1 else "are"
     raise UserError(
-        f"--vary: {len(errors)} of {counted(len(jobs), 'run')} are not valid:"
+        f"--vary: {len(errors)} of {counted(len(jobs), 'run')} {verb} not valid:"
         f"{list_lines(lines, _MAX_LISTED)}",
         "correct the values; no run was started",
         "sweep.combination",

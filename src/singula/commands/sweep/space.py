@@ -137,9 +137,9 @@ def _interval(key: str, kind: str, text: str) -> Interval:
     if not is_valid or (kind == "loguniform" and low <= 0):
         expected = "two integers" if kind == "integer" else "two numbers"
         above = " above 0" if kind == "loguniform" else ""
+        written = f"{kind}({text})"
         raise UserError(
-            f"--vary {key}: got {kind}({show(text)}), expected {expected}{above}, the smaller one "
-            "first",
+            f"--vary {key}: got {show(written)}, expected {expected}{above}, the smaller one first",
             f"give the limits of the interval, such as {kind}(1,8)",
             "sweep.interval",
         )

@@ -96,11 +96,16 @@ def write_page(inspection: Inspection, path: Path | str, estimate: Sequence[str]
 
 def _cards(inspection: Inspection) -> Markup:
     """Return the numbers of problems, hints, corrections and images."""
+
+    def kinds(findings: Sequence[Finding]) -> int:
+        return len({finding.kind for finding in findings})
+
     files = sum(len(part.pairs) for part in inspection.parts)
+    fixable = len({finding.file for finding in inspection.fixable})
     cards = (
-        (len(inspection.problems), "problems", "stop a run, or make its results worse"),
-        (len(inspection.hints), "hints", "to be inspected; may be correct"),
-        (len(inspection.fixable), "corrected by --fix", "in a copy of the data"),
+        (kinds(inspection.problems), "problems", "stop a run, or make its results worse"),
+        (kinds(inspection.hints), "hints", "to be inspected; may be correct"),
+        (fixable, "files corrected by --fix", "in a copy of the data"),
         (files, "images", counted(sum(part.objects for part in inspection.parts), "object")),
     )
     tags = [

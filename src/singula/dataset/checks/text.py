@@ -60,14 +60,23 @@ def part_summary(part: InspectedPart) -> str:
 
 def verdict(inspection: Inspection) -> str:
     """Return the numbers of problems and hints."""
-    problems, hints = len(inspection.problems), len(inspection.hints)
-    if not problems and not hints:
+    if not inspection.findings:
         return "nothing found: the data are fine"
-    text = f"{counted(problems, 'problem')}, {counted(hints, 'hint')}"
-    fixable = len(inspection.fixable)
+    text = count_findings(inspection)
+    fixable = len({finding.file for finding in inspection.fixable})
     if fixable:
-        text += f"; {fixable} of them corrected by --fix FOLDER, which writes a copy"
+        text += f"; --fix FOLDER writes a copy, in which it corrects {counted(fixable, 'file')}"
     return text
+
+
+def count_findings(inspection: Inspection) -> str:
+    """Return the numbers of kinds of problems and hints, and of their files."""
+    counts = []
+    for findings, noun in ((inspection.problems, "problem"), (inspection.hints, "hint")):
+        kinds = counted(len({finding.kind for finding in findings}), noun)
+        files = counted(len({finding.file for finding in findings}), "file")
+        counts.append(f"{kinds} in {files}" if findings else kinds)
+    return ", ".join(counts)
 
 
 def _group(
