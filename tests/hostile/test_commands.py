@@ -303,6 +303,16 @@ def test_outputs_that_cannot_be_written_are_refused(
     assert [p for p in before if now.get(p) != before[p]] == []
 
 
+@pytest.mark.parametrize(("name", "key"), sorted(OUTPUTS))
+def test_outputs_on_web_servers_are_refused(
+    name: str, key: str, world: World, shell: Shell, tmp_path: Path
+) -> None:
+    url = "https://127.0.0.1:1/x"
+    assert shell(words_for(world, name, key, url, tmp_path / "out")) == 2
+    assert url in shell.text
+    assert "on this computer" in shell.text
+
+
 @pytest.mark.parametrize("value", BAD_NAMES, ids=lambda value: repr(value[:12]))
 @pytest.mark.parametrize(("name", "key"), PATHS)
 def test_names_that_no_file_can_have_are_refused(

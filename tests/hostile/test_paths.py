@@ -130,16 +130,16 @@ def test_a_path_of_another_type_is_refused(value: object) -> None:
 
 # What is there → the kinds of paths that it is
 EXPECTED = {
-    "folder": {"any", "input", "folder", "output folder"},
+    "folder": {"any", "input", "folder", "output folder", "output"},
     "file": {"any", "input", "file", "output file"},
-    "missing": {"any", "output file", "output folder"},
+    "missing": {"any", "output file", "output folder", "output"},
     "pipe": {"any"},
     "socket": {"any"},
     "device": {"any"},
     "loop": set(),
     "dangling": {"any"},
     "below a file": set(),
-    "new/folders": {"any", "output file", "output folder"},
+    "new/folders": {"any", "output file", "output folder", "output"},
 }
 
 
@@ -181,7 +181,7 @@ def test_permission_is_needed(
     kind: PathKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "cells"
-    path.mkdir() if "folder" in kind else path.touch()
+    path.mkdir() if "folder" in kind or kind == "output" else path.touch()
     user_path(path, "--option", kind)
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(UserError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
+from s3_server import failing_s3, serving_s3, use_own_options
 from store_server import StoreServer, every, serving
 
 from singula.dataset.checks.inspect import inspect_dataset
@@ -27,16 +28,10 @@ from singula.util.paths import user_path
 
 obstore = pytest.importorskip("obstore", reason="the extra stores is not installed")
 
-SECONDS = "3"
-
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv(object_stores.TIMEOUT_VARIABLE, SECONDS)
+    use_own_options(monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -287,36 +282,17 @@ def test_a_forked_process_gets_an_error_instead_of_waiting_forever() -> None:
 @pytest.fixture(scope="module")
 def s3_port(images: Path) -> Iterator[int]:
     """Port of an S3 server with the images in a bucket."""
-    moto = pytest.importorskip("moto.server", reason="moto is not installed (tests/io/moto.txt)")
-    running = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    running.start()
-    port = running.get_host_and_port()[1]
-    options = {
-        "endpoint": f"http://127.0.0.1:{port}", "region": "us-east-1",
-        "access_key_id": "key", "secret_access_key": "secret",
-        "client_options": {"allow_http": True},
-    }  # fmt: skip
-    import boto3
-
-    boto3.client(
-        "s3", endpoint_url=options["endpoint"], region_name="us-east-1",
-        aws_access_key_id="key", aws_secret_access_key="secret",
-    ).create_bucket(Bucket="images")  # fmt: skip
-    store = obstore.store.S3Store("images", **options)
-    for path in images.rglob("*"):
-        if path.is_file():
-            obstore.put(store, path.relative_to(images).as_posix(), path)
-    yield port
-    running.stop()
+    with serving_s3("images") as (port, store):
+        for path in images.rglob("*"):
+            if path.is_file():
+                obstore.put(store, path.relative_to(images).as_posix(), path)
+        yield port
 
 
 @pytest.fixture
 def s3(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreServer]:
     """Server that can fail in front of the S3 server."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    with serving(StoreServer(port_behind=s3_port)) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+    with failing_s3(s3_port, monkeypatch) as running:
         yield running
 
 

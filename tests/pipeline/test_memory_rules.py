@@ -11,6 +11,7 @@ from singula.blocks.memory import RESTING
 from singula.config import config_from_dict
 from singula.inference.stages import PredictionStages, PredictOptions
 from singula.inference.voxel_sizes import VoxelSizes
+from singula.io.output_folder import OutputFolder
 from singula.io.pairing import Pair
 from singula.pipeline import memory
 from singula.pipeline.blocks.memory import block_budget
@@ -66,7 +67,7 @@ def test_run_check_and_predict_agree_whether_an_image_fits(
         available = memory.available_memory(config)
         reader = reader_for(config, "TEST")
         model = SimpleNamespace(config=config, reader=reader, others=(), ndim=config.ndim)
-        stages = PredictionStages(model, tmp_path, 1, options)
+        stages = PredictionStages(model, OutputFolder(tmp_path), 1, options)
         return {
             not memory.warn_if_too_large(config, [pair]),
             not stages.task(1, pair, available).in_blocks,

@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 Fault = Callable[[str, int], str]
-"""Function of the path and the number of its request, from 0: "", "503", "403", "cut", "hang"."""
+"""Function of the path and the number of its request, from 0, that returns one of these texts:
+"", "503", "403", "cut" (the connection, in the answer), "drop" (in the request), "hang"."""
 
 
 @dataclass
@@ -98,6 +99,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = store.fault(self.path, number)
         if fault == "hang":
             time.sleep(3)
+        if fault == "drop":
+            self.rfile.read(int(self.headers.get("Content-Length") or 0) // 2)
+            self.close_connection = True
+            return
         status, headers, content = store.answer(self)
         if fault.isdecimal():
             status, headers, content = int(fault), {}, b""

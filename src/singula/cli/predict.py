@@ -36,7 +36,12 @@ def predict(
     ],
     output: Annotated[
         Path,
-        path_option("--output", "-o", kind="output folder", help="Folder for the label images."),
+        path_option(
+            "--output",
+            "-o",
+            kind="output",
+            help="Folder for the label images, or URL of an object store (s3://…).",
+        ),
     ],
     model: Annotated[
         list[Path] | None,
@@ -154,6 +159,7 @@ def predict(
         from singula.inference.failures import failure_error
         from singula.inference.outputs import describe_results
         from singula.inference.tasks import check_targets
+        from singula.io.output_folder import OutputFolder
         from singula.io.run_lock import hold, output_locks
 
     sizes = None if spacing is None else sizes_from_text(spacing)
@@ -170,7 +176,7 @@ def predict(
         "external_files": external_files,
     }
     files, groups, failed = _assigned_models(images, model, selection)
-    with hold(output_locks(output), "predict"):
+    with hold(output_locks(OutputFolder(output).local), "predict"):
         targets: dict[str, Any] = {
             "tables": tables,
             "overlays": overlay,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from singula.errors import UserError
 from singula.util.paths import open_regular
+from singula.util.state import state_folder
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32,64}")
 _MAX_BYTES = 4096
@@ -58,11 +59,9 @@ def session_file(roots: Iterable[Path]) -> Path:
     RuntimeError
         The user has no home folder.
     """
-    state = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     text = "\0".join(sorted(map(str, roots)))
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
-    return base / "singula" / f"gui_{digest}.json"
+    return state_folder() / f"gui_{digest}.json"
 
 
 def read_session(path: Path) -> Session | None:

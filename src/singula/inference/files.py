@@ -26,6 +26,7 @@ from singula.inference.stages import (
 from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.entries import check_openable, reader_path
 from singula.io.image import check_spacing
+from singula.io.output_folder import OutputFolder
 from singula.io.pairing import Pair
 from singula.io.run_lock import hold, output_locks
 from singula.io.units import check_unit
@@ -71,7 +72,8 @@ def predict_files(
     images : sequence of Pair
         Images from `plan_predictions`.
     output : Path or str
-        Folder to write to.
+        Folder to write to, or URL of an object store (``s3://…``), to which the results of each
+        image are uploaded as ``<name>.zarr``.
     augment : bool, optional
         Average over mirrored and rotated views; as configured by default.
     tables : bool
@@ -139,13 +141,15 @@ def predict_files(
         raise scale_with_dask(dask, factors, stored[0])
     resampled = isinstance(factors, tuple) and is_resampling(factors)
     sizes = VoxelSizes(spacing, unit, resampled=resampled)
-    locks = hold(output_locks(output), "predict")
+    folder = OutputFolder(output)
+    folder.check()
+    locks = hold(output_locks(folder.local), "predict")
     with locks, messages_once(), _workers(model, dask) as runner:
         options = PredictOptions(
             augment, tables, overlays, resume, dask, runner, sizes, factors, glass
         )
         inputs = frozenset(pair.image.resolve() for pair in images)
-        stages = PredictionStages(model, output, count, options, inputs)
+        stages = PredictionStages(model, folder, count, options, inputs)
         return _predict_all(stages, images, first)
 
 

@@ -51,10 +51,10 @@ class Outputs:
             self.overlay and not overlay_file(target).is_file(),
         )
 
-    def names(self, target: Path) -> str:
-        """Return the names of the files as text; empty without files."""
+    def names(self, target: Path) -> list[str]:
+        """Return the names of the files."""
         files = [table_file(target)] * self.table + [overlay_file(target)] * self.overlay
-        return ", ".join(file.name for file in files)
+        return [file.name for file in files]
 
     def remove_earlier(self, target: Path, inputs: Collection[Path], *, all_files: bool) -> None:
         """Remove the files of an earlier label image, before another one is written.
@@ -114,7 +114,9 @@ class Outputs:
         replace(self, table=False).write(target, item)
 
 
-def complete_outputs(model: Model, pair: Pair, target: Path, outputs: Outputs) -> None:
+def complete_outputs(
+    model: Model, pair: Pair, labels: Path, target: Path, outputs: Outputs
+) -> None:
     """Write files for a label image of an earlier prediction.
 
     Parameters
@@ -123,15 +125,17 @@ def complete_outputs(model: Model, pair: Pair, target: Path, outputs: Outputs) -
         Trained model.
     pair : Pair
         The image.
-    target : Path
+    labels : Path
         Label image.
+    target : Path
+        Path with the name of the label image; the files are written next to it.
     outputs : Outputs
         Files to write.
     """
-    if target.suffix == ".zarr":
-        item = _lazy_instances(model, pair, target, target.stem)
+    if labels.suffix == ".zarr":
+        item = _lazy_instances(model, pair, labels, target.stem)
     else:
-        stored = read_labels(target, model.ndim, bool(model.reader.n_classes))
+        stored = read_labels(labels, model.ndim, bool(model.reader.n_classes))
         classes = stored.array[..., 1] if model.reader.n_classes else None
         item = Instances(
             target.stem, stored.array[..., 0], classes, stored.spacing, stored.unit,

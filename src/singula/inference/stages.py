@@ -21,7 +21,7 @@ from singula.inference.image_scales import (
     with_shown_color,
 )
 from singula.inference.model import Model
-from singula.inference.outputs import Outputs, complete_outputs
+from singula.inference.outputs import TABLE_SUFFIX, Outputs, complete_outputs
 from singula.inference.scale import Factors
 from singula.inference.slides import (
     BLOCK,
@@ -35,14 +35,17 @@ from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.formats.table import stem_of
 from singula.io.image import Image, resized_spacing
 from singula.io.lazy_array import constant_image_notices
+from singula.io.output_folder import OutputFolder
 from singula.io.pairing import Pair
 from singula.io.write import write_tiff
+from singula.io.write_zarr import write_zarr_labels
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import overlap, winning_classes
 from singula.pipeline import from_config
 from singula.pipeline.ensemble import Member
 from singula.pipeline.normalization import with_statistics
 from singula.pipeline.score import AXES
+from singula.report.overlay import OVERLAY_SUFFIX
 from singula.runs.instances import Instances
 from singula.training.checkpoint import load_checkpoint
 from singula.util.format import counted
@@ -140,8 +143,8 @@ class PredictionStages:
     ----------
     model : Model
         Trained model.
-    output : Path
-        Folder to write to.
+    output : OutputFolder
+        Folder of the results.
     count : int
         Number of images.
     options : PredictOptions
@@ -151,7 +154,7 @@ class PredictionStages:
     """
 
     model: Model
-    output: Path
+    output: OutputFolder
     count: int
     options: PredictOptions
     inputs: frozenset[Path] = frozenset()
@@ -224,6 +227,7 @@ class PredictionStages:
         else:
             self._remove_earlier(task.pair)
             count = _write_instances(self.model, *predicted, target, self.options)
+        self._publish(task.pair)
         _log.info(f"{task.step}: {counted(count, 'instance')}")
         if other.exists():  # it may be the only copy of another result
             _log.warning(f"  {other} is the result of an earlier prediction")
@@ -232,14 +236,27 @@ class PredictionStages:
         """Write missing files of an image that was predicted before."""
         pair, outputs = task.pair, self._missing(task.pair)
         target = self._result(pair)
-        if target is None or outputs is None:
-            _log.info(f"{task.step}: done already")
-            return
-        complete_outputs(self.model, pair, target, outputs)
-        _log.info(f"{task.step}: done already; wrote {outputs.names(target)}")
+        names: list[str] = []
+        if target is not None and outputs is not None:
+            complete_outputs(self.model, pair, target, self._target(pair), outputs)
+            names = outputs.names(target)
+        if target is not None and target.parent == self.output.local:
+            self._publish(pair)
+        else:
+            self.output.publish("", names)
+        wrote = f"; wrote {', '.join(names)}" if names else ""
+        _log.info(f"{task.step}: done already{wrote}")
+
+    def _publish(self, pair: Pair) -> None:
+        """Move the results of an image to the object store, if the output folder is in one."""
+        ends = (TABLE_SUFFIX, OVERLAY_SUFFIX, ".geojson")
+        self.output.publish(f"{pair.name}.zarr", [f"{pair.name}{end}" for end in ends])
 
     def _result(self, pair: Pair) -> Path | None:
         """Return the label image of an earlier prediction; None if there is none."""
+        published = self.output.published(f"{pair.name}.zarr")
+        if published is not None:
+            return published
         target, large = self._target(pair), self._large(pair)
         if target.is_file():
             return target
@@ -294,10 +311,11 @@ class PredictionStages:
         return VoxelSizes(*slide_spacing(pair, sizes.spacing, sizes.unit), resampled=True)
 
     def _target(self, pair: Pair) -> Path:
-        return self.output / f"{pair.name}.tif"
+        # Readers of object stores need Zarr.
+        return self.output.local / f"{pair.name}{'.zarr' if self.output.is_remote else '.tif'}"
 
     def _large(self, pair: Pair) -> Path:
-        return self.output / f"{pair.name}.zarr"
+        return self.output.local / f"{pair.name}.zarr"
 
 
 def _predict_blocks(
@@ -381,7 +399,10 @@ def _write_instances(
         stored = with_class_channel(labels, *winning_classes(overlap(labels, class_image)))
         axes += "C"
     # Files that are missing next to the label image are added by --resume.
-    write_tiff(target, stored, axes, image.spacing, image.unit)
+    if target.suffix == ".zarr":
+        write_zarr_labels(target, stored, labels.ndim, image.spacing, image.unit)
+    else:
+        write_tiff(target, stored, axes, image.spacing, image.unit)
     item = Instances(
         target.stem, labels, class_image, image.spacing, image.unit, image=image.array,
         confidence=confidence,

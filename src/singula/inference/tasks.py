@@ -15,6 +15,7 @@ from singula.io.entries import reader_path
 from singula.io.files import is_container
 from singula.io.formats.table import stem_of
 from singula.io.image import ArrayPlace, Series
+from singula.io.output_folder import OutputFolder
 from singula.io.pairing import Pair
 from singula.io.read import list_series, read_header
 from singula.io.selection import count_time_points
@@ -85,7 +86,7 @@ def plan_predictions(
     files : sequence of Path
         Files from `gather_images`.
     output : Path
-        Folder for the results, ``<name>.tif``.
+        Folder for the results, ``<name>.tif``; or URL of an object store, for ``<name>.zarr``.
     series : int, optional
         Number of the image to predict in files of several images, from 0; all by default.
     array : str
@@ -237,7 +238,7 @@ def check_targets(
                 "choose another folder with -o",
                 "predict.overwrites_input",
             )
-    present = [target for target in targets if target.exists()]
+    present = OutputFolder(output).existing([target.name for target in targets])
     if present and not overwrite:
         more = f" and {len(present) - 1} more" if present[1:] else ""
         raise UserError(

@@ -155,6 +155,35 @@ def is_remote(path: object) -> bool:
     return isinstance(path, RemotePath)
 
 
+def check_url(url: Path, name: str, kind: str) -> None:
+    """Raise an error for a URL where a path of this kind is expected.
+
+    Parameters
+    ----------
+    url : Path
+        The URL.
+    name : str
+        Argument, option or key of the path.
+    kind : str
+        As for `singula.util.paths.user_path`.
+
+    Raises
+    ------
+    UserError
+        ``paths.remote``: only a path on this computer is possible, or, for ``output``, also
+        a URL of an object store.
+    """
+    if kind in ("file", "output file", "output folder"):
+        raise needs_local_file(url, name)
+    if kind == "output" and not object_stores.can_list(str(url)):
+        raise UserError(
+            f"{name}: got the URL {url}, expected a folder on this computer or a URL of an object "
+            "store, s3://BUCKET/FOLDER",
+            "choose another folder",
+            "paths.remote",
+        )
+
+
 def needs_local_file(url: object, name: str = "") -> UserError:
     """Return the error for a URL where only a path on this computer is possible.
 

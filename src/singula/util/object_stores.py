@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from singula.errors import UserError
 from singula.util.format import install_command
@@ -23,7 +23,7 @@ TIMEOUT_VARIABLE = "SINGULA_STORE_TIMEOUT"
 _TIMEOUT = 120.0
 _MAX_RETRIES = 1000  # the time ends the attempts
 _MAX_LISTS = 20  # requests for lists of 1000 files
-_MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+METADATA_NAMES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 """Metadata files of Zarr, at least one of which exists in each array or group."""
 _MAX_AGE = 10.0  # seconds for which an answer about metadata is valid
 _MAX_ANSWERS = 10_000
@@ -134,8 +134,17 @@ class RecentAnswers:
     An image is opened many times in a command, and each request costs the latency of the network.
     """
 
+    _all: ClassVar[list[RecentAnswers]] = []
+
     def __init__(self) -> None:
         self._answers: dict[tuple[Any, ...], tuple[float, Any]] = {}
+        self._all.append(self)
+
+    @classmethod
+    def forget(cls) -> None:
+        """Remove all answers, after this process wrote to a store."""
+        for answers in cls._all:
+            answers._answers.clear()
 
     def get(self, url: str) -> Any:
         """Return the stored answer; `NotImplemented` if it is missing or too old."""
@@ -222,7 +231,8 @@ def folder_stamp(url: str) -> tuple[int, int]:
     Of a web server, and of the files of a store beyond the first thousands, only the metadata of
     Zarr are considered.
     """
-    stamps = [stamp for name in _MARKERS if (stamp := file_stamp(f"{url}/{name}")) is not None]
+    found = (file_stamp(f"{url}/{name}") for name in METADATA_NAMES)
+    stamps = [stamp for stamp in found if stamp is not None]
     if can_list(url):
         store = open_store(url)
         import obstore
@@ -263,7 +273,7 @@ def _is_folder(url: str) -> bool:
         if error.code != "stores.denied":  # public stores often refuse to list their files
             raise
         is_denied = True
-    for name in _MARKERS:
+    for name in METADATA_NAMES:
         try:
             _head(f"{url}/{name}")
             return True

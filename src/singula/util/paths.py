@@ -17,11 +17,11 @@ from typing import BinaryIO, Literal
 
 from singula.errors import UserError
 from singula.util.format import show
-from singula.util.locations import is_remote, location, location_text, needs_local_file
+from singula.util.locations import check_url, is_remote, location, location_text
 
 Problem = tuple[str, str, str]
 """Reason, remedy and code of an error."""
-PathKind = Literal["any", "input", "file", "folder", "output file", "output folder"]
+PathKind = Literal["any", "input", "file", "folder", "output file", "output folder", "output"]
 
 _KINDS = (
     (stat.S_ISREG, "file"),
@@ -52,10 +52,10 @@ def user_path(value: object, name: str, kind: PathKind = "any") -> Path:
         A string, `os.PathLike` or URL. ``~`` and ``~user`` at its beginning are expanded.
     name : str
         Argument, option or configuration key of the path, for messages.
-    kind : {"any", "input", "file", "folder", "output file", "output folder"}
+    kind : {"any", "input", "file", "folder", "output file", "output folder", "output"}
         Requirement on the path. ``input``: an existing file or folder; ``file``: an existing file;
         ``folder``: an existing folder; ``output file`` and ``output folder``: a path that can be
-        created, replaced or filled; ``any``: the path need not exist.
+        created, replaced or filled; ``output``: that, or a URL of S3; ``any``: it need not exist.
 
     Returns
     -------
@@ -85,11 +85,11 @@ def user_path(value: object, name: str, kind: PathKind = "any") -> Path:
     _refuse(name, text, "a path", path_problem(text))
     path = location(os.path.expanduser(text))
     if is_remote(path):
-        if kind in ("file", "output file", "output folder"):
-            raise needs_local_file(path, name)
+        check_url(path, name, kind)
         return path
     if path.name == "-" or str(path)[0] == "~":  # Path drops "./", and "~" would be expanded
         path = path.absolute()
+    kind = "output folder" if kind == "output" else kind
     mode = _mode(path, name, inside=kind == "output folder")
     _REQUIREMENTS[kind](path, name, mode)
     if kind == "output file" and text.endswith(("/", os.sep)):
