@@ -1,14 +1,17 @@
 """Measure how records, joins and tables grow with the number of blocks, up to a petabyte.
 
-    OMP_NUM_THREADS=1 python benchmarks/petabyte.py driver --blocks 1e3 1e4 1e5 [--objects 4]
+    OMP_NUM_THREADS=1 python benchmarks/petabyte.py driver --blocks 1e3 1e4 [--objects 4]
+    OMP_NUM_THREADS=1 python benchmarks/petabyte.py driver --blocks 1e4 1e5 --alone
+    OMP_NUM_THREADS=1 python benchmarks/petabyte.py joins --blocks 1e4 1e5 [--objects 4]
     OMP_NUM_THREADS=1 python benchmarks/petabyte.py levels --blocks 1e3 1e4 1e5 1e6 6e7
     OMP_NUM_THREADS=1 python benchmarks/petabyte.py pixels --blocks 64 512 4096
 
 `driver` sends the blocks of 256³ voxels through the scheduler of Dask, the record files and the
 joins of a run. Its tasks read no pixels: they return the records of a block with some objects, and
-with one object across each of its faces. `levels` runs tasks of the coarser levels of an empty
-label image. `pixels` runs the tasks of a run on blocks of 16³ voxels, with a network that costs
-nothing. Each size runs in a process of its own, for at most `--seconds`, and the number of
+with one object across each of its faces. With `--alone`, the tasks run in one process without
+Dask. `joins` computes the records when they are read. `levels` runs tasks of the coarser levels of
+an empty label image. `pixels` runs the tasks of a run on blocks of 16³ voxels, with a network that
+costs nothing. Each size runs in a process of its own, for at most `--seconds`, and the number of
 instances is compared with the number of drawn objects. `docs/scale.md` uses the tables.
 """
 
@@ -23,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,7 @@ from singula.blocks import JobFolder
 from singula.blocks.runner import OneProcess, unfinished_blocks
 from singula.config import config_from_dict
 from singula.io.block_array import BlockArray
-from singula.io.records.blocks import HaloNote, PyramidNote
+from singula.io.records.blocks import HaloNote, PyramidNote, ThresholdsNote
 from singula.io.write import write_csv
 from singula.labels.border import Ids
 from singula.measure import Shapes
@@ -49,6 +52,7 @@ Record = dict[str, np.ndarray]
 SIDE, SMALL_SIDE = 256, 16  # of a block, in voxels
 WIDTH = 4  # of an object, in voxels
 MARGIN = 2  # of objects inside of a small block
+ALONE = False  # True to process all blocks in this process
 BINS, PROBABLE = 1024, 1000  # of a histogram, and the bin of the voxels of objects
 
 
@@ -105,9 +109,19 @@ def count_objects(counts: tuple[int, ...], objects: int) -> int:
 # Tasks that return records without pixels
 
 
+@functools.cache
+def _first_context(folder: Path) -> BlockContext:
+    return block_context(folder)
+
+
+def context_of(folder: Path) -> BlockContext:
+    """Return the context of a job; with `--alone`, without reading its specification again."""
+    return _first_context(folder) if ALONE else block_context(folder)
+
+
 def maps_record(folder: Path, number: int) -> Record:
     """Return the record of a block whose maps cost nothing."""
-    context = block_context(folder)
+    context = context_of(folder)
     _, widths, _ = pieces_of(context, number)
     counts = np.zeros(BINS, np.int64)
     counts[PROBABLE] = widths.prod(axis=1).sum()
@@ -117,7 +131,7 @@ def maps_record(folder: Path, number: int) -> Record:
 
 def seeds_record(folder: Path, number: int) -> Record:
     """Return the record of the seeds of a block."""
-    context = block_context(folder)
+    context = context_of(folder)
     corners, widths, faces = pieces_of(context, number)
     _, height, width = context.shape
     return {
@@ -132,7 +146,7 @@ def seeds_record(folder: Path, number: int) -> Record:
 
 def flood_record(folder: Path, number: int) -> Record:
     """Return the record of a flooded block: the seeds do not grow."""
-    context = block_context(folder)
+    context = context_of(folder)
     _, widths, _ = pieces_of(context, number)
     ids, offsets = context.seed_ids
     return {
@@ -146,7 +160,7 @@ def flood_record(folder: Path, number: int) -> Record:
 
 def instances_record(folder: Path, number: int) -> Record:
     """Return the record of the measurements of a block."""
-    context = block_context(folder)
+    context = context_of(folder)
     corners, widths, _ = pieces_of(context, number)
     ids, offsets = context.seed_ids
     numbers = context.job.open_table("flood", "numbers")
@@ -274,13 +288,22 @@ def measure_driver(arguments: argparse.Namespace, folder: Path, count: int) -> d
 
     from singula.blocks.dask_run import DaskRunner
 
-    meter, tasks_cpu = Meter(), {}
-    with cluster(arguments.workers, 1) as (address, scheduler), Client(address) as client:
-        client.wait_for_workers(arguments.workers)
-        image = image_of(folder, SIDE, count, arguments.objects, DaskRunner(client))
+    meter, tasks_cpu, runner, peaks = Meter(), {}, OneProcess(), {}
+    petabyte.ALONE = arguments.alone
+    with ExitStack() as stack:
+        if not arguments.alone:
+            address, scheduler = stack.enter_context(cluster(arguments.workers, 1))
+            client = stack.enter_context(Client(address))
+            client.wait_for_workers(arguments.workers)
+            runner = DaskRunner(client)
+        image = image_of(folder, SIDE, count, arguments.objects, runner)
         image.job.write_note("halo", HaloNote(pixels=[12, 12, 12]))
 
         def phase(name: str, do: Callable[[Path, int], Record]) -> None:
+            if arguments.alone:
+                with meter.step(f"phase {name}"):
+                    image.run_phase(name, do)
+                return
             before = spent_by(scheduler), workers_cpu(client)
             with meter.step(f"phase {name}"):
                 image.run_phase(name, do)
@@ -296,7 +319,8 @@ def measure_driver(arguments: argparse.Namespace, folder: Path, count: int) -> d
         with meter.step("sizes after the flood"):
             image.flood()
         phase("instances", petabyte.instances_record)
-        peaks = client.run(petabyte.worker_peak)
+        if not arguments.alone:
+            peaks = client.run(petabyte.worker_peak)
     with meter.step("table of measurements"):
         table = measured(image, "instances")
     with meter.step("CSV"):
@@ -314,9 +338,50 @@ def measure_driver(arguments: argparse.Namespace, folder: Path, count: int) -> d
         "pieces": int(offsets[-1]),
         "steps": meter.steps,
         "tasks": tasks_cpu,
-        "worker": max(peaks.values()),
+        **({"worker": max(peaks.values())} if peaks else {}),
         **files_of(image.job.path),
     }
+
+
+class DrawnRecords(JobFolder):
+    """Job whose records are computed when they are read; no file is written."""
+
+    def load(self, phase: str, number: int) -> Record:
+        """Return the record of a block."""
+        return {"seeds": seeds_record, "instances": instances_record}[phase](self.path, number)
+
+
+def measure_joins(arguments: argparse.Namespace, folder: Path, count: int) -> dict[str, Any]:
+    """Join seeds and measurements whose records are not in files."""
+    import petabyte
+
+    petabyte.ALONE, meter = True, Meter()
+    image = image_of(folder, SIDE, count, arguments.objects, OneProcess())
+    image.job = DrawnRecords(image.job.path)
+    context = context_of(image.job.path)
+    context.job = image.job
+    context.job.write_note("thresholds", ThresholdsNote(values={"B": 0.5, "C": 0.5}, notes=[]))
+    for phase in ("seeds", "flood"):
+        (image.job.path / phase).mkdir()
+    write_csv(folder / "warm.csv", [{"a": 1}])  # imports pandas
+    with meter.step("records"):
+        for number in range(len(image.grid)):
+            seeds_record(image.job.path, number)
+    with meter.step("records and join of seeds"):
+        join_seeds(context)
+    expected = count_objects(image.grid.counts, arguments.objects)
+    image.job.save_table("flood", "numbers", np.arange(expected + 1))
+    with meter.step("records and table of measurements"):
+        table = measured(image, "instances")
+    with meter.step("CSV"):
+        write_csv(folder / "stats.csv", table)
+    rows = int(table["npixels"].sum()), len(table)
+    if rows != (expected * WIDTH**3, expected):
+        raise RuntimeError(f"got {rows}, expected {expected} objects of {WIDTH**3} voxels")
+    pieces = int(image.job.open_table("seeds", "offsets")[-1])
+    return {
+        "blocks": len(image.grid), "instances": expected, "pieces": pieces, "steps": meter.steps
+    }  # fmt: skip
 
 
 def workers_cpu(client: Any) -> float:
@@ -333,7 +398,7 @@ def measure_levels(arguments: argparse.Namespace, folder: Path, count: int) -> d
     image.job.write_note("pyramid", PyramidNote(path=image.spec.instances, level=1))
     target, meter = BlockArray.open(image.spec.instances), Meter()
     with meter.step("number of boxes"):
-        boxes = len(list(target.blocks(1)))
+        boxes = len(tasks.level_grid(target, 1))
     tasks.build_level(image.job.path, 0)
     samples = max(1, min(200, 2_000_000 // boxes))
     with meter.step("task"):
@@ -381,7 +446,12 @@ def run_small(image: BlockImage, meter: Meter) -> int:
     return len(table)
 
 
-MEASURES = {"driver": measure_driver, "levels": measure_levels, "pixels": measure_pixels}
+MEASURES = {
+    "driver": measure_driver,
+    "joins": measure_joins,
+    "levels": measure_levels,
+    "pixels": measure_pixels,
+}
 
 
 # Tables
@@ -432,6 +502,7 @@ def main() -> None:
     parser.add_argument("what", choices=tuple(MEASURES))
     parser.add_argument("--blocks", type=float, nargs="+", default=[1e3, 1e4])
     parser.add_argument("--objects", type=int, default=0, help="inside of each block")
+    parser.add_argument("--alone", action="store_true", help="no Dask: only records and joins")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=900, help="limit of each size")
     parser.add_argument("--folder", type=Path, help="of the temporary files")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from singula.blocks import JobFolder, runner
+from singula.blocks import job as job_module
 from singula.blocks.runner import OneProcess, do_blocks
 from singula.errors import UserError
 from singula.io.records.blocks import DeviceNote
@@ -71,6 +72,16 @@ def test_a_repeated_phase_is_read_again(tmp_path):
     assert job.load("a", 2)["x"] == 12
     job.save_many("a", {n: {"x": np.array(20 + n)} for n in (2, 3)})  # the same file, other bytes
     assert job.load("a", 2)["x"] == 22
+
+
+def test_the_files_of_few_folders_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(job_module, "_MAX_FOLDERS", 2)
+    job = JobFolder(tmp_path)
+    numbers = [folder * 1000 + number for folder in range(5) for number in (0, 1)]
+    job.save_many("a", {n: {"x": np.array(n)} for n in numbers})
+    for number in (*numbers, *numbers[::-1]):
+        assert job.load("a", number)["x"] == number
+        assert len(job._files) <= 2
 
 
 def test_python_objects_are_not_records(tmp_path):

@@ -58,17 +58,18 @@ def masks(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(masks(), st.integers(1, 50))
-def test_labels_of_blocks_equal_labels_of_the_whole_image(case, rows):
+@given(masks(), st.integers(1, 50), st.integers(1, 9))
+def test_labels_of_blocks_equal_labels_of_the_whole_image(case, rows, tables):
     mask, grid = case
-    before, stitch._MAX_ROWS = stitch._MAX_ROWS, rows  # to merge in several batches
+    before = stitch._MAX_ROWS, stitch._MAX_TABLES
+    stitch._MAX_ROWS, stitch._MAX_TABLES = rows, tables  # to merge in several batches
     try:
         labels, first = label_blocks(mask, grid)
         faces = faces_of(labels, mask.ndim)
         pairs = face_pairs(grid, by_block(faces, grid))
         component = union_components([len(f) for f in first], pairs)
     finally:
-        stitch._MAX_ROWS = before
+        stitch._MAX_ROWS, stitch._MAX_TABLES = before
     ids = label_in_raster_order(component, np.concatenate(first))
     offsets = np.cumsum([0, *map(len, first)])
     merged = np.zeros(mask.shape, int)

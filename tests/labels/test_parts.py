@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import fields
+import tracemalloc
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from cut_images import blocks, cuts, label_images, merged, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singula.labels import border_ids, clear_border, close_ids, extents, remove
+from singula.labels import block_table, border_ids, clear_border, close_ids, extents, remove
 from singula.labels import remove_close_points as without_close_points
-from singula.labels.block_table import Block
+from singula.labels.block_table import HIGHEST, LOWEST, TOTAL, Block, Table
 from singula.labels.border import Ids
 from singula.labels.index import Extents
 
@@ -32,6 +33,52 @@ def test_extents_of_blocks_merge_to_those_of_the_image(data):
     same(Extents.merge(parts), whole)
     same(data.draw(merged(Extents.merge, parts)), whole)
     assert whole.ids.tolist() == sorted(set(labels.ravel().tolist()) - {0})
+
+
+@dataclass(frozen=True, eq=False)
+class Columns(Table):
+    """A table with two keys and a column for each rule."""
+
+    one: np.ndarray
+    two: np.ndarray
+    total: np.ndarray = field(metadata=TOTAL)
+    lowest: np.ndarray = field(metadata=LOWEST)
+    highest: np.ndarray = field(metadata=HIGHEST)
+
+
+@MANY
+@given(st.data())
+def test_any_number_of_tables_is_merged(data):
+    rows = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(-9, 9))
+    parts = data.draw(st.lists(st.lists(rows, max_size=4, unique_by=lambda r: r[:2]), min_size=1))
+    tables, groups = [], {}
+    for part in parts:
+        one, two, value = np.array(sorted(part), np.int64).reshape(-1, 3).T
+        tables.append(Columns(one, two, value, value, value))
+        for first, second, number in part:
+            groups.setdefault((first, second), []).append(number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block_table, "_MAX_SMALL", data.draw(st.integers(1, 5)))
+        found = Columns.merge(iter(tables))
+    expected = [(*key, sum(v), min(v), max(v)) for key, v in sorted(groups.items())]
+    columns = (getattr(found, column.name).tolist() for column in fields(Columns))
+    assert list(zip(*columns, strict=True)) == expected
+
+
+def test_tables_without_rows_take_no_memory():
+    def tables():
+        for number in range(20_000):
+            rows = np.arange(number % 4000 == 0)  # a row in every 4000th table
+            yield Columns(rows + number, *(rows.copy() for _ in range(4)))
+
+    tracemalloc.start()
+    try:
+        merged = Columns.merge(tables())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert merged.one.tolist() == [0, 4000, 8000, 12000, 16000]
+    assert peak < 2**21  # 20,000 tables of five arrays take more than 10 MB
 
 
 @MANY

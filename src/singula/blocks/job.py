@@ -21,6 +21,7 @@ from singula.util.slurm import record_progress
 
 R = TypeVar("R", bound=StoredRecord)
 _PER_FOLDER = 1000
+_MAX_FOLDERS = 64  # whose files are remembered: of a block and of its neighbors
 _FILE = re.compile(r"(\d{3})(?:-(\d{3}))?\.npz")
 
 
@@ -87,9 +88,11 @@ class JobFolder:
                 return read_block(files[number], number)
             except FileNotFoundError:
                 pass  # the phase was deleted and processed again
-        files = self._files[folder] = {
-            n: path for path, blocks in _files_in(folder) for n in blocks
-        }
+        files = {n: path for path, blocks in _files_in(folder) for n in blocks}
+        self._files.pop(folder, None)
+        if len(self._files) >= _MAX_FOLDERS:
+            self._files.pop(next(iter(self._files)))  # the folder that was listed first
+        self._files[folder] = files
         if number not in files:
             raise FileNotFoundError(f"{folder}: block {number} has no record")
         return read_block(files[number], number)

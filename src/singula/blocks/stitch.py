@@ -14,7 +14,7 @@ import numpy as np
 from singula.blocks.grid import Grid
 
 LOW, HIGH = 0, -1
-_MAX_ROWS = 2**20  # of a batch of pairs
+_MAX_ROWS, _MAX_TABLES = 2**20, 2**12  # of a batch of pairs
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,49 @@ def union_components(
         For each component of a block, in order of blocks and labels, the index of the
         representative of its component of the image. Not every index occurs.
     """
-    from bioimage_cpp.utils import UnionFind
-
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    sets = UnionFind(int(offsets[-1]))
-    edges_of_faces = (
+    return union_edges(int(offsets[-1]), edges_of(offsets, pairs))
+
+
+def edges_of(
+    offsets: Sequence[int] | np.ndarray, pairs: Iterable[tuple[int, int, np.ndarray]]
+) -> Iterator[np.ndarray]:
+    """Yield the pairs of touching components as indices among the components of all blocks.
+
+    Parameters
+    ----------
+    offsets : sequence of int
+        Number of components before each block. It may grow while the pairs are read, if it has
+        the blocks of a pair in time.
+    pairs : iterable of (int, int, ndarray)
+        See `union_components`.
+
+    Yields
+    ------
+    ndarray of int64, shape (n, 2)
+        Few large tables: the pairs of many faces together.
+    """
+    return _batched(
         np.stack([offsets[first] + labels[:, 0], offsets[second] + labels[:, 1]], axis=1) - 1
         for first, second, labels in pairs
     )
-    for edges in _batched(edges_of_faces):
-        sets.merge(edges.astype(np.uint64))
+
+
+def union_edges(count: int, edges: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the representative of each component of a block; see `union_components`.
+
+    Parameters
+    ----------
+    count : int
+        Number of components of all blocks.
+    edges : iterable of ndarray
+        Tables of `edges_of`.
+    """
+    from bioimage_cpp.utils import UnionFind
+
+    sets = UnionFind(count)
+    for table in edges:
+        sets.merge(table.astype(np.uint64))
     result: np.ndarray = sets.element_labeling().view(np.int64)
     return result
 
@@ -114,7 +147,7 @@ def _batched(tables: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for table in tables:
         batch.append(table)
         rows += len(table)
-        if rows >= _MAX_ROWS:
+        if rows >= _MAX_ROWS or len(batch) >= _MAX_TABLES:
             yield np.concatenate(batch)
             batch, rows = [], 0
     if batch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from singula.util.arguments import instance
 
 NO_PIXEL = np.iinfo(np.int64).max
 """Initial value of a minimum of coordinates."""
+_MAX_SMALL = 1024  # arrays that are not yet concatenated
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,42 @@ class Block:
         return tuple(grown)
 
 
+class ArrayList:
+    """Arrays of many blocks that are concatenated.
+
+    The arrays of some blocks become one array from time to time, because a small array takes more
+    memory than its values.
+
+    Parameters
+    ----------
+    arrays : iterable of ndarray
+        Arrays to begin with.
+    """
+
+    def __init__(self, arrays: Iterable[np.ndarray] = ()) -> None:
+        self._joined: list[np.ndarray] = []
+        self._small = list(arrays)
+
+    def append(self, array: np.ndarray) -> None:
+        """Append the array of a block."""
+        self._small.append(array)
+        if len(self._small) == _MAX_SMALL:
+            self._joined.append(np.concatenate(self._small))
+            self._small = []
+
+    def joined(self) -> np.ndarray:
+        """Return the concatenated arrays, and forget them.
+
+        Raises
+        ------
+        ValueError
+            There is no array.
+        """
+        arrays = [*self._joined, *self._small]
+        self._joined, self._small = [], []
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
 TOTAL = {"merge": np.add}
 LOWEST = {"merge": np.minimum}
 HIGHEST = {"merge": np.maximum}
@@ -139,32 +177,41 @@ class Table:
         ValueError
             No table.
         """
-        tables = list(parts)
-        if not tables:
+        tables = iter(parts)
+        one = next(tables, None)
+        if one is None:
             raise ValueError("no table to merge; a block without instances has a table too")
-        if len(tables) == 1:
-            return tables[0]
-        columns = {
-            column.name: np.concatenate([getattr(table, column.name) for table in tables])
-            for column in fields(cls)
-        }
-        return cls.of_rows(**columns)
+        other = next(tables, None)
+        if other is None:
+            return one
+        names = [column.name for column in fields(cls)]
+        columns = {name: ArrayList() for name in names}
+        for table in chain((one, other), tables):
+            for name in names:
+                columns[name].append(getattr(table, name))
+        return cls._of_columns(columns)
 
     @classmethod
     def of_rows(cls, **columns: np.ndarray) -> Self:
         """Return the table of rows in any order; rows with equal keys are merged."""
+        return cls._of_columns({name: ArrayList([rows]) for name, rows in columns.items()})
+
+    @classmethod
+    def _of_columns(cls, columns: dict[str, ArrayList]) -> Self:
+        """Merge rows with equal keys; each column is removed from `columns` when it is merged."""
         rules = {column.name: column.metadata.get("merge") for column in fields(cls)}
-        keys = [columns[name] for name, rule in rules.items() if rule is None]
-        order = np.lexsort(keys[::-1])
+        keys = {n: columns.pop(n).joined() for n, rule in rules.items() if rule is None}
+        order = np.lexsort(list(keys.values())[::-1])
         first = np.zeros(len(order), bool)
         first[:1] = True
-        for key in keys:
-            first[1:] |= key[order][1:] != key[order][:-1]
+        for name, key in keys.items():
+            keys[name] = key[order]
+            first[1:] |= keys[name][1:] != keys[name][:-1]
         starts = np.flatnonzero(first)
-        merged = {name: columns[name][order] for name in rules}
+        merged = {name: key[starts] for name, key in keys.items()}
+        del keys
         for name, rule in rules.items():
-            if rule is None:
-                merged[name] = merged[name][starts]
-            elif len(starts):
-                merged[name] = rule.reduceat(merged[name], starts, axis=0)
+            if rule is not None:
+                rows = columns.pop(name).joined()[order]
+                merged[name] = rule.reduceat(rows, starts, axis=0) if len(starts) else rows
         return cls(**merged)

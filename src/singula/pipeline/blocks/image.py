@@ -348,9 +348,8 @@ class BlockImage:
         target = BlockArray.open(path)
         for level in range(1, len(target.levels)):
             self.job.write_note("pyramid", PyramidNote(path=path, level=level))
-            self.run_phase(
-                f"{phase}-level{level}", tasks.build_level, len(list(target.blocks(level)))
-            )
+            count = len(tasks.level_grid(target, level))
+            self.run_phase(f"{phase}-level{level}", tasks.build_level, count)
         target.finish(self.spec.name, properties)
 
     def color(self, instances: str, picture: Path, match: Match) -> None:

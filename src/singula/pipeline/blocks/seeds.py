@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,12 +13,14 @@ import numpy.typing as npt
 
 from singula.blocks.stitch import (
     Face,
+    edges_of,
     face_pairs,
     label_in_raster_order,
     sum_over,
-    union_components,
+    union_edges,
 )
 from singula.labels import Extents, close_ids
+from singula.labels.block_table import ArrayList
 from singula.pipeline.blocks import tasks
 from singula.pipeline.blocks.context import BlockContext
 from singula.representations.decoders.morphology import is_large
@@ -31,33 +34,34 @@ class _Columns:
 
     Parameters
     ----------
-    counts : list of int
-        Number of seeds of each block.
-    first, pixels, at_border : list of ndarray
+    lengths : ndarray of float64, shape (ndim,)
+        Largest 90th percentile of the sides of the seeds of a block.
+    offsets : array of int64
+        Number of seeds before each block, and of all seeds.
+    first, pixels, at_border : ArrayList
         Columns of the seeds; see `singula.representations.decoders.blockwise.SeedPart`.
-    lengths : list of ndarray
-        90th percentile of the sides of the seeds, for each block with seeds.
     extents : list of (int, Extents)
         Number of the seeds before a block, and the extents of its seeds if they are needed.
     """
 
-    counts: list[int] = field(default_factory=list)
-    first: list[Array] = field(default_factory=lambda: [np.zeros(0, np.int64)])
-    pixels: list[Array] = field(default_factory=lambda: [np.zeros(0, np.int64)])
-    at_border: list[Array] = field(default_factory=lambda: [np.zeros(0, bool)])
-    lengths: list[Array] = field(default_factory=list)
+    lengths: Array
+    offsets: array[int] = field(default_factory=lambda: array("q", [0]))
+    first: ArrayList = field(default_factory=lambda: ArrayList([np.zeros(0, np.int64)]))
+    pixels: ArrayList = field(default_factory=lambda: ArrayList([np.zeros(0, np.int64)]))
+    at_border: ArrayList = field(default_factory=lambda: ArrayList([np.zeros(0, bool)]))
     extents: list[tuple[int, Extents]] = field(default_factory=list)
 
     def add(self, record: Mapping[str, Array]) -> None:
         """Add the record of the next block."""
         if "extents.ids" in record:
-            self.extents.append((sum(self.counts), tasks.unpack(Extents, "extents", record)))
-        self.counts.append(len(record["first"]))
+            self.extents.append((self.offsets[-1], tasks.unpack(Extents, "extents", record)))
+        self.offsets.append(self.offsets[-1] + len(record["first"]))
         self.first.append(record["first"])
         self.pixels.append(record["pixels"])
         self.at_border.append(record["at_border"])
         if len(record["first"]):
-            self.lengths.append(np.percentile(record["extent"], 90, axis=0))
+            sides = np.percentile(record["extent"], 90, axis=0)
+            self.lengths = np.maximum(self.lengths, sides)
 
 
 def join_seeds(context: BlockContext) -> None:
@@ -70,26 +74,26 @@ def join_seeds(context: BlockContext) -> None:
         written: ``ids`` of all seeds, ``offsets`` of the blocks in ``ids``, the ``count`` of ids,
         and ``lengths``, the largest 90th percentile of the sides of the seeds of a block.
     """
-    columns = _Columns()
+    columns = _Columns(np.zeros(len(context.spec.shape)))
     # A list, because the union needs the number of all seeds. It has few rows: pairs at faces.
-    pairs = list(face_pairs(context.grid, _faces(context, columns)))
-    component = union_components(columns.counts, pairs)
-    del pairs
+    pairs = face_pairs(context.grid, _faces(context, columns))
+    edges = list(edges_of(columns.offsets, pairs))
+    component = union_edges(columns.offsets[-1], edges)
+    del edges
     job, settings, is_kept = context.job, context.decode_plan.settings, None
     if settings.remove_before:
-        sizes = sum_over(component, np.concatenate(columns.pixels))
-        cut = sum_over(component, np.concatenate(columns.at_border).astype(np.int64)) > 0
+        sizes = sum_over(component, columns.pixels.joined())
+        cut = sum_over(component, columns.at_border.joined().astype(np.int64)) > 0
         is_kept = is_large(sizes, cut, settings.remove_small, settings.min_border_pixels)
-    ids = label_in_raster_order(component, np.concatenate(columns.first), is_kept)
+    ids = label_in_raster_order(component, columns.first.joined(), is_kept)
     count = int(ids.max(initial=0))
     if context.post.close_radius is not None and count:
         close = _too_close(ids, columns.extents, context.post.close_radius, context.spec.spacing)
         ids[np.isin(ids, close)] = 0
-    lengths = np.array(columns.lengths).reshape(-1, len(context.spec.shape))
-    job.save_table("seeds", "offsets", np.cumsum([0, *columns.counts]).astype(np.int64))
+    job.save_table("seeds", "offsets", np.array(columns.offsets, np.int64))
     job.save_table("seeds", "count", np.array(count))
     job.save_table("seeds", "ids", ids.astype(np.uint32 if count < 2**32 else np.uint64))
-    job.save_table("seeds", "lengths", lengths.max(axis=0, initial=0))
+    job.save_table("seeds", "lengths", columns.lengths)
 
 
 def _faces(context: BlockContext, columns: _Columns) -> Iterator[Callable[[int, int], Face]]:

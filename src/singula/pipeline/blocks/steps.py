@@ -66,7 +66,7 @@ def process(image: BlockImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
         image.run_phase(phase, tasks.count_changed)
     after = measured(image, phase) if changed else None
     if post.clear_border:
-        removed = Ids.merge([tasks.unpack(Ids, "border", r) for r in image.records(phase)]).ids
+        removed = Ids.merge(tasks.unpack(Ids, "border", r) for r in image.records(phase)).ids
         after = decoded if after is None else after
         after = after[~after["label"].isin(removed)].reset_index(drop=True)
         remove_ids(image, removed)
@@ -79,14 +79,14 @@ def _repair(image: BlockImage, size: int) -> bool:
     Return True if there are large instances.
     """
     job = image.job
-    measurements = [tasks.unpack(Shapes, "shapes", r) for r in image.records("instances")]
+    measurements = (tasks.unpack(Shapes, "shapes", r) for r in image.records("instances"))
     merged = Shapes.merge(measurements)
     large = merged.ids[merged.npixels > size]
     if not len(large):
         return False
     job.save_table("repair", "large", large)
     image.run_phase("contacts", tasks.find_contacts)
-    parts = [tasks.unpack(Contacts, "contacts", r) for r in image.records("contacts")]
+    parts = (tasks.unpack(Contacts, "contacts", r) for r in image.records("contacts"))
     plan = plan_repair(merged, Contacts.merge(parts), size)
     numbers = np.array(job.open_table("flood", "numbers"))
     new_labels = np.arange(int(numbers.max(initial=0)) + 1, dtype=numbers.dtype)
@@ -94,7 +94,7 @@ def _repair(image: BlockImage, size: int) -> bool:
     job.save_table("repair", "numbers", new_labels[numbers])
     job.write_note("processed", LayerNote(layer=FLOODED, table="repair/numbers"))
     image.run_phase("gaps", tasks.find_gaps)
-    gaps = Gaps.merge([tasks.unpack(Gaps, "gaps", r) for r in image.records("gaps")])
+    gaps = Gaps.merge(tasks.unpack(Gaps, "gaps", r) for r in image.records("gaps"))
     holes = enclosed(gaps, plan.repaired)
     job.save_table("gaps", "pieces", holes.pieces)
     job.save_table("gaps", "ids", holes.ids)
@@ -137,7 +137,7 @@ def remove_ids(image: BlockImage, removed: Array) -> None:
 
 def measured(image: BlockImage, phase: str) -> pd.DataFrame:
     """Return the table of measurements from the records of a phase."""
-    parts = [tasks.unpack(Shapes, "shapes", record) for record in image.records(phase)]
+    parts = (tasks.unpack(Shapes, "shapes", record) for record in image.records(phase))
     return measurements(Shapes.merge(parts), spacing=image.spec.spacing)
 
 

@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from singula.blocks import Grid
 from singula.blocks.job import load_arrays
 from singula.blocks.stitch import HIGH, LOW, Face, face_of
+from singula.io.block_array import BlockArray
 from singula.io.records.blocks import ClassesNote, ColorNote, HaloNote, LayerNote, PyramidNote
 from singula.labels import Block, border_ids, extents
 from singula.labels.holes import Holes, find_background
@@ -382,11 +384,16 @@ def overlap_in(record: Mapping[str, Array], prefix: str = "overlap") -> Overlap:
     return unpack(Overlap, prefix, record)
 
 
+def level_grid(target: BlockArray, level: int) -> Grid:
+    """Return the boxes of a level of an image, one for each of its files."""
+    return Grid(target.levels[level].shape, target.grid(level))
+
+
 def build_level(folder: Path, number: int) -> Record:
     """Write one box of a coarser level of an image, as the note ``pyramid`` requires."""
     context = block_context(folder)
     note = context.job.read_note("pyramid", PyramidNote)
     target, level = context.output(note.path), note.level
-    boxes = list(target.blocks(level))
-    target.build_level(level, boxes[number])
-    return {"shape": np.array(shape_of(boxes[number]))}
+    box = level_grid(target, level).box(number)
+    target.build_level(level, box)
+    return {"shape": np.array(shape_of(box))}
