@@ -199,6 +199,28 @@ def test_only_a_job_at_its_limit_is_requeued(
     assert not any("ATTENTION" in line for line in messages)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_the_last_task_of_an_array_is_not_confused_with_the_others(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    def call(*line: str) -> str:
+        """Answer as SLURM 22.05: the number of the array names all tasks that are not finished."""
+        tasks = {
+            "7_1": JOB.format("RUNNING", "00:10:00", "01:00:00"),
+            "7_2": JOB.format("RUNNING", "00:59:10", "01:00:00"),
+        }
+        calls.append(line)
+        return "\n".join(tasks.values()) if line[-1] == "7" else tasks[line[-1]]
+
+    calls: list[tuple[str, ...]] = []
+    environment.setattr(slurm, "_call", call)
+    for name, value in {"JOB": "7", "ARRAY_JOB": "7", "ARRAY_TASK": "1"}.items():
+        environment.setenv(f"SLURM_{name}_ID", value)
+    record_progress()
+    requeue_interrupted(signal.SIGTERM)  # cancelled, while the other task reaches its limit
+    assert [line[1] for line in calls] == ["show"]
+
+
 def test_a_failed_requeue_is_reported(
     environment: pytest.MonkeyPatch, messages: list[str], tmp_path: Path
 ) -> None:

@@ -217,9 +217,7 @@ def requeue_interrupted(number: int | None) -> None:
     is_warned = number is not None and number == WARNING_SIGNAL
     if not is_in_job() or not (is_warned or (number == signal.SIGTERM and _is_at_limit())):
         return
-    job = os.environ[_JOB]
-    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
-    job = f"{array}_{task}" if array and task else job
+    job = _job_name()
     if not _Progress.is_stored:
         INTERRUPTION.received = None  # the error is printed instead of the interruption
         raise UserError(
@@ -239,9 +237,18 @@ def requeue_interrupted(number: int | None) -> None:
         )
 
 
+def _job_name() -> str:
+    """Return the number of the job for commands of SLURM; for a task of an array, as ``7_3``.
+
+    The last task of an array has the number of the array in SLURM_JOB_ID, which names all tasks.
+    """
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ[_JOB]
+
+
 def _is_at_limit() -> bool:
     """Return True if the job reached its time limit, or still runs and soon reaches it."""
-    return ends_by_limit(_call("scontrol", "show", "job", "-o", os.environ[_JOB]))
+    return ends_by_limit(_call("scontrol", "show", "job", "-o", _job_name()))
 
 
 def ends_by_limit(job: str) -> bool:
