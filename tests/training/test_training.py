@@ -2,11 +2,14 @@
 
 import csv
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -474,6 +477,29 @@ def test_a_training_can_be_interrupted_in_every_epoch(
         interrupt(parts, monkeypatch, 1, epochs=2, resume=True)
     train(parts, epochs=2, resume=True)
     assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [WARNING, signal.SIGTERM])
+def test_workers_ignore_the_signals_that_a_training_defers(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM sends them to all processes; torch would raise an error if a worker ended."""
+
+    def signal_workers(trainer: Trainer, *arguments: object, **options: object) -> object:
+        workers = [str(child.pid) for child in psutil.Process().children()]
+        assert len(workers) == 2
+        # From another process: torch lets a worker end well after SIGTERM of its parent.
+        subprocess.run(["kill", f"-{int(number)}", *workers], check=True)
+        for _ in range(20):  # torch raises its error between two steps of the interpreter
+            time.sleep(0.01)
+        return original(trainer, *arguments, **options)
+
+    original = Trainer.training_step
+    monkeypatch.setattr(Trainer, "training_step", signal_workers)
+    interrupt(tmp_path, monkeypatch, 1, number=number, epochs=1, workers=2)
+    state = torch.load(tmp_path / "last.pth", weights_only=True)[KEY]["training"]
+    assert state["partial"]["patches"] == 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from singula.data.dataset import EpochSampler, PatchDataset
 from singula.util.object_stores import is_used
 from singula.util.process import available_cores
+from singula.util.slurm import deferrable_signals
 
 Batch = dict[str, Tensor]
 _MIN_PART = 4  # patches
@@ -159,7 +161,7 @@ def make_loader(
         "num_workers": workers,
         "pin_memory": pin_memory,
         "persistent_workers": workers > 0,
-        "worker_init_fn": _one_thread,
+        "worker_init_fn": _prepare_worker,
     }
     parts = min(workers, batch_size // _MIN_PART) if in_parts else 1
     if parts > 1:
@@ -167,9 +169,15 @@ def make_loader(
     return DataLoader(dataset, batch_size=batch_size, sampler=sampler, **options)
 
 
-def _one_thread(worker: int) -> None:
-    """Limit a worker to one thread, so that it does not compete with the network for cores."""
+def _prepare_worker(worker: int) -> None:
+    """Limit a worker to one thread, and let it ignore signals that the training defers.
+
+    More threads would compete with the network for cores. A batch system sends signals to all
+    processes: without the worker, the training could not finish its step. It ends the worker later.
+    """
     torch.set_num_threads(1)
+    for number in deferrable_signals():
+        signal.signal(number, signal.SIG_IGN)
 
 
 def loader_workers(configured: int, kind: str) -> int:
