@@ -18,6 +18,7 @@ from PIL import Image
 from singula.commands.sweep import execute
 from singula.commands.sweep.execute import run_sweep
 from singula.commands.sweep.plan import SweepOptions, plan_sweep
+from singula.commands.sweep.results import CombinationScore, best_combination
 from singula.commands.sweep.slurm import write_script
 from singula.commands.sweep.space import combine, parse_varied
 from singula.errors import ExitCode, StorageError, UserError
@@ -122,6 +123,15 @@ def test_the_limits_of_an_interval_are_shown_as_written(config, tmp_path) -> Non
     options = SweepOptions(config, ["TRAIN.LR=uniform(2,1)"], result_dir=tmp_path, trials=2)
     with pytest.raises(UserError, match=r"got 'uniform\(2,1\)', expected two numbers"):
         plan_sweep(options)
+
+
+def test_equal_scores_have_no_best_values() -> None:
+    first, equal = CombinationScore(1, "LR=1", [0.2, 0.4]), CombinationScore(2, "LR=2", [0.4, 0.2])
+    worse = CombinationScore(3, "LR=3", [0.1])
+    assert best_combination([first, worse]) == 1
+    assert best_combination([first, equal, worse]) is None
+    assert best_combination([first]) is None
+    assert best_combination([]) is None
 
 
 def test_an_invalid_combination_is_named_with_its_values(config, tmp_path) -> None:

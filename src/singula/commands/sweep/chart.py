@@ -9,7 +9,12 @@ from statistics import fmean
 from typing import Any
 
 from singula.commands.sweep.plan import Sweep
-from singula.commands.sweep.results import Objective, Result, combination_scores
+from singula.commands.sweep.results import (
+    Objective,
+    Result,
+    best_combination,
+    combination_scores,
+)
 from singula.io.atomic import atomic_path
 
 CHART = "sweep.png"
@@ -123,7 +128,7 @@ def draw_results(
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     scores = combination_scores(sweep, results, objective)
-    best = scores[0].number if scores[1:] else None
+    best = best_combination(scores)
     is_best = [not r.is_ensemble and r.run.combination == best for r in drawn]
     for number, panel in enumerate(panels.flat):
         if number >= len(keys):

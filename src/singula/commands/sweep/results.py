@@ -239,6 +239,19 @@ def combination_scores(
     return sorted(scores, key=lambda score: -score.mean if objective.larger else score.mean)
 
 
+def best_combination(scores: Sequence[CombinationScore]) -> int | None:
+    """Return the number of the combination with the best score; None if it is the only one or ties.
+
+    Parameters
+    ----------
+    scores : sequence of CombinationScore
+        Scores, the best first.
+    """
+    if len(scores) < 2 or scores[0].mean == scores[1].mean:
+        return None
+    return scores[0].number
+
+
 def table_lines(sweep: Sweep, results: Sequence[Result]) -> Iterator[str]:
     """Yield the table as text, and the best combination.
 
@@ -274,8 +287,9 @@ def table_lines(sweep: Sweep, results: Sequence[Result]) -> Iterator[str]:
     if not scores:
         return
     yield f"{objective.name}:"
-    for number, score in enumerate(scores[:5]):
-        mark = "best: " if number == 0 and scores[1:] else "      "
+    best = best_combination(scores)
+    for score in scores[:5]:
+        mark = "best: " if score.number == best else "      "
         yield f"  {mark}{score.title}{': ' if score.title else ''}{score.text()}"
 
 
