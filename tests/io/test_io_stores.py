@@ -133,6 +133,10 @@ def test_a_web_server_lists_no_images(server) -> None:
     with pytest.raises(UserError) as caught:
         list(location(server.url).iterdir())
     assert caught.value.code == "stores.no_listing"
+    with pytest.raises(UserError) as caught:
+        inspect_dataset(f"{server.url}/plate")
+    assert caught.value.code == "stores.missing"
+    assert "web server" in (caught.value.hint or "")
 
 
 def test_urls_are_paths() -> None:

@@ -305,7 +305,8 @@ def list_names(url: str) -> list[str]:
     if not can_list(url):
         raise UserError(
             f"{url}: got a folder of a web server, which lists no files, expected an image",
-            "give the URL of an OME-Zarr image, which ends in .zarr",
+            "give the URL of an OME-Zarr image, which ends in .zarr; copy data sets to S3 or to "
+            "this computer",
             "stores.no_listing",
         )
     store = open_store(url)
@@ -342,7 +343,10 @@ def errors_of(url: str) -> Iterator[None]:
 
 def missing_url(url: object) -> UserError:
     """Return the error for a URL that does not exist."""
-    return UserError(f"{url}: does not exist", "correct the URL", "stores.missing")
+    hint = "correct the URL"
+    if not can_list(str(url)):
+        hint += "; a web server lists no folders, so give the URL of an OME-Zarr image"
+    return UserError(f"{url}: does not exist", hint, "stores.missing")
 
 
 def _denied_url(url: str) -> UserError:

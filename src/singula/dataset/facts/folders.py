@@ -15,6 +15,8 @@ from singula.io.list_images import is_image_file, list_images
 from singula.io.names import LABEL_WORDS
 from singula.io.pairing import Pair, pair_files, with_places
 from singula.util.arguments import flag, text
+from singula.util.locations import is_remote
+from singula.util.object_stores import missing_url
 from singula.util.paths import user_path
 
 PARTS = {
@@ -137,6 +139,8 @@ def find_folders(
 def _check_root(root: Path) -> None:
     check_openable(root)
     if not root.exists():
+        if is_remote(root):
+            raise missing_url(root)
         raise UserError(
             f"{root}: no such folder", "give the folder of the data set", "io.no_such_folder"
         )
