@@ -81,6 +81,7 @@ VALID: list[dict[str, object]] = [
     REMOVAL,
     {"TEST.MATCHING_STATS_THS": [0.5]},
     {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": "BCM"},
+    {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": ["F", "C", "Db"]},
     {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{SEG}.DATA_CHANNELS": "BP",
      f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": 3},
     {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{SEG}.DATA_CHANNELS": ["F", "P"],

@@ -111,6 +111,15 @@ def test_the_area_is_the_foreground():
     np.testing.assert_array_equal(area, B > 0.5)
 
 
+def test_the_area_of_a_list_of_channels_is_its_mask():
+    rng = np.random.default_rng(0)
+    mask, other = rng.random((2, 9, 9), np.float32)
+    np.testing.assert_array_equal(growth_foreground({"C": other, "F": mask, "Db": other}), mask)
+    np.testing.assert_allclose(growth_foreground({"Bg": mask, "C": other}), 1 - mask)
+    with pytest.raises(UserError, match="got C, Db"):
+        growth_foreground({"C": other, "Db": mask})
+
+
 def test_the_area_of_an_image_without_objects_is_empty():
     noise = np.random.default_rng(0).random((20, 20), np.float32) * 0.02
     area, threshold = growth_area({"M": noise})

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from singula.config.schema.root import Config
 from singula.config.yaml_source import Problem
+from singula.representations.combination import whole_foreground
 from singula.representations.families import MIN_RAYS_3D, POLYGON_LIBRARY
 from singula.representations.polygons import PolygonDecoder
 from singula.representations.table import DECODERS
@@ -15,7 +16,7 @@ from singula.util.format import counted, install_command, show
 _SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"
 _REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
-_WITH_CONTOUR = [name for name, row in DECODERS.items() if {"B", "C"} <= set(row.channels)]
+_WITH_FOREGROUND = [name for name, row in DECODERS.items() if whole_foreground(row.channels)]
 _ONLY_2D = ("circularity", "elongation")
 _ONLY_3D = ("sphericity",)
 
@@ -30,11 +31,10 @@ def _stack(config: Config) -> Iterator[Problem]:
 
 def _channel_needs(config: Config) -> Iterator[Problem]:
     post, channels = config.TEST.POST_PROCESSING, config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
-    codes = set(config.decoder.channels)
-    if post.VORONOI_ON_MASK and not {"B", "C"} <= codes:
+    if post.VORONOI_ON_MASK and not whole_foreground(config.decoder.channels):
         yield Problem(
             f"{_POST}.VORONOI_ON_MASK: got True with {_SEG}.DATA_CHANNELS {channels}, "
-            f"expected one of {', '.join(_WITH_CONTOUR)}",
+            f"expected one of {', '.join(_WITH_FOREGROUND)}, or a list with F",
             "config.combination",
         )
     if not post.REMOVE_CLOSE_POINTS:

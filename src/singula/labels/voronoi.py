@@ -16,6 +16,8 @@ from singula.errors import UserError
 from singula.io.image import check_spacing
 from singula.labels.block_table import Block
 from singula.labels.index import index_labels, look_up
+from singula.representations.channel_table import CHANNELS
+from singula.representations.combination import whole_foreground
 from singula.representations.decoders.thresholds import MIN_AUTO, histogram, otsu_from_histogram
 from singula.util.arguments import as_array, function, instance, label_image, number, same_shape
 from singula.util.process import compiled
@@ -181,8 +183,7 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
     Parameters
     ----------
     maps : mapping of str to ndarray
-        Probabilities by channel name, all of the same shape. The map is ``M`` if it is present,
-        otherwise ``B`` + ``C``.
+        Probabilities by channel name, all of the same shape; see `growth_foreground`.
     threshold : float
         ``VORONOI_TH``. 0 selects Otsu's threshold of the map, or 0.5 if the map has no two classes
         of values.
@@ -205,12 +206,13 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
 
 
 def growth_foreground(maps: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the map whose foreground is the area to grow into: ``M``, or ``B`` + ``C``.
+    """Return the map whose foreground is the area to grow into.
 
     Parameters
     ----------
     maps : mapping of str to ndarray
-        Probabilities by channel name; see `growth_area`.
+        Probabilities by channel name. The result is the first mask of the instances, ``M`` or
+        ``F``, or the complement of the background ``Bg``; otherwise ``B`` + ``C``.
 
     Raises
     ------
@@ -218,17 +220,22 @@ def growth_foreground(maps: Mapping[str, np.ndarray]) -> np.ndarray:
         Not maps, or missing maps.
     """
     maps = instance(maps, "maps", Mapping)  # type: ignore[type-abstract]
-    if "M" in maps:
-        return as_array(maps["M"], "maps['M']")
-    if "B" in maps and "C" in maps:
-        body, contour = (as_array(maps[name], f"maps[{name!r}]") for name in "BC")
-        same_shape(body, contour, "maps['B'] and maps['C']")
+    names = whole_foreground(maps)
+    parts = [as_array(maps[name], f"maps[{name!r}]") for name in names]
+    if len(parts) == 2:
+        body, contour = parts
+        same_shape(body, contour, f"maps[{names[0]!r}] and maps[{names[1]!r}]")
         foreground: np.ndarray = np.add(body, contour, dtype=np.float32)
         return foreground
+    if parts and CHANNELS[names[0]].inside == "low":
+        complement: np.ndarray = np.subtract(1, parts[0], dtype=np.float32)
+        return complement
+    if parts:
+        return parts[0]
     raise UserError(
-        f"maps: got {', '.join(map(str, maps)) or 'none'}, expected the map M, or B and C "
-        "(VORONOI_ON_MASK)",
-        "select DATA_CHANNELS BC, BCM, BCD or BCDv2",
+        f"maps: got {', '.join(map(str, maps)) or 'none'}, expected one of the maps M, F and "
+        "Bg, or B and C (VORONOI_ON_MASK)",
+        "select DATA_CHANNELS BC, BCM, BCD or BCDv2, or a list with F",
         "voronoi.missing_map",
     )
 

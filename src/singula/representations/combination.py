@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EDGES = "edges"
 """Name of the map of the borders between instances, computed from `H`, `V` and `Z`."""
 _POINTS = "P"
+_BODY_AND_CONTOUR = ("B", "C")
 
 
 class CombinedWatershed(Watershed):
@@ -290,6 +291,25 @@ def covering_channels(codes: Sequence[str]) -> list[str]:
     covering = [code for code in codes if CHANNELS[code].growth_threshold]
     # A mask of the instances is more exact than a distance.
     return sorted(covering, key=lambda code: CHANNELS[code].kind != "binary")
+
+
+def whole_foreground(codes: Iterable[str]) -> tuple[str, ...]:
+    """Return the channels that show the instances with their contour: a mask, or `B` and `C`.
+
+    Parameters
+    ----------
+    codes : iterable of str
+        Names of maps.
+
+    Returns
+    -------
+    tuple of str
+        Empty without such channels.
+    """
+    rows = [CHANNELS[code] for code in codes if code in CHANNELS]
+    masks = [row.code for row in rows if row.growth_threshold and row.known_by == "pixel"]
+    is_pair = {*_BODY_AND_CONTOUR} <= {row.code for row in rows}
+    return (masks[0],) if masks else _BODY_AND_CONTOUR if is_pair else ()
 
 
 def foreground_term(codes: Sequence[str]) -> Term | None:
