@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -319,3 +320,18 @@ def test_a_part_of_a_skeleton_is_an_error(problems: Problems) -> None:
     keys = {f"{SEG}.DATA_CHANNELS": ["F", "P"], f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": options}
     (line,) = problems(keys)
     assert "P.skeleton_mode: got 'main', expected 'full'" in line
+
+
+@pytest.mark.parametrize("alpha", [1, 8])
+@pytest.mark.parametrize("norm", [True, False])
+def test_seeds_of_signed_distances_have_one_depth(alpha: int, norm: bool) -> None:
+    key = f"{SEG}.DATA_MW_TH_SIGNED_DISTANCE"
+    given = {
+        f"{SEG}.DATA_CHANNELS": ["F", "D"],
+        f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"D": {"alpha": alpha, "norm": norm}}],
+    }
+    config, notices = load_keys(given)
+    threshold = math.atanh(config[key]) if norm else config[key]
+    assert threshold * alpha == pytest.approx(math.atanh(0.9), abs=1e-3)
+    assert key not in notices
+    assert load_keys({**given, key: 0.5})[0][key] == 0.5

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from singula.config.keys import key_table
-from singula.config.schema.root import Config
+from singula.config.schema.root import THRESHOLD_KEYS, Config
+from singula.representations.channel_options import default_options
 from singula.representations.table import complete_channels
+from singula.representations.thresholds import THRESHOLDS
 from singula.util.architectures import downsampling_steps
 
 _SPLITS = ("TRAIN", "VAL", "TEST")
@@ -19,7 +21,7 @@ _SPLITS = ("TRAIN", "VAL", "TEST")
 def resolve(config: Config) -> Config:
     """Fill in defaults that depend on dimensions, channels, levels and folders."""
     config = _families(config)
-    values = {**_lengths(config), **_folders(config), **_pictures(config)}
+    values = {**_lengths(config), **_folders(config), **_pictures(config), **_thresholds(config)}
     return config.replaced(values) if values else config
 
 
@@ -75,6 +77,17 @@ def _pictures(config: Config) -> dict[str, Any]:
     if config.is_set(name) or set(pictured) <= set(config.TEST.MATCHING_STATS_THS):
         return {}
     return {name: tuple(t for t in pictured if t in config.TEST.MATCHING_STATS_THS)}
+
+
+def _thresholds(config: Config) -> dict[str, Any]:
+    """Adapt the defaults of thresholds to the options of their channels."""
+    options, values = config.channel_options, {}
+    for name, threshold in THRESHOLDS.items():
+        code = threshold.channels[0] if threshold.channels else ""
+        if threshold.adapt is None or code not in options or config.is_set(THRESHOLD_KEYS[name]):
+            continue
+        values[THRESHOLD_KEYS[name]] = threshold.adapt({**default_options(code), **options[code]})
+    return values
 
 
 def _is_default(name: str, value: object) -> bool:

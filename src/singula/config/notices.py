@@ -113,7 +113,7 @@ def _thresholds_of_normalized(config: Config) -> Iterator[str]:
             if code in config.decoder.channels
             and config.channel_options.get(code, {}).get(NORMALIZED.name) is False
         ]
-        if codes and not config.is_set(KEYS[name]):
+        if codes and THRESHOLDS[name].adapt is None and not config.is_set(KEYS[name]):
             yield (
                 f"{KEYS[name]}: the default {THRESHOLDS[name].default:g} is meant for normalized "
                 f"values, but {', '.join(codes)} has norm: False; set a distance in pixels, or in "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from singula.representations.channel import OptionValue
 from singula.util.citation import Citation, Method
 
 
@@ -72,6 +74,8 @@ class Threshold:
         predicted distances determine them.
     is_integer : bool
         True for a number of steps.
+    adapt : callable, optional
+        ``options -> default`` for options of the first of `channels` that change its values.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Threshold:
     search_share: float = 0.9
     search_range: tuple[float, float] | None = None
     is_integer: bool = False
+    adapt: Callable[[Mapping[str, OptionValue]], float] | None = None
 
     @property
     def keyword(self) -> str:
@@ -110,6 +115,15 @@ class Threshold:
             return self.otsu
         others = [channel for channel in self.channels if channel in channels]
         return replace(self.otsu, channel=others[0]) if others else self.otsu
+
+
+_SEED_DEPTH = math.atanh(0.9)
+
+
+def _signed_depth(options: Mapping[str, OptionValue]) -> float:
+    """Return the signed distance at the depth of seeds with the default options."""
+    depth = _SEED_DEPTH / float(options["alpha"])
+    return round(math.tanh(depth) if options["norm"] else depth, 4)
 
 
 _ROWS = (
@@ -233,13 +247,15 @@ _ROWS = (
     Threshold(
         "TH_SIGNED_DISTANCE",
         label="Seeds: signed distance (D) above",
-        meaning="Seeds: signed distance (D in a list with new codes) above this",
+        meaning="Seeds: signed distance (D in a list with new codes) above this; the default is "
+        "1.5 pixels from the border, also if the options alpha and norm have other values",
         larger="smaller seeds: touching objects separate, faint objects are missed",
         default=0.9,
         example=0.8,
         channels=("Ds",),
         high=None,
         search_share=0.99,
+        adapt=_signed_depth,
     ),
     Threshold(
         "TH_SIGNED_GROWTH",
