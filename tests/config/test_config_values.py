@@ -137,8 +137,11 @@ def test_a_misspelled_choice_gets_a_suggestion(problems: Problems) -> None:
     assert line.endswith("did you mean 'convtranspose'?")
 
 
-def test_codes_of_channels_without_a_separator_are_explained(problems: Problems) -> None:
-    (line,) = problems({"PROBLEM.INSTANCE_SEG.DATA_CHANNELS": "FCDb"})
+@pytest.mark.parametrize("text", ["FCDb", "F,C,Db", "F; C; Db"])
+def test_codes_of_channels_without_their_separator_are_explained(
+    text: str, problems: Problems
+) -> None:
+    (line,) = problems({"PROBLEM.INSTANCE_SEG.DATA_CHANNELS": text})
     assert line.endswith("(write F+C+Db or [F, C, Db])")
     (line,) = problems({"PROBLEM.INSTANCE_SEG.DATA_CHANNELS": "BCQ"})
     assert line.endswith("did you mean 'BC'?")

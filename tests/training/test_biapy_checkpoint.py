@@ -217,6 +217,39 @@ def test_rays_of_volumes_have_other_directions(ndim: int) -> None:
     assert raised.value.code == "checkpoint.biapy_channels"
 
 
+NETWORK = {"MODEL.FEATURE_MAPS": (8, 16), "MODEL.Z_DOWN": (0,)}
+
+
+def biapy_config(channels: list[str], **sections: Any) -> dict[str, Any]:
+    """Return a small configuration of BiaPy for 2D images."""
+    section = {"DATA_CHANNELS": channels, "CELLPOSE": {"DIAM_MEAN": 30.0}}
+    return {
+        "PROBLEM": {"TYPE": "INSTANCE_SEG", "NDIM": "2D", "INSTANCE_SEG": section},
+        "DATA": {"PATCH_SIZE": [32, 32, 1], **sections.get("data", {})},
+        "TEST": {"POST_PROCESSING": sections.get("post", {})},
+    }
+
+
+def test_steps_before_the_network_that_are_missing_are_an_error() -> None:
+    for enabled in (False, True):
+        steps = {"PREPROCESS": {"ZOOM": {"ENABLE": enabled, "ZOOM_FACTOR": [1, 1, 2]}}}
+        cfg = biapy_config(["F", "C"], data=steps)
+        if not enabled:
+            assert config_for_prediction(cfg, NETWORK)[1] == []
+            continue
+        with pytest.raises(UserError, match=r"DATA\.PREPROCESS\.ZOOM\.ENABLE: True"):
+            config_for_prediction(cfg, NETWORK)
+
+
+def test_steps_after_the_network_that_are_missing_have_a_notice() -> None:
+    refinement = {"ENABLE": True, "OPERATIONS": ["fill_holes"], "VALUES": [[]]}
+    post = {"INSTANCE_REFINEMENT": refinement, "REMOVE_CLOSE_POINTS_RADIUS": 0}
+    (line,) = config_for_prediction(biapy_config(["F", "C"], post=post), NETWORK)[1]
+    assert "fill_holes" in line
+    (line,) = config_for_prediction(biapy_config(["F", "Gh", "Gv"]), NETWORK)[1]
+    assert "objects of 30 pixels" in line
+
+
 def test_options_that_version_3_7_writes_for_all_channels_are_read(tmp_path: Path) -> None:
     contents = contents_of(CASES["3.7.1-unet_2d"])
     contents["cfg"]["PROBLEM"]["INSTANCE_SEG"] = {

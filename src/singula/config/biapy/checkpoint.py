@@ -13,6 +13,7 @@ from singula.config.yaml_source import Problem, from_mapping
 from singula.errors import UserError
 from singula.representations.channel_table import planes_in
 from singula.representations.families import FAMILIES
+from singula.representations.flows import FlowDecoder
 from singula.util.format import list_lines
 
 _SOURCE = "cfg"
@@ -42,6 +43,8 @@ _OPTIONS = (
     "PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE",
 )
 """Beginning of the messages about options of the channels."""
+_LISTED = ("TEST.", "PROBLEM.INSTANCE_SEG.DATA_CHANNELS_EXTRA_OPTS:")
+"""Beginning of the keys without effect that are listed; files contain all others, too."""
 
 
 def config_for_prediction(
@@ -76,6 +79,11 @@ def config_for_prediction(
     config, errors, _ = examine_values({**values, **network, "TEST.ENABLE": True})
     problems = [*work.problems, *(Problem(f"{key}: {text}", "") for key, text in errors.items())]
     needed = [p for p in problems if p.text.startswith(_NEEDED)]
+    needed += [
+        Problem(f"{text}, which is not supported and changes the maps", "config.unsupported")
+        for text in work.idle
+        if text.startswith(_NEEDED)
+    ]
     if needed:
         raise ConfigError(needed, _SOURCE)
     options = [p.text for p in problems if p.text.startswith(_OPTIONS)]
@@ -93,7 +101,8 @@ def config_for_prediction(
             "checkpoint.biapy_channels",
         )
     notices = [f"{problem.text}; the value has no effect" for problem in problems]
-    return config, [*notices, *_other_distances(read, config)]
+    notices += [f"{text} has no effect" for text in work.idle if text.startswith(_LISTED)]
+    return config, [*notices, *_other_distances(read, config), *_scaled_objects(read, config)]
 
 
 def _other_distances(read: Mapping[str, Any], config: Config) -> Iterator[str]:
@@ -106,6 +115,16 @@ def _other_distances(read: Mapping[str, Any], config: Config) -> Iterator[str]:
             "PROBLEM.INSTANCE_SEG.DATA_CHANNELS: D of BiaPy 3.7 is a share of the largest distance "
             "in each instance, and -1 outside: its thresholds in the file apply, but its maps "
             "cannot be compared with signed distances of Singula"
+        )
+
+
+def _scaled_objects(read: Mapping[str, Any], config: Config) -> Iterator[str]:
+    """Yield a notice for flows, which BiaPy learns from objects of one size."""
+    key = "PROBLEM.INSTANCE_SEG.CELLPOSE.DIAM_MEAN"
+    if config.decoding_method == FlowDecoder.method_name and read.get(key):
+        yield (
+            f"{key}: {read[key]} has no effect: BiaPy scales images to objects of {read[key]:g} "
+            "pixels; scale other images with --scale"
         )
 
 

@@ -85,6 +85,14 @@ def _skip_connections(work: Translation) -> None:
         work.put(entry, key, max(1, n_layers // (side.bit_length() - 1)))
 
 
+def _no_radius(work: Translation) -> None:
+    """Remove the radius 0 of close points, the default of version 3.6 and later."""
+    key = "TEST.POST_PROCESSING.REMOVE_CLOSE_POINTS_RADIUS"
+    entry = work.entries.get(key)
+    if entry is not None and plain(entry.value) in (0, (0,)):
+        work.take(key)
+
+
 NEWER_RULES: tuple[Callable[[Translation], None], ...] = (
     _one_network,
     _empty_losses,
@@ -92,4 +100,5 @@ NEWER_RULES: tuple[Callable[[Translation], None], ...] = (
     _checkpoint_items,
     _normalization,
     _skip_connections,
+    _no_radius,
 )

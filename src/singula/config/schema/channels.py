@@ -68,7 +68,8 @@ class OrCombination:
 
 
 def _codes_of(text: str) -> list[str]:
-    """Return the codes of a combination without separator, such as ``FCDb``; empty for others."""
+    """Return the codes of a combination such as ``FCDb`` or ``F,C,Db``; empty for others."""
+    text = re.sub(r"[\s,;]", "", text)
     codes = re.findall("[A-Z][a-z0-9]*", text)
     try:
         split_channels(SEPARATOR.join(codes))
