@@ -21,6 +21,12 @@ from singula.representations.channels import CHANNELS, encode
 from singula.representations.channels.rays import ray_directions
 from singula.representations.decoders import DecodeSettings, decode
 from singula.representations.decoders.embedding import embed_pixels, find_clusters
+from singula.representations.decoders.offsets import (
+    cast_votes,
+    find_centers,
+    join_centers,
+    offsets_in_pixels,
+)
 from singula.representations.decoders.polygons import (
     draw_polygons,
     find_candidates,
@@ -59,6 +65,7 @@ def main(folder: Path = HERE) -> list[Path]:
         polygons(folder / "polygons.png", labels),
         embeddings(folder / "embeddings.png", labels),
         flows(folder / "flows.png"),
+        offsets(folder / "offsets.png", labels),
         drawn_sets(folder / "drawn_sets.png"),
         contours(folder / "contours.png", labels),
         decoding(folder / "decoding.png", labels),
@@ -271,6 +278,40 @@ def flows(path: Path) -> Path:
         panels.flat[3].plot(x, y, color="orange", linewidth=0.4)
     panels.flat[3].set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
     show(panels.flat[4], painted(decode(maps, "F+Gh+Gv").labels), "instances")
+    return save(figure, path)
+
+
+def offsets(path: Path, labels: np.ndarray) -> Path:
+    """Draw predicted offsets in pixels, the votes, the centers and the instances; and `Z`."""
+    rng = np.random.default_rng(SEED)
+    plain = {code: {"norm": False} for code in ("H", "V")}
+    maps = {
+        code: values + gaussian_filter(rng.normal(0, 0.2 if code == "F" else 3.0, labels.shape), 1)
+        for code, values in encode(labels, "F+H+V", options=plain).items()
+    }
+    foreground = maps["F"] > 0.5
+    pixels = offsets_in_pixels([maps["V"], maps["H"]])
+    votes = cast_votes(pixels, foreground)
+    counts = np.zeros(labels.size)
+    counts[votes.places] = votes.counts
+    limits = DecodeSettings().thresholds
+    centers = find_centers(votes, labels.shape, limits["TH_CENTER_RADIUS"], limits["TH_VOTES"])
+    figure, panels = grid(1, 6, side=1.75)
+    show(panels.flat[0], painted(labels), "labels")
+    how = {"cmap": "coolwarm", "vmin": -12, "vmax": 12}
+    for panel, code in zip(panels.flat[1:3], plain, strict=True):
+        show(panel, maps[code] * foreground, f"{code}, norm: False", **how)
+    show(panels.flat[3], np.sqrt(counts).reshape(labels.shape), "votes, centers", cmap="magma")
+    y, x = (centers.positions - [side.start for side in CROP]).T
+    panels.flat[3].plot(x, y, "o", fillstyle="none", color="cyan", markersize=7)
+    size = CROP[0].stop - CROP[0].start
+    panels.flat[3].set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+    instances = join_centers(pixels, foreground, centers)
+    show(panels.flat[4], painted(instances), "instances")
+    tissue = DRAWINGS["tissue"].draw((28, 64, 64), rng).labels.astype(np.int32)
+    depth = encode(tissue, "F+H+V+Z")["Z"][:, 32]
+    panels.flat[5].imshow(depth, aspect=2, cmap="coolwarm", interpolation="nearest")
+    panels.flat[5].set_title("Z, section along z and x", fontsize=8, pad=3)
     return save(figure, path)
 
 
