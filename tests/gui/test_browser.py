@@ -217,11 +217,15 @@ def _tune(tab: Any, empty: Interface) -> None:
     tab.wait_for_url("**/tune?**")
     assert drawn(tab) == "0/0"
     before = int(tab.locator(".score-table td").nth(1).inner_text())
-    # After two epochs, only extreme thresholds give any objects.
-    for words, way in (("contour (C) below", "ArrowRight"), ("inside (B) above", "ArrowLeft")):
-        tab.get_by_role("slider", name=f"Seeds: {words}").locator("[tabindex='0']").focus()
-        for _ in range(40):
-            tab.keyboard.press(way)
+    # After two epochs, only extreme thresholds give any objects: 0 removes no objects.
+    moves = {
+        "TH_FOREGROUND": ("Growth: inside (B) or mask (M) above", 20),
+        "TH_FLOW_ERROR": ("Objects: error of the flows below", 40),
+    }
+    for words, count in moves.values():
+        tab.get_by_role("slider", name=words).locator("[tabindex='0']").focus()
+        for _ in range(count):
+            tab.keyboard.press("ArrowLeft")
     tab.wait_for_function(
         "before => document.querySelectorAll('.score-table td')[1].textContent != before",
         arg=str(before),
@@ -229,15 +233,16 @@ def _tune(tab: Any, empty: Interface) -> None:
     tab.wait_for_function("document.querySelector('canvas').dataset.drawn != '0/0'")
     first = load_config(empty.folder / "example_2d.yaml").PROBLEM.INSTANCE_SEG
     # The server receives the last move a moment later.
-    for value in (first.DATA_MW_TH_CONTOUR + 0.4, first.DATA_MW_TH_BINARY_MASK - 0.4):
-        text = re.compile(rf"{re.escape(f'{value:g}')}$")
+    moved = {}
+    for name, (words, count) in moves.items():
+        moved[name] = round(getattr(first, f"DATA_MW_{name}") - 0.01 * count, 4)
+        text = re.compile(rf"{re.escape(f'{words}{moved[name]:g}')}$")
         tab.locator(".threshold-line", has_text=text).wait_for()
     click(tab, "Save these settings")
     tab.get_by_text("saved: ").wait_for()
     (tuned,) = empty.folder.rglob("*_tuned.yaml")
     second = load_config(tuned).PROBLEM.INSTANCE_SEG
-    assert pytest.approx(first.DATA_MW_TH_CONTOUR + 0.4) == second.DATA_MW_TH_CONTOUR
-    assert pytest.approx(first.DATA_MW_TH_BINARY_MASK - 0.4) == second.DATA_MW_TH_BINARY_MASK
+    assert {name: getattr(second, f"DATA_MW_{name}") for name in moves} == pytest.approx(moved)
     assert second.DATA_CHANNELS == first.DATA_CHANNELS
     click(tab, "Use from now on with this model")
     tab.get_by_text("saved in ").wait_for()
@@ -270,14 +275,15 @@ def _search(tab: Any, empty: Interface) -> None:
     use = tab.get_by_role("button", name="Set the sliders to the best settings")
     if use.is_visible():
         use.click()
-    shown = f"C) below{float(best['TH_CONTOUR']):g}"
-    contour = tab.locator(".threshold-line", has_text="C) below")
-    contour.filter(has_text=re.compile(f"{re.escape(shown)}$")).wait_for()
+    words = "error of the flows below"
+    shown = f"{words}{float(best['TH_FLOW_ERROR']):g}"
+    line = tab.locator(".threshold-line", has_text=words)
+    line.filter(has_text=re.compile(f"{re.escape(shown)}$")).wait_for()
     click(tab, "Use from now on with this model")
     tab.get_by_text("saved in ").wait_for()
     tuned = load_checkpoint(weights).description["tuned"]
     assert tuned["after"] == pytest.approx(float(best["pq"]))
-    assert tuned["thresholds"]["TH_CONTOUR"] == pytest.approx(float(best["TH_CONTOUR"]))
+    assert tuned["thresholds"]["TH_FLOW_ERROR"] == pytest.approx(float(best["TH_FLOW_ERROR"]))
 
 
 @pytest.mark.slow
