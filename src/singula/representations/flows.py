@@ -52,6 +52,7 @@ class FlowDecoder(VectorDecoder):
             count_arrivals,
             find_sinks,
             label_arrivals,
+            touch_border,
         )
         from singula.representations.decoders.morphology import compact
 
@@ -61,7 +62,7 @@ class FlowDecoder(VectorDecoder):
         ends = self._ends(plan, whole, shape, lambda box: {n: maps[n][box] for n in self.channels})
         sinks = find_sinks([count_arrivals(ends, whole, shape)], shape)
         labels = label_arrivals(ends, sinks)
-        self._remove_wrong(plan, labels, maps)
+        self._remove_wrong(plan, labels, maps, touch_border(sinks, shape))
         return compact(labels, len(sinks.points), *plan.min_sizes), None
 
     def collect(
@@ -92,7 +93,12 @@ class FlowDecoder(VectorDecoder):
         The flow error of an instance needs all of its pixels, so that the pixels of all instances
         in the box move.
         """
-        from singula.representations.decoders.flows import Sinks, label_arrivals, whole_objects
+        from singula.representations.decoders.flows import (
+            Sinks,
+            label_arrivals,
+            touch_border,
+            whole_objects,
+        )
         from singula.util.boxes import local
 
         sinks = Sinks(**objects)
@@ -101,7 +107,7 @@ class FlowDecoder(VectorDecoder):
         outer, is_inside = whole_objects(sinks, box)
         labels = label_arrivals(self._ends(plan, outer, shape, read_maps), sinks)
         labels[~is_inside[labels]] = 0
-        self._remove_wrong(plan, labels, read_maps(outer))
+        self._remove_wrong(plan, labels, read_maps(outer), touch_border(sinks, shape))
         return labels[local(box, outer)]
 
     def _ends(
@@ -117,10 +123,17 @@ class FlowDecoder(VectorDecoder):
         steps = int(plan.thresholds["TH_FLOW_STEPS"])
         return follow_flows(read, core, shape, steps, plan.spacing)
 
-    def _remove_wrong(self, plan: DecodePlan, labels: np.ndarray, maps: Maps) -> None:
-        """Remove instances whose flows differ from the predicted ones, in place."""
+    def _remove_wrong(
+        self, plan: DecodePlan, labels: np.ndarray, maps: Maps, at_border: np.ndarray
+    ) -> None:
+        """Remove instances whose flows differ from the predicted ones, in place.
+
+        The flows of an instance at the border of the image are not known: they point to the center
+        of the whole object, part of which is outside. Such instances remain.
+        """
         from singula.representations.decoders.flows import remove_wrong_flows
 
         limit = plan.thresholds["TH_FLOW_ERROR"]
         if limit > 0:
-            remove_wrong_flows(labels, [maps[code] for code in self.vectors], limit, plan.spacing)
+            flows = [maps[code] for code in self.vectors]
+            remove_wrong_flows(labels, flows, limit, plan.spacing, untested=at_border)

@@ -94,6 +94,21 @@ def test_an_object_with_other_flows_is_removed() -> None:
     np.testing.assert_array_equal(decoded, labels == 1)
 
 
+def test_an_object_that_continues_outside_of_the_image_remains() -> None:
+    labels = np.zeros((30, 60), np.uint8)
+    labels[5:25, 4:24], labels[3:27, 30:54] = 1, 2
+    part = np.s_[:, :40]  # cuts the second object: its flows point out of the part
+    maps = {name: values[part] for name, values in singula.encode(labels, "F+Gh+Gv").items()}
+    decoded = singula.decode(maps, "F+Gh+Gv")
+    np.testing.assert_array_equal(decoded > 0, labels[part] > 0)
+    # One slice of a volume has no border along z.
+    volume = {name: values[None] for name, values in maps.items()}
+    volume["Gz"] = np.zeros_like(volume["F"])
+    volume["Gh"] = np.where(labels[None, :, :40] == 1, np.float32(-0.7), volume["Gh"])
+    in_slice = singula.decode(volume, "F+Gh+Gv+Gz")
+    np.testing.assert_array_equal(in_slice[0] > 0, labels[part] == 2)
+
+
 def test_too_few_steps_leave_pixels_behind() -> None:
     labels = np.ones((7, 60), np.uint8)
     maps = singula.encode(labels, "F+Gh+Gv")

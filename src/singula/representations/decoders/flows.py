@@ -235,11 +235,35 @@ def whole_objects(sinks: Sinks, box: Box) -> tuple[Box, np.ndarray]:
     return outer, np.concatenate([[False], inside])
 
 
+def touch_border(sinks: Sinks, shape: Sequence[int]) -> np.ndarray:
+    """Return the mask of the numbers of objects that touch the border of the image.
+
+    Axes of one pixel have no border.
+
+    Parameters
+    ----------
+    sinks : Sinks
+        Sinks of the whole image.
+    shape : sequence of int
+        Shape of the image.
+
+    Returns
+    -------
+    ndarray of bool, shape (n + 1,)
+        False for the background.
+    """
+    sizes = np.array(shape, np.int64)
+    touches = ((sinks.starts == 0) | (sinks.stops == sizes)) & (sizes > 1)
+    return np.concatenate([[False], touches.any(axis=1)])
+
+
 def remove_wrong_flows(
     labels: np.ndarray,
     flows: Sequence[np.ndarray],
     limit: float,
     spacing: Sequence[float] | None = None,
+    *,
+    untested: np.ndarray,
 ) -> None:
     """Remove instances whose flows differ from the predicted ones, in place.
 
@@ -253,6 +277,8 @@ def remove_wrong_flows(
         Largest mean of the squared length of the difference over the pixels of an instance.
     spacing : sequence of float, optional
         Voxel size per axis.
+    untested : ndarray of bool
+        True for the numbers of instances that remain in any case.
     """
     count = int(labels.max(initial=0))
     expected: Any = flows_of_labels(labels, relative_spacing(spacing, labels.ndim).tolist())
@@ -261,7 +287,7 @@ def remove_wrong_flows(
     for axis, values in enumerate(flows):
         predicted = np.ascontiguousarray(values, np.float32).ravel()
         compiled(add_errors)(flat, expected[..., axis].ravel(), predicted, sums, pixels)
-    is_wrong = sums * len(flows) > limit * pixels
+    is_wrong = (sums * len(flows) > limit * pixels) & ~untested[: count + 1]
     is_wrong[0] = False
     if is_wrong.any():
         labels[is_wrong[labels]] = 0
