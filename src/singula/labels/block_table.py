@@ -189,16 +189,19 @@ class Table:
         for table in chain((one, other), tables):
             for name in names:
                 columns[name].append(getattr(table, name))
-        return cls._of_columns(columns)
+        return cls.of_columns(columns)
 
     @classmethod
     def of_rows(cls, **columns: np.ndarray) -> Self:
         """Return the table of rows in any order; rows with equal keys are merged."""
-        return cls._of_columns({name: ArrayList([rows]) for name, rows in columns.items()})
+        return cls.of_columns({name: ArrayList([rows]) for name, rows in columns.items()})
 
     @classmethod
-    def _of_columns(cls, columns: dict[str, ArrayList]) -> Self:
-        """Merge rows with equal keys; each column is removed from `columns` when it is merged."""
+    def of_columns(cls, columns: dict[str, ArrayList]) -> Self:
+        """Merge rows with equal keys; each column is removed from `columns` when it is merged.
+
+        A subclass overrides this if a column depends on other columns of the merged rows.
+        """
         rules = {column.name: column.metadata.get("merge") for column in fields(cls)}
         keys = {n: columns.pop(n).joined() for n, rule in rules.items() if rule is None}
         order = np.lexsort(list(keys.values())[::-1])

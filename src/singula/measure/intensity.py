@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from singula.errors import UserError
-from singula.labels.block_table import HIGHEST, LOWEST, TOTAL, Table
+from singula.labels.block_table import HIGHEST, LOWEST, TOTAL, ArrayList, Table
 from singula.labels.index import index_labels
 from singula.util.arguments import as_array, instance, label_image
 from singula.util.process import compiled
@@ -42,16 +42,17 @@ class Intensities(Table):
     squares: np.ndarray = field(metadata=TOTAL)
 
     @classmethod
-    def of_rows(cls, **columns: np.ndarray) -> Self:
+    def of_columns(cls, columns: dict[str, ArrayList]) -> Self:
         """Merge rows with equal ids; squares about different means are moved to the common mean.
 
-        See `Moments.of_rows`.
+        See `Moments.of_columns`.
         """
-        merged = super().of_rows(**columns)
-        rows = np.searchsorted(merged.ids, columns["ids"])
-        counts = columns["counts"]
+        parts = {name: column.joined() for name, column in columns.items()}
+        merged = super().of_columns({name: ArrayList([part]) for name, part in parts.items()})
+        rows = np.searchsorted(merged.ids, parts["ids"])
+        counts = parts["counts"]
         with np.errstate(invalid="ignore"):  # infinite intensities
-            gaps = _divided(columns["sums"], counts) - _divided(merged.sums, merged.counts)[rows]
+            gaps = _divided(parts["sums"], counts) - _divided(merged.sums, merged.counts)[rows]
             np.add.at(merged.squares, rows, np.where(counts > 0, counts * gaps**2, 0))
         return merged
 

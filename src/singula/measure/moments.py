@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from singula.io.image import Spacing, check_spacing
-from singula.labels.block_table import TOTAL, Block, Table
+from singula.labels.block_table import TOTAL, ArrayList, Block, Table
 from singula.labels.index import index_labels
 from singula.util.arguments import instance, label_image
 from singula.util.process import compiled
@@ -37,16 +37,17 @@ class Moments(Table):
     moments: np.ndarray = field(metadata=TOTAL)
 
     @classmethod
-    def of_rows(cls, **columns: np.ndarray) -> Self:
+    def of_columns(cls, columns: dict[str, ArrayList]) -> Self:
         """Merge rows with equal ids; moments about different centroids are moved to the common one.
 
         T. F. Chan et al., *Updating formulae and a pairwise algorithm for computing sample
         variances*, 1979: no difference of large sums occurs.
         """
-        merged = super().of_rows(**columns)
-        rows = np.searchsorted(merged.ids, columns["ids"])
-        counts = columns["npixels"][:, None]
-        gaps = columns["sums"] / counts - (merged.sums / merged.npixels[:, None])[rows]
+        parts = {name: column.joined() for name, column in columns.items()}
+        merged = super().of_columns({name: ArrayList([part]) for name, part in parts.items()})
+        rows = np.searchsorted(merged.ids, parts["ids"])
+        counts = parts["npixels"][:, None]
+        gaps = parts["sums"] / counts - (merged.sums / merged.npixels[:, None])[rows]
         between = counts[..., None] * gaps[:, :, None] * gaps[:, None, :]
         np.add.at(merged.moments, rows, between)
         return merged
