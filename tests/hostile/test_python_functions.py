@@ -760,7 +760,8 @@ TABLE |= {
         "total": Argument(None, INTEGER.or_none()),
     },
     "singula.inference.scale_from_text": lambda _: {
-        "text": Argument("auto", WORD.or_none().without("list"))
+        "text": Argument("auto", WORD.or_none().without("list")),
+        "name": Argument("text", TEXT),
     },
     "singula.inference.write_package": lambda folder: {
         "run_or_checkpoint": Argument("nuclei", PATH),

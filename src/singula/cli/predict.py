@@ -163,7 +163,7 @@ def predict(
         from singula.io.run_lock import hold, output_locks
 
     sizes = None if spacing is None else sizes_from_text(spacing)
-    factors = scale_from_text(scale)
+    factors = scale_from_text(scale, "--scale")
     if dask is not None:
         from singula.blocks.dask_options import check_dask_option
 

@@ -20,18 +20,20 @@ Scale = float | Sequence[float] | Literal["auto"] | None
 """Factor for all axes or for each axis, z first; "auto": from the objects; None: not resampled."""
 
 
-def scale_from_text(text: str | None) -> Scale:
+def scale_from_text(text: str | None, name: str = "text") -> Scale:
     """Parse the value of ``--scale``.
 
     Parameters
     ----------
     text : str, optional
         ``auto``, a factor, or a factor for each axis separated by commas.
+    name : str
+        Name of the value in errors, such as ``--scale``.
 
     Raises
     ------
     TypeError
-        `text` is not a text.
+        Not texts.
     UserError
         ``predict.scale``: any other text, or a factor that is not from 1/32 to 32.
 
@@ -40,6 +42,7 @@ def scale_from_text(text: str | None) -> Scale:
     >>> scale_from_text("auto"), scale_from_text("0.5"), scale_from_text("1,0.5,0.5")
     ('auto', (0.5,), (1.0, 0.5, 0.5))
     """
+    name = instance(name, "name", str)
     if text is None:
         return None
     if instance(text, "text", str).strip().lower() == "auto":
@@ -47,10 +50,10 @@ def scale_from_text(text: str | None) -> Scale:
     try:
         factors = tuple(float(part) for part in text.strip("()[] ").split(","))
     except ValueError as error:
-        raise _invalid("--scale", text) from error
+        raise _invalid(name, text) from error
     # The images give the number of axes; everything else is known before a model is loaded.
     if not all(1 / MAX_FACTOR <= factor <= MAX_FACTOR for factor in factors):
-        raise _invalid("--scale", text)
+        raise _invalid(name, text)
     return factors
 
 
