@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from singula.config import config_from_dict
 from singula.config.biapy.translate import RENAMED
 from singula.config.keys import key_table
 from singula.config.load import config_and_notices
+from singula.errors import UserError
 
 Problems = Callable[..., list[str]]
 DATA = Path(__file__).parent / "data"
@@ -196,18 +198,22 @@ def test_usual_activations_of_a_list_are_read() -> None:
             ],
         }
     )
-    assert config[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == ("H.norm=False", "V.norm=False")
-
-
-def test_unsupported_options_of_a_list_are_named(problems: Problems) -> None:
-    (line,) = problems(
-        {
-            f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
-            f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"H": {"act": "tanh"}}],
-            "TRAIN.ENABLE": True,
-        }
+    assert config[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"] == (
+        "H.activation=linear",
+        "H.norm=False",
+        "V.norm=False",
     )
-    assert "H.act" in line
+
+
+def test_unsupported_options_of_a_list_are_named() -> None:
+    with pytest.raises(UserError, match=r"EXTRA_OPTS\.H\.act: got 'softmax'"):
+        config_from_dict(
+            {
+                f"{SEG}.DATA_CHANNELS": ["F", "H", "V"],
+                f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{"H": {"act": "softmax"}}],
+                "TRAIN.ENABLE": True,
+            }
+        )
 
 
 def test_thresholds_of_the_inferred_growth_mask() -> None:
@@ -503,7 +509,11 @@ def test_a_file_for_offsets_of_biapy_3_7() -> None:
         }
     )
     assert found[f"{SEG}.DATA_CHANNELS"] == "F+H+V"
-    assert set(found[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"]) == {"H.norm=True", "F.erosion=1"}
+    assert set(found[f"{SEG}.DATA_CHANNELS_EXTRA_OPTS"]) == {
+        "H.norm=True",
+        "V.norm=True",
+        "F.erosion=1",
+    }
     assert found[f"{SEG}.DATA_MW_TH_BINARY_MASK"] == 0.6
     assert found[f"{SEG}.DATA_MW_TH_EDGES"] == 0.4
     assert found[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.45

@@ -22,6 +22,7 @@ from singula.io.records.tables import EpochRow
 from singula.models import ModelSettings, build_model
 from singula.representations.channels import EncodeSettings
 from singula.training import fit as fit_module
+from singula.training import loader as loader_module
 from singula.training.checkpoint import KEY, load_checkpoint, write_checkpoint
 from singula.training.checkpoint_saver import CheckpointSaver, CheckpointSettings
 from singula.training.device import Device
@@ -92,6 +93,12 @@ def train(
         start=start,  # type: ignore[arg-type]
     )
     return fit(job), network
+
+
+@pytest.fixture(autouse=True)
+def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow workers, also after a test of this process that read from an object store."""
+    monkeypatch.setattr(loader_module, "is_used", lambda: False)
 
 
 def test_a_checkpoint_without_an_architecture_is_resumed(tmp_path: Path) -> None:

@@ -344,8 +344,8 @@ _ROWS = (
         "TH_FLOW_ERROR",
         label="Objects: error of the flows below",
         meaning="Flows (Gh, Gv, Gz): an object is removed if the mean squared difference between "
-        "its flows and the predicted ones is above this; 0 removes none, and objects at the border of "
-        "the image remain",
+        "its flows and the predicted ones is above this; 0 removes none, and objects at the image "
+        "border remain",
         larger="more objects: doubtful objects remain (except 0)",
         default=0.4,
         example=0.6,
