@@ -222,8 +222,8 @@ def _tune(tab: Any, empty: Interface) -> None:
         "TH_FOREGROUND": ("Growth: inside (B) or mask (M) above", 20),
         "TH_FLOW_ERROR": ("Objects: error of the flows below", 40),
     }
-    for words, count in moves.values():
-        tab.get_by_role("slider", name=words).locator("[tabindex='0']").focus()
+    for label, count in moves.values():
+        tab.get_by_role("slider", name=label).locator("[tabindex='0']").focus()
         for _ in range(count):
             tab.keyboard.press("ArrowLeft")
     tab.wait_for_function(
@@ -234,9 +234,9 @@ def _tune(tab: Any, empty: Interface) -> None:
     first = load_config(empty.folder / "example_2d.yaml").PROBLEM.INSTANCE_SEG
     # The server receives the last move a moment later.
     moved = {}
-    for name, (words, count) in moves.items():
+    for name, (label, count) in moves.items():
         moved[name] = round(getattr(first, f"DATA_MW_{name}") - 0.01 * count, 4)
-        text = re.compile(rf"{re.escape(f'{words}{moved[name]:g}')}$")
+        text = re.compile(rf"{re.escape(f'{label}{moved[name]:g}')}$")
         tab.locator(".threshold-line", has_text=text).wait_for()
     click(tab, "Save these settings")
     tab.get_by_text("saved: ").wait_for()
@@ -275,9 +275,9 @@ def _search(tab: Any, empty: Interface) -> None:
     use = tab.get_by_role("button", name="Set the sliders to the best settings")
     if use.is_visible():
         use.click()
-    words = "error of the flows below"
-    shown = f"{words}{float(best['TH_FLOW_ERROR']):g}"
-    line = tab.locator(".threshold-line", has_text=words)
+    label = "error of the flows below"
+    shown = f"{label}{float(best['TH_FLOW_ERROR']):g}"
+    line = tab.locator(".threshold-line", has_text=label)
     line.filter(has_text=re.compile(f"{re.escape(shown)}$")).wait_for()
     click(tab, "Use from now on with this model")
     tab.get_by_text("saved in ").wait_for()

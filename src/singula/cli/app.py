@@ -68,7 +68,7 @@ def path_option(*names: str, kind: PathKind, help: str) -> Any:
     help : str
         Description for ``--help``, one line.
     """
-    return typer.Option(*names, help=help, parser=_path_text, callback=_path_check(names[0], kind))
+    return typer.Option(*names, help=help, parser=_unchanged, callback=_path_check(names[0], kind))
 
 
 def path_argument(name: str, *, kind: PathKind, help: str) -> Any:
@@ -86,7 +86,7 @@ def path_argument(name: str, *, kind: PathKind, help: str) -> Any:
     return typer.Argument(
         metavar=name if name.isupper() else None,
         help=help,
-        parser=_path_text,
+        parser=_unchanged,
         callback=_path_check(name.strip("[]"), kind),
     )
 
@@ -130,7 +130,7 @@ def number_option(
         return number
 
     shown = metavar or f"<{kind.__name__}>"
-    return typer.Option(*names, metavar=shown, help=help, parser=_path_text, callback=check)
+    return typer.Option(*names, metavar=shown, help=help, parser=_unchanged, callback=check)
 
 
 def _number_error(name: str, value: str, expected: str) -> UserError:
@@ -141,12 +141,12 @@ def _number_error(name: str, value: str, expected: str) -> UserError:
     )
 
 
-def _path_text(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     """Return the text of a value unchanged; typer would replace a `UserError` of its parsers."""
     return value
 
 
-_path_text.__name__ = "path"  # the type in the help
+_unchanged.__name__ = "path"  # the type in the help
 
 
 def _path_check(name: str, kind: PathKind) -> Callable[[Any], Any]:

@@ -32,6 +32,8 @@ NUCLEUS = 7.5
 """Typical diameter of a nucleus in stained tissue, in µm."""
 BLOCK = (1024, 1024)
 """Shape of the blocks of a slide, in pixels; small blocks leave out more glass."""
+GEOJSON_SUFFIX = ".geojson"
+"""End of the name of the outlines of a slide."""
 _SAME = 1.05  # ratio of two resolutions that are not resampled
 
 
@@ -205,7 +207,7 @@ def write_slide_results(pair: Pair, target: Path, labels: Path, table: Path | No
     note = note_of(slide, pair.image, place.downsample, share)
     note_slide(labels, note)
     item = LabelSource(labels, stem_of(target), 2, _has_classes(labels), slide=note).read()
-    write_geojson(item, target.with_suffix(".geojson"))
+    write_geojson(item, target.with_suffix(GEOJSON_SUFFIX))
     if table is None:
         return
     import pandas as pd

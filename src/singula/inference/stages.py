@@ -25,6 +25,7 @@ from singula.inference.outputs import TABLE_SUFFIX, Outputs, complete_outputs
 from singula.inference.scale import Factors
 from singula.inference.slides import (
     BLOCK,
+    GEOJSON_SUFFIX,
     describe_slide,
     is_slide,
     slide_pair,
@@ -249,7 +250,7 @@ class PredictionStages:
 
     def _publish(self, pair: Pair) -> None:
         """Move the results of an image to the object store, if the output folder is in one."""
-        ends = (TABLE_SUFFIX, OVERLAY_SUFFIX, ".geojson")
+        ends = (TABLE_SUFFIX, OVERLAY_SUFFIX, GEOJSON_SUFFIX)
         self.output.publish(f"{pair.name}.zarr", [f"{pair.name}{end}" for end in ends])
 
     def _result(self, pair: Pair) -> Path | None:

@@ -178,15 +178,15 @@ class Table:
             No table.
         """
         tables = iter(parts)
-        one = next(tables, None)
-        if one is None:
+        first = next(tables, None)
+        if first is None:
             raise ValueError("no table to merge; a block without instances has a table too")
-        other = next(tables, None)
-        if other is None:
-            return one
+        second = next(tables, None)
+        if second is None:
+            return first
         names = [column.name for column in fields(cls)]
         columns = {name: ArrayList() for name in names}
-        for table in chain((one, other), tables):
+        for table in chain((first, second), tables):
             for name in names:
                 columns[name].append(getattr(table, name))
         return cls.of_columns(columns)
@@ -203,7 +203,8 @@ class Table:
         A subclass overrides this if a column depends on other columns of the merged rows.
         """
         rules = {column.name: column.metadata.get("merge") for column in fields(cls)}
-        keys = {n: columns.pop(n).joined() for n, rule in rules.items() if rule is None}
+        key_names = [name for name, rule in rules.items() if rule is None]
+        keys = {name: columns.pop(name).joined() for name in key_names}
         order = np.lexsort(list(keys.values())[::-1])
         first = np.zeros(len(order), bool)
         first[:1] = True
