@@ -494,7 +494,7 @@ def test_workers_ignore_the_signals_that_a_training_defers(
     """SLURM sends them to all processes; torch would raise an error if a worker ended."""
 
     def signal_workers(trainer: Trainer, *arguments: object, **options: object) -> object:
-        workers = [str(child.pid) for child in psutil.Process().children()]
+        workers = [str(pid) for pid in children() - earlier]
         assert len(workers) == 2
         # From another process: torch lets a worker end well after SIGTERM of its parent.
         subprocess.run(["kill", f"-{int(number)}", *workers], check=True)
@@ -502,6 +502,11 @@ def test_workers_ignore_the_signals_that_a_training_defers(
             time.sleep(0.01)
         return original(trainer, *arguments, **options)
 
+    def children() -> set[int]:
+        return {child.pid for child in psutil.Process().children()}
+
+    # Of other tests in this process: pools, servers, workers of an interrupted training.
+    earlier = children()
     original = Trainer.training_step
     monkeypatch.setattr(Trainer, "training_step", signal_workers)
     interrupt(tmp_path, monkeypatch, 1, number=number, epochs=1, workers=2)
