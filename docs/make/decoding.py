@@ -71,7 +71,8 @@ def configuration_table() -> str:
 
 
 COMBINATIONS = (
-    "F+C", "F+C+Db", "F+Db", "F+P", "F+T", "F+Dc", "F+C+D", "F+Dn", "F+H+V", "B+C", "F+A",
+    "F+C", "F+C+Db", "F+Db", "F+P", "F+T", "F+Dc", "F+C+D", "F+Dn", "F+H+V", "B+C", "F+A", "C",
+    "Dc",
 )  # fmt: skip
 
 

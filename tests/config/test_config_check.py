@@ -81,6 +81,7 @@ VALID: list[dict[str, object]] = [
     REMOVAL,
     {"TEST.MATCHING_STATS_THS": [0.5]},
     {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": "BCM"},
+    {f"{POST}.APPLY_MASK": True, f"{SEG}.DATA_CHANNELS": ["C", "Db"]},
     {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": ["F", "C", "Db"]},
     {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{SEG}.DATA_CHANNELS": "BP",
      f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": 3},
@@ -139,6 +140,11 @@ INVALID: list[tuple[dict[str, object], str, str]] = [
         {**IN_3D, "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": True},
         "TEST.ANALIZE_2D_IMGS_AS_3D_STACK",
         "2D",
+    ),
+    (
+        {f"{POST}.APPLY_MASK": True, f"{SEG}.DATA_CHANNELS": ["C"]},
+        f"{POST}.APPLY_MASK",
+        "growth mask (C)",
     ),
     (
         {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": "BP"},

@@ -226,6 +226,29 @@ def test_thresholds_of_the_inferred_growth_mask() -> None:
     assert config[f"{SEG}.DATA_MW_TH_FOREGROUND"] == 0.2
 
 
+@pytest.mark.parametrize(
+    ("channels", "key", "thresholds", "expected"),
+    [
+        (["C"], "GROWTH_MASK", [0.25], {"TH_CONTOUR_GROWTH": 0.75}),
+        (["C"], "SEED", [0.6], {"TH_CONTOUR": 0.4}),
+        (["Dc"], "GROWTH_MASK", [0.1], {"TH_CENTER_GROWTH": 0.9}),
+        (["C", "Db"], "SEED", [0.7, 0.5], {"TH_CONTOUR": 0.3, "TH_BORDER_DISTANCE": 0.5}),
+        (["Db", "Dc"], "SEED", [0.5, 0.4], {"TH_BORDER_DISTANCE": 0.5, "TH_CENTER_DISTANCE": 0.4}),
+        (["F", "C"], "SEED", [0.5, 0.4], {"TH_BINARY_MASK": 0.5, "TH_CONTOUR": 0.4}),
+    ],
+)
+def test_biapy_inverts_the_threshold_of_a_first_channel_that_is_low_inside(
+    channels: list[str], key: str, thresholds: list[float], expected: dict[str, float]
+) -> None:
+    config, _ = load(
+        {
+            f"{SEG}.DATA_CHANNELS": channels,
+            f"{SEG}.WATERSHED.{key}_CHANNELS_THRESH": thresholds,
+        }
+    )
+    assert {name: config[f"{SEG}.DATA_MW_{name}"] for name in expected} == expected
+
+
 def test_default_thresholds_of_values_that_are_not_normalized_are_reported() -> None:
     keys = {
         f"{SEG}.DATA_CHANNELS": ["F", "Db"],
@@ -261,6 +284,8 @@ def test_options_of_other_channels_have_no_effect() -> None:
         ("['F', 'P']", "F+P"),
         (["C", "M"], "C+M"),
         (["Db"], "Db"),
+        (["C"], "C"),
+        (["Dc"], "Dc"),
         ("F+B+D", "F+B+D"),
     ],
 )
@@ -272,7 +297,7 @@ def test_combinations_of_channels(written: object, read: str) -> None:
 @pytest.mark.parametrize(
     ("written", "missing"),
     [
-        (["C", "P"], "a channel that covers the instances"),
+        (["P", "T"], "a channel that covers the instances"),
         (["F", "H"], "expected H and V, without Z"),
         (["F", "H", "V", "Z"], "expected H and V, without Z"),
         (["F", "F"], "different codes"),

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from singula.config.schema.root import Config
 from singula.config.yaml_source import Problem
+from singula.representations.channel_table import CHANNELS
 from singula.representations.combination import whole_foreground
 from singula.representations.families import MIN_RAYS_3D, POLYGON_LIBRARY
 from singula.representations.polygons import PolygonDecoder
@@ -35,6 +36,17 @@ def _channel_needs(config: Config) -> Iterator[Problem]:
         yield Problem(
             f"{_POST}.VORONOI_ON_MASK: got True with {_SEG}.DATA_CHANNELS {channels}, "
             f"expected one of {', '.join(_WITH_FOREGROUND)}, or a list with F",
+            "config.combination",
+        )
+    growth = config.decoder.covering
+    if (
+        post.APPLY_MASK
+        and growth
+        and not any(code not in CHANNELS or CHANNELS[code].covers for code in growth)
+    ):  # pixels outside of the masks get 0, which is inside of instances in these channels
+        yield Problem(
+            f"{_POST}.APPLY_MASK: got True with {_SEG}.DATA_CHANNELS {channels}, whose growth mask "
+            f"({', '.join(sorted(growth))}) contains the background; expected a list with F",
             "config.combination",
         )
     if not post.REMOVE_CLOSE_POINTS:

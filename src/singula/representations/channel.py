@@ -193,6 +193,12 @@ class Channel:
         return self.short or self.code
 
     @property
+    def covers(self) -> bool:
+        """True if the growth mask of the channel excludes the background."""
+        background = "high" if self.outside > 0 else "low"
+        return self.growth_threshold is not None and self.inside != background
+
+    @property
     def loss(self) -> LossName:
         """Loss function of the channel."""
         return _LOSSES[self.kind][0]

@@ -91,6 +91,8 @@ _ROWS = (
         citations=(_CONTOURS,),
         inside="low",
         seed_threshold="TH_CONTOUR",
+        growth_threshold="TH_CONTOUR_GROWTH",
+        surface_rank=10,
         known_by="contour",
     ),
     Channel(
@@ -209,6 +211,7 @@ _ROWS = (
         options=(_CENTERS, NORMALIZED, MASKED),
         inside="low",
         seed_threshold="TH_CENTER_DISTANCE",
+        growth_threshold="TH_CENTER_GROWTH",
         surface_rank=4,
         foreground_only=True,
         known_by="instance",

@@ -180,7 +180,8 @@ def watershed_of(
         Keys of `CHANNELS`.
     seeds, growth : sequence of str
         Channels of the seeds and of the growth mask. By default, the seeds use `P`, or else all
-        channels; and the growth mask the first channel of `codes` that covers the instances.
+        channels; and the growth mask the first channel of `codes` that covers the instances, or
+        else the first one that has a growth threshold, with a notice.
     surface : str
         Channel that is flooded; by default, a distance before edges before a probability.
 
@@ -197,12 +198,11 @@ def watershed_of(
     if not chosen_seeds:
         chosen_seeds = seed_channels(rows)
     if not chosen_growth:
-        covering = [code for code, row in rows.items() if row.growth_threshold]
-        chosen_growth = (covering_channels(codes) or covering)[:1]
+        chosen_growth = growth_channels(rows)
     if not chosen_growth:
         summaries = [each.summary for each in FAMILIES.values() if each.summary]
         every = (*CHANNELS.values(), *summaries)
-        covers = [row.list_code for row in every if row.growth_threshold]
+        covers = [row.list_code for row in every if row.covers]
         raise _missing(
             f"DATA_CHANNELS: got {name}, expected a channel that covers the instances: one of "
             f"{', '.join(dict.fromkeys(covers))}",
@@ -229,6 +229,7 @@ def watershed_of(
         whole=growth_terms,
         surface=flooded,
         downhill=downhill,
+        note=_note_of_growth([rows[code] for code in chosen_growth]),
     )
 
 
@@ -280,6 +281,22 @@ def seed_channels(rows: Mapping[str, Channel]) -> list[str]:
     return [code for code, row in rows.items() if row.seed_threshold or row.vector == "offset"]
 
 
+def growth_channels(rows: Mapping[str, Channel]) -> list[str]:
+    """Return the channel of the growth mask: preferably one that covers the instances.
+
+    Parameters
+    ----------
+    rows : mapping of str to Channel
+        Channels by code.
+    """
+
+    def rank(code: str) -> tuple[bool, ...]:
+        row = rows[code]  # a mask of the instances is more exact than affinities or a distance
+        return not row.covers, bool(row.family), row.kind != "binary"
+
+    return sorted((code for code, row in rows.items() if row.growth_threshold), key=rank)[:1]
+
+
 def covering_channels(codes: Sequence[str]) -> list[str]:
     """Return the channels that cover the instances, from the most exact to the least.
 
@@ -288,7 +305,7 @@ def covering_channels(codes: Sequence[str]) -> list[str]:
     codes : sequence of str
         Keys of `CHANNELS`.
     """
-    covering = [code for code in codes if CHANNELS[code].growth_threshold]
+    covering = [code for code in codes if CHANNELS[code].covers]
     # A mask of the instances is more exact than a distance.
     return sorted(covering, key=lambda code: CHANNELS[code].kind != "binary")
 
@@ -307,7 +324,7 @@ def whole_foreground(codes: Iterable[str]) -> tuple[str, ...]:
         Empty without such channels.
     """
     rows = [CHANNELS[code] for code in codes if code in CHANNELS]
-    masks = [row.code for row in rows if row.growth_threshold and row.known_by == "pixel"]
+    masks = [row.code for row in rows if row.covers and row.known_by == "pixel"]
     is_pair = {*_BODY_AND_CONTOUR} <= {row.code for row in rows}
     return (masks[0],) if masks else _BODY_AND_CONTOUR if is_pair else ()
 
@@ -343,6 +360,17 @@ def _term(channel: Channel, threshold: str | None, key: str) -> Term:
             "remove the channel from this key",
         )
     return Term(channel.code, channel.inside == "high", threshold)
+
+
+def _note_of_growth(rows: Sequence[Channel]) -> str | None:
+    """Return a notice if the growth mask of the channels includes the background."""
+    if any(row.covers for row in rows):
+        return None
+    codes = " and ".join(row.list_code for row in rows)
+    return (
+        f"the growth mask ({codes}) contains the background: instances fill the whole image, as in "
+        "tissue; if your images have background, add F, the foreground"
+    )
 
 
 def _surface(

@@ -148,6 +148,15 @@ _ROWS = (
         otsu=Otsu("C"),
     ),
     Threshold(
+        "TH_CONTOUR_GROWTH",
+        label="Growth: contour (C) below",
+        meaning="Instances grow where C is below this, if no other channel covers them",
+        larger="larger objects, fewer gaps between them",
+        default=0.9,
+        example=0.7,
+        channels=("C",),
+    ),
+    Threshold(
         "TH_FOREGROUND",
         label="Growth: inside (B) or mask (M) above",
         meaning="Instances grow where B or F is above this; with GROW_INTO_CONTOUR, BCM uses M "
@@ -243,6 +252,16 @@ _ROWS = (
         channels=("Dc",),
         high=None,
         search_share=0.9,
+    ),
+    Threshold(
+        "TH_CENTER_GROWTH",
+        label="Growth: distance to the center (Dc) below",
+        meaning="Instances grow where Dc is below this, if no other channel covers them",
+        larger="larger objects, fewer gaps between them",
+        default=0.9,
+        example=0.8,
+        channels=("Dc",),
+        high=None,
     ),
     Threshold(
         "TH_SIGNED_DISTANCE",

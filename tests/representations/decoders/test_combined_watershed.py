@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 import singula
 from singula.errors import UserError
@@ -71,6 +72,51 @@ def test_automatic_thresholds_use_the_channels_of_the_list(name: str) -> None:
     decoded = singula.decode(soft(singula.encode(labels, name)), name)
     (match,) = singula.match(labels, decoded, (0.5,))
     assert match.f1 >= 0.9
+
+
+def tissue(ndim: int) -> np.ndarray:
+    """Return cells that fill the image: the nearest of points near a grid."""
+    shape, step = ((96, 104), 16) if ndim == 2 else ((26, 44, 48), 12)
+    axes = [np.arange(step // 2, size, step) for size in shape]
+    centers = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, ndim)
+    centers = centers + np.random.default_rng(0).uniform(-3, 3, centers.shape)
+    pixels = np.stack(np.indices(shape), -1).reshape(-1, ndim)
+    return (cKDTree(centers).query(pixels)[1].reshape(shape) + 1).astype(np.uint16)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("name", ["C", "Dc", "C+Dc", "C+P", "Dc+H+V"])
+def test_channels_without_a_foreground_divide_the_whole_image(name: str, ndim: int) -> None:
+    labels, name = tissue(ndim), f"{name}+Z" if ndim == 3 and "H+V" in name else name
+    maps = soft(singula.encode(labels, name, options={"P": {"dilation": 3}}))
+    decoder = find_decoder(name)
+    assert isinstance(decoder, CombinedWatershed)
+    assert [term.channel for term in decoder.growth] == [name.split("+")[0]]
+    settings = DecodeSettings.from_keys({"TH_TYPE": "manual", "REMOVE_SMALL_OBJ": 10})
+    decoded = decode(maps, decoder, settings=settings)
+    assert singula.match(labels, decoded.labels, (0.5,))[0].f1 >= 0.95
+    assert (decoded.labels > 0).mean() > 0.9
+    assert any("add F" in note for note in decoded.notes)
+
+
+@pytest.mark.parametrize("name", ["F+C", "F+Dc"])
+def test_growth_can_stop_at_the_contour_and_far_from_the_center(name: str) -> None:
+    labels, growth = shapes(2), tuple(name.split("+"))
+    maps = singula.encode(labels, name)
+    default, chosen = find_decoder(name), find_decoder(name, (), growth)
+    keys = {"TH_TYPE": "manual", "TH_CONTOUR_GROWTH": 0.5, "TH_CENTER_GROWTH": 0.8}
+    settings = DecodeSettings.from_keys(keys)
+    whole, smaller = (decode(maps, each, settings=settings).labels for each in (default, chosen))
+    limit = 0.5 if growth[1] == "C" else 0.8
+    assert ((whole > 0) == (labels > 0)).all()
+    assert ((smaller > 0) == (labels > 0) & (maps[growth[1]] < limit)).all()
+    assert chosen.note is default.note is None  # type: ignore[attr-defined]
+
+
+def test_a_channel_without_a_foreground_does_not_replace_one() -> None:
+    assert [term.channel for term in find_decoder("C+Db").growth] == ["Db"]  # type: ignore[attr-defined]
+    note = find_decoder("F+C", (), ("C",)).note  # type: ignore[attr-defined]
+    assert "(C) contains the background" in note
 
 
 def test_edges_are_half_of_the_fall_between_neighbors() -> None:
@@ -154,11 +200,10 @@ def test_seeds_use_edges_where_offsets_are_chosen(seeds, expected) -> None:
 @pytest.mark.parametrize(
     ("channels", "seeds", "growth", "surface", "named"),
     [
-        ("C+T", (), (), "", "F, the foreground"),
+        ("P+T", (), (), "", "F, the foreground"),
         ("H+V", (), (), "", "F, the foreground"),
-        ("Dv2+C", (), (), "", "F, the foreground"),
         ("F+C", ("Db",), (), "", "SEED_CHANNELS"),
-        ("F+C", (), ("C",), "", "GROWTH_MASK_CHANNELS"),
+        ("F+T", (), ("T",), "", "GROWTH_MASK_CHANNELS"),
         ("F+C", (), (), "Db", "TOPOGRAPHIC_SURFACE_CHANNEL"),
     ],
 )

@@ -15,7 +15,7 @@ from singula.representations.channel_table import (
     code_in_list,
     internal_codes,
 )
-from singula.representations.combination import covering_channels, seed_channels
+from singula.representations.combination import growth_channels, seed_channels
 from singula.representations.families import FAMILIES
 from singula.representations.table import DECODERS, SEPARATOR, join_channels, split_channels
 from singula.util.format import counted, show
@@ -187,18 +187,20 @@ _USUAL = (("erosion", 0), ("dilation", 0), ("type", "centroid"), ("act", "linear
 NOT_PREDICTED = ("I", "We")
 """Codes that BiaPy adds to a list: labels that are augmented, and weights of the loss."""
 _OPTION_NAMES = {"act": "activation"}
+_FIRST = ("F", "Bg", "P", "C", "H", "V", "Z", "Db", "Dc", "Dn", "Ds", "T")
+"""Order in which BiaPy compares channels. It compares 1 - x if the first one is low inside."""
 _LISTS = {"SEED_CHANNELS": "seed_threshold", "GROWTH_MASK_CHANNELS": "growth_threshold"}
 
 
 def _inferred(name: str, attribute: str) -> tuple[str, ...]:
     """Return the channels of the seeds or of the growth mask of a list, in its order."""
     codes = name.split(SEPARATOR)
-    if name in DECODERS or SEPARATOR not in name:
+    if name in DECODERS or (SEPARATOR not in name and name not in CHANNELS):
         return ()
     internal = dict(zip(codes, internal_codes(tuple(codes)), strict=True))
     rows = {code: CHANNELS[code] for code in internal.values() if code in CHANNELS}
     is_seed = attribute == "seed_threshold"
-    used = seed_channels(rows) if is_seed else covering_channels(list(rows))[:1]
+    used = seed_channels(rows) if is_seed else growth_channels(rows)
     return tuple(code for code in codes if internal[code] in used)
 
 
@@ -208,6 +210,13 @@ def _expected(codes: object, key: str) -> str:
         return f"one threshold for each of {key}; list the channels in {key}"
     channels = ", ".join(str(code) for code in codes)
     return f"{counted(len(codes), 'threshold')}: one for each channel of {key} ({channels})"
+
+
+def _inverted(codes: tuple[object, ...]) -> str | None:
+    """Return the channel whose threshold is one of 1 - x in BiaPy; None without any."""
+    internal = {code_in_list(str(code)) for code in codes}
+    first = next((code for code in _FIRST if code in internal), None)
+    return first if first is not None and CHANNELS[first].inside == "low" else None
 
 
 def _watershed_lists(work: Translation) -> None:
@@ -237,6 +246,7 @@ def _watershed_lists(work: Translation) -> None:
             )
             continue
         is_row = name in DECODERS
+        inverted = None if is_row else _inverted(codes)
         for code, value in zip(codes, values, strict=True):
             internal = str(code) if is_row else code_in_list(str(code))
             family = FAMILIES.get(internal)
@@ -246,6 +256,8 @@ def _watershed_lists(work: Translation) -> None:
                 threshold = "TH_EDGES"
             if value == "auto" or threshold is None:
                 continue
+            if internal == inverted and isinstance(value, (int, float)):
+                value = round(1 - value, 6)
             work.put(entry, f"{SEG}.DATA_MW_{threshold}", value)
 
 

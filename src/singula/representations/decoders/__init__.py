@@ -81,8 +81,12 @@ def decode_labels(
         Value from 0 to 1, instead of ``TH_AFFINITY``.
     border_distance_threshold, border_growth_threshold : float, optional
         Values of ``Db``, instead of ``TH_BORDER_DISTANCE`` and ``TH_BORDER_GROWTH``.
-    center_distance_threshold, neighbor_threshold : float, optional
-        Values of ``Dc`` and ``Dn``, instead of ``TH_CENTER_DISTANCE`` and ``TH_NEIGHBOR``.
+    center_distance_threshold, center_growth_threshold : float, optional
+        Values of ``Dc``, instead of ``TH_CENTER_DISTANCE`` and ``TH_CENTER_GROWTH``.
+    contour_growth_threshold : float, optional
+        Probability from 0 to 1, instead of ``TH_CONTOUR_GROWTH``.
+    neighbor_threshold : float, optional
+        Value of ``Dn``, instead of ``TH_NEIGHBOR``.
     center_radius_threshold, votes_threshold : float, optional
         Radius in pixels and share of votes of a center, instead of ``TH_CENTER_RADIUS`` and
         ``TH_VOTES``.
