@@ -37,7 +37,7 @@ from singula.blocks.runner import OneProcess, unfinished_blocks
 from singula.config import config_from_dict
 from singula.io.block_array import BlockArray
 from singula.io.records.blocks import HaloNote, PyramidNote, ThresholdsNote
-from singula.io.write import write_csv
+from singula.io.write import write_csv, write_csv_parts
 from singula.labels.border import Ids
 from singula.measure import Shapes
 from singula.pipeline.blocks import tasks
@@ -45,7 +45,7 @@ from singula.pipeline.blocks.context import BlockContext, block_context
 from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.job_spec import JobSpec
 from singula.pipeline.blocks.seeds import join_seeds
-from singula.pipeline.blocks.steps import measured
+from singula.pipeline.blocks.steps import Measured
 from singula.util.process import prepare_process, release_memory
 
 Record = dict[str, np.ndarray]
@@ -321,16 +321,13 @@ def measure_driver(arguments: argparse.Namespace, folder: Path, count: int) -> d
         phase("instances", petabyte.instances_record)
         if not arguments.alone:
             peaks = client.run(petabyte.worker_peak)
-    with meter.step("table of measurements"):
-        table = measured(image, "instances")
-    with meter.step("CSV"):
-        write_csv(folder / "stats.csv", table)
+    with meter.step("table of measurements and CSV"):
+        found = write_measurements(image, folder / "stats.csv")
     with meter.step("which blocks are finished"):
         left = unfinished_blocks(JobFolder(image.job.path), "maps", range(len(image.grid)))
     expected = count_objects(image.grid.counts, arguments.objects)
-    rows = int(table["npixels"].sum()), len(table), len(left)
-    if rows != (expected * WIDTH**3, expected, 0):
-        raise RuntimeError(f"got {rows}, expected {expected} objects of {WIDTH**3} voxels")
+    if (*found, len(left)) != (expected * WIDTH**3, expected, 0):
+        raise RuntimeError(f"got {found}, expected {expected} objects of {WIDTH**3} voxels")
     offsets = image.job.open_table("seeds", "offsets")
     return {
         "blocks": len(image.grid),
@@ -341,6 +338,19 @@ def measure_driver(arguments: argparse.Namespace, folder: Path, count: int) -> d
         **({"worker": max(peaks.values())} if peaks else {}),
         **files_of(image.job.path),
     }
+
+
+def write_measurements(image: BlockImage, path: Path) -> tuple[int, int]:
+    """Write the table of measurements, and return its number of voxels and of rows."""
+    found = np.zeros(2, np.int64)
+
+    def parts() -> Iterator[Any]:
+        for part in Measured(image, "instances"):
+            found[:] += part["npixels"].sum(), len(part)
+            yield part
+
+    write_csv_parts(path, parts())
+    return int(found[0]), int(found[1])
 
 
 class DrawnRecords(JobFolder):
@@ -371,13 +381,10 @@ def measure_joins(arguments: argparse.Namespace, folder: Path, count: int) -> di
         join_seeds(context)
     expected = count_objects(image.grid.counts, arguments.objects)
     image.job.save_table("flood", "numbers", np.arange(expected + 1))
-    with meter.step("records and table of measurements"):
-        table = measured(image, "instances")
-    with meter.step("CSV"):
-        write_csv(folder / "stats.csv", table)
-    rows = int(table["npixels"].sum()), len(table)
-    if rows != (expected * WIDTH**3, expected):
-        raise RuntimeError(f"got {rows}, expected {expected} objects of {WIDTH**3} voxels")
+    with meter.step("records, table of measurements and CSV"):
+        found = write_measurements(image, folder / "stats.csv")
+    if found != (expected * WIDTH**3, expected):
+        raise RuntimeError(f"got {found}, expected {expected} objects of {WIDTH**3} voxels")
     pieces = int(image.job.open_table("seeds", "offsets")[-1])
     return {
         "blocks": len(image.grid), "instances": expected, "pieces": pieces, "steps": meter.steps
@@ -439,11 +446,11 @@ def run_small(image: BlockImage, meter: Meter) -> int:
     with meter.step("instances"):
         image.write_instances()
     with meter.step("table of measurements"):
-        table = measured(image, "instances")
+        count = sum(len(part) for part in Measured(image, "instances"))
     with meter.step("coarser levels"):
         image.build_pyramid(image.spec.maps, "maps")
         image.build_pyramid(image.spec.instances, "instances")
-    return len(table)
+    return count
 
 
 MEASURES = {

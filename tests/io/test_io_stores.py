@@ -226,6 +226,9 @@ def test_errors_name_wrong_credentials_and_do_not_print_them(
 
 def test_options_come_from_the_environment_and_the_files_of_aws(monkeypatch, tmp_path) -> None:
     assert object_stores.s3_options() == {"skip_signature": True}
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SKIP_SIGNATURE", "false")  # the credentials of the machine
+        assert object_stores.s3_options() == {}
     (tmp_path / "config").write_text(
         "[default]\nregion = eu-west-1\n[profile lab]\nregion = us-west-2\n"
         "endpoint_url = https://lab\n"

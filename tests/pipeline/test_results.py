@@ -37,7 +37,7 @@ def results(tmp_path) -> TestResults:
 def tables(results: TestResults, *, count: int = 2) -> ImageTables:
     classes = winning_classes(overlap(LABELS, CLASSES))
     true_classes = winning_classes(overlap(TRUTH, np.where(TRUTH > 0, 1, 0).astype(np.uint8)))
-    measured = pd.DataFrame({"label": [5, 3], "npixels": [2, 4]})
+    measured = [pd.DataFrame({"label": [label], "npixels": [n]}) for label, n in ((5, 2), (3, 4))]
     decoded = InstanceTables(measured, classes, true_classes, overlap(TRUTH, LABELS))
     processed = InstanceTables(None, None, None, overlap(TRUTH, TRUTH))
     return ImageTables(

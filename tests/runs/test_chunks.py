@@ -23,6 +23,7 @@ from singula.io.block_array import BlockArray, mean, nearest
 from singula.io.read import read_labels as read_labels_of
 from singula.io.records.blocks import HaloErrorNote
 from singula.io.write import write_tiff
+from singula.labels import table_parts
 from singula.prediction import tile_plan
 from singula.report.build import build_report
 from singula.report.objects import survey_objects
@@ -208,6 +209,32 @@ def test_results_of_blocks_equal_those_of_whole_images(jobs, changes) -> None:
     whole = jobs.test(*changes, chunks=False)
     chunks = jobs.test(*changes, chunks=True)
     assert_same(whole, chunks, jobs.ndim)
+
+
+@pytest.mark.usefixtures("whole_halo")
+def test_tables_in_parts_equal_those_in_memory(jobs, monkeypatch) -> None:
+    """Each step and each table that is computed instance by instance, with three ids in a part."""
+    changes = (
+        *MANUAL,
+        f"{POST}.VORONOI_ON_MASK=True",
+        f"{POST}.CLEAR_BORDER=True",
+        f"{REMOVAL}.ENABLE=True",
+        f"{REMOVAL}.PROPS=[['npixels']]",
+        f"{REMOVAL}.VALUES=[[60]]",
+        f"{REMOVAL}.SIGN=[['lt']]",
+        f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
+    )
+    whole = jobs.test(*changes, chunks=False)
+    stored = []
+    store = table_parts.TableParts._store
+    monkeypatch.setattr(table_parts, "ROWS", 3)
+    monkeypatch.setattr(
+        table_parts.TableParts, "_store", lambda self: stored.append(self) or store(self)
+    )
+    chunks = jobs.test(*changes, chunks=True)
+    assert stored
+    assert_same(whole, chunks, jobs.ndim)
+    assert not list(chunks.parent.rglob("*.rows"))
 
 
 @pytest.mark.parametrize("jobs", fast_first(["classes", "classes-3d"]), indirect=True)
@@ -557,6 +584,7 @@ def test_predict_processes_large_images_in_blocks(jobs, tmp_path, monkeypatch) -
     line = ("predict", image, "--model", model, "--tables", "-o")
     assert jobs.command(*line, out[0]) == 0, jobs.command.err
     monkeypatch.setattr(files, "available_memory", lambda config: 0)
+    monkeypatch.setattr(table_parts, "ROWS", 3)  # instances of which the table is written at once
     assert jobs.command(*line, out[1]) == 0, jobs.command.err
     assert "in blocks" in jobs.command.out
     assert jobs.command.out.count("instances\n") == 1

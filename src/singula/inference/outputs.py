@@ -18,7 +18,8 @@ from singula.io.lazy_array import LazyArray
 from singula.io.pairing import Pair
 from singula.io.read import read_labels
 from singula.io.slide_notes import slide_of
-from singula.io.write import write_csv
+from singula.io.write import write_csv, write_csv_parts
+from singula.labels import table_parts
 from singula.report.overlay import OVERLAY_SUFFIX
 from singula.runs.instances import Instances
 
@@ -109,8 +110,9 @@ class Outputs:
         if table is not None and self.table:
             import pandas as pd
 
-            measured = pd.read_csv(table)
-            write_csv(table_file(target), convert_table(measured, item.spacing, item.unit))
+            with pd.read_csv(table, chunksize=table_parts.ROWS) as parts:
+                converted = (convert_table(part, item.spacing, item.unit) for part in parts)
+                write_csv_parts(table_file(target), converted)
         replace(self, table=False).write(target, item)
 
 

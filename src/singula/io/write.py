@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,13 +298,34 @@ def write_csv(
     """
     import pandas as pd
 
-    path = reader_path(path)
     names = None if columns is None else list(items(columns, "columns", text))
     if not isinstance(rows, pd.DataFrame | Mapping):
         rows = items(rows, "rows", _mapping)
-    table = pd.DataFrame(rows, columns=names)
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, errors="backslashreplace")
+    return write_csv_parts(path, [pd.DataFrame(rows, columns=names)])
+
+
+def write_csv_parts(path: Path | str, parts: Iterable[DataFrame]) -> Path:
+    """Write a table whose rows need not fit into memory, as `write_csv`.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file; its folder is created.
+    parts : iterable of DataFrame
+        Consecutive rows of the table, with the same columns; at least one.
+
+    Raises
+    ------
+    UserError
+        See `write_csv`.
+    """
+    path = reader_path(path)
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        for number, part in enumerate(parts):
+            part.to_csv(file, index=False, header=number == 0)
     return path
 
 

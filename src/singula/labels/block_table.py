@@ -168,6 +168,11 @@ class Table:
     A subclass declares its keys first, then its other columns, each with a rule to merge them.
     """
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(getattr(self, fields(self)[0].name))
+
     @classmethod
     def merge(cls, parts: Iterable[Self]) -> Self:
         """Return the merged table of several blocks, in any order and any grouping.

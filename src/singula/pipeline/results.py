@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from singula.config import Config
 from singula.io.run_folder import ResultsTree, View
-from singula.io.write import write_csv
+from singula.io.write import write_csv, write_csv_parts
 from singula.metrics import Match, Overlap, fp_columns, gt_columns, match_overlap
 from singula.pipeline.postprocess import PostSettings
 from singula.pipeline.score import Scores, association_name, score_classes
@@ -32,8 +32,8 @@ class InstanceTables:
 
     Parameters
     ----------
-    measurements : DataFrame, optional
-        Measurements of the instances; None if they are not measured.
+    measurements : iterable of DataFrame, optional
+        Measurements of the instances, in parts; None if they are not measured.
     classes, true_classes : (ndarray, ndarray), optional
         Result of `winning_classes` for the predicted and for the true instances; None without
         classes.
@@ -41,7 +41,7 @@ class InstanceTables:
         Overlap of the true and the predicted instances; None if the instances are not matched.
     """
 
-    measurements: pd.DataFrame | None = None
+    measurements: Iterable[pd.DataFrame] | None = None
     classes: tuple[Array, Array] | None = None
     true_classes: tuple[Array, Array] | None = None
     overlap: Overlap | None = None
@@ -140,12 +140,12 @@ class TestResults:
         if tables.map_scores is not None:
             self.scores.add_maps(name, view, tables.map_scores)
         for stage, instances in tables.stages.items():
-            table = instances.measurements
-            if table is not None:
+            parts = instances.measurements
+            if parts is not None:
                 if instances.classes is not None:
-                    table = with_classes(table, *instances.classes)
+                    parts = (with_classes(part, *instances.classes) for part in parts)
                 path = self.tree.full_stats if stage == "instances" else self.tree.filtered_stats
-                write_csv(path(name, view), table)
+                write_csv_parts(path(name, view), parts)
             if instances.overlap is not None:
                 suffix = "_post_processing" if stage == "processed" else ""
                 matches = self._match(name, view + suffix, instances, instances.overlap)

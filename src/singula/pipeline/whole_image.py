@@ -292,12 +292,13 @@ class WholeImage:
         ids, class_image, true_classes = self._true_ids, self._true_classes, None
         if table is not None and self.original is not None:
             table = self._measured_again(table, self._labels[stage])
+        parts = None if table is None else [table]
         if ids is None or not self.results.config.TEST.MATCHING_STATS:
-            return InstanceTables(table, classes)
+            return InstanceTables(parts, classes)
         if class_image is not None and classes is not None:
             true_classes = winning_classes(overlap(ids, class_image))
         matched = overlap(ids, self._labels[stage])
-        return InstanceTables(table, classes, true_classes, matched)
+        return InstanceTables(parts, classes, true_classes, matched)
 
     def _with_confidence(
         self, table: pd.DataFrame | None, labels: Array, maps: Mapping[str, Array]

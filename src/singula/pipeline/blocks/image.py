@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from copy import copy
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,9 @@ from singula.io.records.blocks import (
     ScalingNote,
     ThresholdsNote,
 )
+from singula.labels.block_table import Table
 from singula.labels.overlap import sum_overlaps
+from singula.labels.table_parts import TableParts
 from singula.labels.voronoi import growth_threshold
 from singula.metrics import Match, winning_classes
 from singula.pipeline import from_config
@@ -74,6 +76,11 @@ def chunk_side(side: int, preferred: int) -> int:
     return min(divisors, key=lambda value: abs(log(value / preferred)))
 
 
+T = TypeVar("T", bound=Table)
+PARTS = "parts"
+"""Folder in a job for the rows of large tables."""
+
+
 class BlockImage:
     """Test image that is processed block by block, in phases.
 
@@ -105,6 +112,7 @@ class BlockImage:
         self.job, self.spec, self.runner = job, spec, runner
         self.clock, self.progress = clock, progress
         self.grid = spec.grid
+        self._parts: dict[str, TableParts[Any]] = {}
 
     @property
     def context(self) -> BlockContext:
@@ -130,6 +138,33 @@ class BlockImage:
     def records(self, phase: str) -> Iterator[dict[str, Array]]:
         """Return the records of a phase, in the order of the blocks."""
         return (self.job.load(phase, number) for number in range(len(self.grid)))
+
+    def table_parts(self, kind: type[T], prefix: str, phase: str) -> TableParts[T]:
+        """Return the table of the instances from the records of a phase, in parts.
+
+        Parameters
+        ----------
+        kind : type
+            Subclass of `Table` with the key ``ids``.
+        prefix : str
+            Name of the table in the records.
+        phase : str
+            Name of the phase.
+        """
+        name = f"{phase}-{prefix}"
+
+        def tables() -> Iterator[T]:
+            return (tasks.unpack(kind, prefix, record) for record in self.records(phase))
+
+        if name not in self._parts:
+            folder = self.job.path / PARTS / name
+            self._parts[name] = TableParts(kind, tables, self.n_decoded, folder)
+        return self._parts[name]
+
+    @property
+    def n_decoded(self) -> int:
+        """Number of decoded instances, whose ids are consecutive."""
+        return int(self.job.open_table("flood", "numbers").max(initial=0))
 
     # Maps
 
@@ -365,5 +400,5 @@ class BlockImage:
 
     def clean(self) -> None:
         """Delete the intermediate images of the job; keep the records."""
-        for path in self.job.path.glob("*.zarr"):
+        for path in (*self.job.path.glob("*.zarr"), self.job.path / PARTS):
             shutil.rmtree(path, ignore_errors=True)

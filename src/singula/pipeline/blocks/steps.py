@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,34 +26,40 @@ from singula.measure import (
 )
 from singula.pipeline.blocks import tasks
 from singula.pipeline.blocks.context import FLOODED, GROWN, REPAIRED
+from singula.pipeline.postprocess import apply_conditions
 from singula.util.format import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from singula.measure.select import Condition
     from singula.pipeline.blocks.image import BlockImage
 
 _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 
-def process(image: BlockImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
-    """Repair, grow and clear the border, in this order.
-
-    The result is given by the note ``processed``, with the name of a label image in the job folder
-    and of the table of the new labels.
+@dataclass(frozen=True)
+class Processing:
+    """What the steps of `process` changed.
 
     Parameters
     ----------
-    image : BlockImage
-        Image with decoded instances.
-    decoded : DataFrame
-        Measurements of the decoded instances.
+    phase : str
+        Phase with the measurements of the instances after repair and growth.
+    removed : ndarray of int, optional
+        Ids of the instances that were removed at the border; None without this step.
+    """
 
-    Returns
-    -------
-    DataFrame, optional
-        Measurements after these steps; None if no step changed an instance.
+    phase: str = "instances"
+    removed: Array | None = None
+
+
+def process(image: BlockImage) -> Processing:
+    """Repair, grow and clear the border of the decoded instances, in this order.
+
+    The result is given by the note ``processed``, with the name of a label image in the job folder
+    and of the table of the new labels.
     """
     post, phase = image.context.post, "instances"
     image.job.write_note("processed", LayerNote(layer=FLOODED, table="flood/numbers"))
@@ -58,19 +67,17 @@ def process(image: BlockImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
     if post.repair_size is not None:
         changed |= _repair(image, post.repair_size)
     if post.voronoi_threshold is not None:
-        if len(decoded):
+        if image.n_decoded:
             _report_uncertain(image, _change_pixels(image, "grow", tasks.grow, GROWN))
         changed = True
     if changed:
         phase = "changed"
         image.run_phase(phase, tasks.count_changed)
-    after = measured(image, phase) if changed else None
+    removed = None
     if post.clear_border:
         removed = Ids.merge(tasks.unpack(Ids, "border", r) for r in image.records(phase)).ids
-        after = decoded if after is None else after
-        after = after[~after["label"].isin(removed)].reset_index(drop=True)
         remove_ids(image, removed)
-    return after
+    return Processing(phase, removed)
 
 
 def _repair(image: BlockImage, size: int) -> bool:
@@ -135,18 +142,73 @@ def remove_ids(image: BlockImage, removed: Array) -> None:
     image.job.write_note("processed", LayerNote(layer=note.layer, table="processed/numbers"))
 
 
-def measured(image: BlockImage, phase: str) -> pd.DataFrame:
-    """Return the table of measurements from the records of a phase."""
-    parts = (tasks.unpack(Shapes, "shapes", record) for record in image.records(phase))
-    return measurements(Shapes.merge(parts), spacing=image.spec.spacing)
+class Measured:
+    """Measurements of the instances of a phase, as tables of consecutive ids.
+
+    Parameters
+    ----------
+    image : BlockImage
+        Image with the records of the phase.
+    phase : str
+        Name of the phase.
+    """
+
+    def __init__(self, image: BlockImage, phase: str) -> None:
+        self._parts = image.table_parts(Shapes, "shapes", phase)
+        self._spacing = image.spec.spacing
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        return (measurements(part, spacing=self._spacing) for part in self._parts)
 
 
-def with_additional_columns(image: BlockImage, table: pd.DataFrame, phase: str) -> pd.DataFrame:
-    """Append the columns of `singula.measure.additional_columns` from the records of a phase."""
-    records = image.records
-    moments = Moments.merge(tasks.unpack(Moments, "moments", r) for r in records(phase))
-    parts = (tasks.unpack(Intensities, "intensities", r) for r in records(phase))
-    columns = {"axis_ratio": axis_ratio(moments, spacing=image.spec.spacing)}
-    columns |= intensity_columns(Intensities.merge(parts))
-    rows = np.searchsorted(moments.ids, table["label"].to_numpy())
-    return table.assign(**{name: column[rows] for name, column in columns.items()})
+@dataclass(frozen=True)
+class Selected:
+    """Results of `apply_conditions`, in the parts of the measurements.
+
+    Parameters
+    ----------
+    image : BlockImage
+        Image with decoded and, if configured, processed instances.
+    processing : Processing
+        Result of `process`.
+    conditions : tuple of tuple of Condition
+        Lists of conditions that remove instances.
+    """
+
+    image: BlockImage
+    processing: Processing
+    conditions: tuple[tuple[Condition, ...], ...]
+
+    def __iter__(self) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, Array]]:
+        phase, removed = self.processing.phase, self.processing.removed
+        decoded = Measured(self.image, "instances")
+        changed = repeat(None) if phase == "instances" else Measured(self.image, phase)
+        for before, after in zip(decoded, changed, strict=False):
+            kept = after
+            if removed is not None:
+                present = before if after is None else after
+                kept = present[~present["label"].isin(removed)].reset_index(drop=True)
+            yield apply_conditions(before, kept, self.conditions)
+
+
+def with_additional_columns(
+    image: BlockImage, tables: Iterable[pd.DataFrame], phase: str
+) -> Iterator[pd.DataFrame]:
+    """Append the columns of `singula.measure.additional_columns` from the records of a phase.
+
+    Parameters
+    ----------
+    image : BlockImage
+        Image with the records of the phase.
+    tables : iterable of DataFrame
+        Measurements in the parts of `BlockImage.table_parts`.
+    phase : str
+        Name of the phase.
+    """
+    all_moments = image.table_parts(Moments, "moments", phase)
+    all_intensities = image.table_parts(Intensities, "intensities", phase)
+    for table, moments, values in zip(tables, all_moments, all_intensities, strict=True):
+        columns = {"axis_ratio": axis_ratio(moments, spacing=image.spec.spacing)}
+        columns |= intensity_columns(values)
+        rows = np.searchsorted(moments.ids, table["label"].to_numpy())
+        yield table.assign(**{name: column[rows] for name, column in columns.items()})

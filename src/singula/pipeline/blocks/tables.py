@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config
@@ -14,17 +16,18 @@ from singula.io.block_array import BlockArray
 from singula.io.run_folder import View
 from singula.io.write_large import write_hdf5_from, write_tiff_from
 from singula.labels.overlap import sum_overlaps
+from singula.measure import Shapes
 from singula.metrics import Match, winning_classes
 from singula.pipeline.blocks import tasks
 from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.map_scores import map_scores
 from singula.pipeline.blocks.steps import (
-    measured,
+    Processing,
+    Selected,
     process,
     remove_ids,
     with_additional_columns,
 )
-from singula.pipeline.postprocess import apply_conditions
 from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestResults
 from singula.report.overlay import write_overlay
 from singula.util.boxes import center_box
@@ -79,29 +82,32 @@ def add_image(image: BlockImage, results: TestResults) -> None:
     results.clock("scoring", start)
 
 
-def _post_process(image: BlockImage, results: TestResults) -> tuple[int, dict[Stage, pd.DataFrame]]:
+def _post_process(
+    image: BlockImage, results: TestResults
+) -> tuple[int, dict[Stage, Iterable[pd.DataFrame]]]:
     """Return the number of instances after all steps, and the measurements of each stage."""
     post, has_own_result = results.post, bool(image.spec.processed)
-    decoded = measured(image, "instances")
-    count, filtered, removed = len(decoded), None, None
-    tables: dict[Stage, pd.DataFrame] = {}
-    after = process(image, decoded) if has_own_result else None
+    tables: dict[Stage, Iterable[pd.DataFrame]] = {}
+    selected = Selected(image, process(image) if has_own_result else Processing(), post.conditions)
     if post.measure:
-        tables["instances"], filtered, removed = apply_conditions(decoded, after, post.conditions)
+        tables["instances"] = (full for full, _, _ in selected)
     if has_own_result:
-        if removed is not None:
-            remove_ids(image, removed)
+        if post.measure:
+            remove_ids(image, np.concatenate([removed for _, _, removed in selected]))
+            tables["processed"] = (filtered for _, filtered, _ in selected)
         image.write_processed()
-        count = len(measured(image, "processed"))
-        if filtered is not None:
-            tables["processed"] = filtered
+    last = "processed" if has_own_result else "instances"
+    count = sum(part.n_rows for part in image.table_parts(Shapes, "shapes", last))
     if image.spec.additional_columns:
-        tables = {s: with_additional_columns(image, table, s) for s, table in tables.items()}
+        tables = {s: with_additional_columns(image, parts, s) for s, parts in tables.items()}
     return count, tables
 
 
 def _instance_tables(
-    image: BlockImage, stage: Stage, measurements: pd.DataFrame | None, config: Config
+    image: BlockImage,
+    stage: Stage,
+    measurements: Iterable[pd.DataFrame] | None,
+    config: Config,
 ) -> InstanceTables:
     classes = image.classes(stage) if "class" in image.context.names else None
     truth, true_classes = image.context.truth, None
