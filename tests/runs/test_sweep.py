@@ -78,6 +78,23 @@ def test_random_values_are_in_their_intervals_and_follow_from_the_seed() -> None
 
 
 @pytest.mark.parametrize(
+    ("kind", "low", "high"),
+    [
+        ("uniform", 100000, 100001),
+        ("uniform", -0.50001, -0.5),
+        ("uniform", -1, 1),
+        ("loguniform", 100000, 100001),
+        ("loguniform", 1e-4, 1.00001e-4),
+    ],
+)
+def test_values_of_a_narrow_interval_differ(kind: str, low: float, high: float) -> None:
+    rows = combine(parse_varied([f"A={kind}({low!r},{high!r})"]), 50, 0)
+    values = np.array([float(row["A"]) for row in rows])
+    assert low <= values.min() < low + 0.2 * (high - low)
+    assert high - 0.2 * (high - low) < values.max() <= high
+
+
+@pytest.mark.parametrize(
     ("changes", "code"),
     [
         ({}, "sweep.nothing"),

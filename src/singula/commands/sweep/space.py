@@ -39,12 +39,16 @@ class Interval:
     high: float
 
     def draw(self, rng: np.random.Generator) -> str:
-        """Return a value as text, with four significant digits."""
+        """Return a value as text, with four significant digits, or more in a narrow interval."""
         if self.kind == "integer":
             return str(int(rng.integers(int(self.low), int(self.high) + 1)))
         if self.kind == "uniform":
-            return f"{rng.uniform(self.low, self.high):.4g}"
-        return f"{math.exp(rng.uniform(math.log(self.low), math.log(self.high))):.4g}"
+            value = rng.uniform(self.low, self.high)
+        else:
+            value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+        # Fewer digits would make all values of an interval such as 100000 to 100001 equal.
+        ratio = max(abs(self.low), abs(self.high)) / (self.high - self.low)
+        return f"{value:.{4 + max(0, math.floor(math.log10(ratio)))}g}"
 
     @property
     def size(self) -> float:
