@@ -141,6 +141,11 @@ def test_every_way_to_start_refuses_a_blank_argument_and_starts_nothing(
         (["sweep", "c.yaml", "--seed", "4294967296"], "expected an integer ≤ 4294967295"),
         (["init", "cells", "--minutes", "soon"], "--minutes: got 'soon', expected a number"),
         (["predict", "a.tif", "-o", "o", "--scale", "big"], "--scale: got 'big', expected auto"),
+        (
+            ["predict", "a.tif", "-o", "o", "--spacing", "1;2"],
+            "--spacing: got '1;2', expected 2 or",
+        ),
+        (["predict", "a.tif", "-o", "o", "--frames", "x"], "--frames: got 'x', expected all or a"),
         (["predict", "a.tif", "-o", "o", "--scale", "33"], "--scale: got '33', expected auto"),
     ],
 )

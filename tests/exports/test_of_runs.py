@@ -86,7 +86,7 @@ def test_by_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     assert pd.read_csv(run / "exports" / "instances.csv")["area_µm²"][0] == pytest.approx(0.36)
     for wrong in ("wide", "0,25,0,25", "0,25", "0.25", "inf,1"):
         assert say(monkeypatch, "export", run, "--to", "csv", "--spacing", wrong) == 2
-        assert f"--spacing (text): got {wrong!r}, expected 2 or 3 pos" in capsys.readouterr().err
+        assert f"--spacing: got {wrong!r}, expected 2 or 3 pos" in capsys.readouterr().err
     assert say(monkeypatch, "export", tmp_path / "job", "--to", "csv") == 2
     assert f"give {run}" in capsys.readouterr().err
 

@@ -377,7 +377,10 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "external_files": Argument(False, FLAG),
         "objects": Argument("predicted", WORD),
     },
-    "singula.exports.sizes_from_text": lambda _: {"text": Argument("1,2", WORD)},
+    "singula.exports.sizes_from_text": lambda _: {
+        "text": Argument("1,2", WORD),
+        "name": Argument("text", TEXT),
+    },
     "singula.exports.trace_outlines": lambda _: {
         "labels": labels(kind=LABELS.with_values(volume=VOLUME))
     },
@@ -728,7 +731,8 @@ TABLE |= {
         "device": Argument("cpu", DEVICE),
     },
     "singula.inference.parse_frames": lambda _: {
-        "text": Argument("all", WORD.or_none().without("list"))
+        "text": Argument("all", WORD.or_none().without("list")),
+        "name": Argument("text", TEXT),
     },
     "singula.inference.plan_predictions": lambda folder: {
         "model": Argument(model(), OBJECT),

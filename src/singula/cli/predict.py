@@ -162,7 +162,7 @@ def predict(
         from singula.io.output_folder import OutputFolder
         from singula.io.run_lock import hold, output_locks
 
-    sizes = None if spacing is None else sizes_from_text(spacing)
+    sizes = None if spacing is None else sizes_from_text(spacing, "--spacing")
     factors = scale_from_text(scale, "--scale")
     if dask is not None:
         from singula.blocks.dask_options import check_dask_option
@@ -172,7 +172,7 @@ def predict(
         "series": series,
         "array": array or "",
         "channel": channel or "",
-        "frames": parse_frames(frames),
+        "frames": parse_frames(frames, "--frames"),
         "external_files": external_files,
     }
     files, groups, failed = _assigned_models(images, model, selection)

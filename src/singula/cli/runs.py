@@ -245,7 +245,7 @@ def export(
     from singula.exports import export as export_instances
     from singula.exports import sizes_from_text
 
-    sizes = None if spacing is None else sizes_from_text(spacing)
+    sizes = None if spacing is None else sizes_from_text(spacing, "--spacing")
     written = export_instances(
         source,
         to,

@@ -234,13 +234,15 @@ class _Announcer:
         return item
 
 
-def sizes_from_text(text: str) -> tuple[float, ...]:
+def sizes_from_text(text: str, name: str = "text") -> tuple[float, ...]:
     """Parse the value of ``--spacing``.
 
     Parameters
     ----------
     text : str
         2 or 3 positive numbers separated by commas, such as ``0.25,0.25``.
+    name : str
+        Name of the value in errors, such as ``--spacing``.
 
     Returns
     -------
@@ -250,13 +252,14 @@ def sizes_from_text(text: str) -> tuple[float, ...]:
     Raises
     ------
     TypeError
-        The argument is not a str.
+        Not texts.
     UserError
         ``export.spacing``: any other text.
     """
+    name = instance(name, "name", str)
     instance(text, "text", str)
     invalid = UserError(
-        f"--spacing (text): got {show(text)}, expected 2 or 3 positive numbers such as 0.25,0.25",
+        f"{name}: got {show(text)}, expected 2 or 3 positive numbers such as 0.25,0.25",
         "give one number for each axis, z first, with decimal points",
         "export.spacing",
     )

@@ -29,18 +29,20 @@ Frames = int | Literal["all"] | None
 _MAX_DIGITS = 9  # Python refuses to convert thousands of digits
 
 
-def parse_frames(text: str | None) -> Frames:
+def parse_frames(text: str | None, name: str = "text") -> Frames:
     """Return the time points of ``--frames``: all, the number of one, or None.
 
     Parameters
     ----------
     text : str, optional
         ``all``, or a number from 0.
+    name : str
+        Name of the value in errors, such as ``--frames``.
 
     Raises
     ------
     TypeError
-        `text` is not a text.
+        Not texts.
     UserError
         ``predict.frames``: another text.
 
@@ -49,6 +51,7 @@ def parse_frames(text: str | None) -> Frames:
     >>> parse_frames("all"), parse_frames("3")
     ('all', 3)
     """
+    name = instance(name, "name", str)
     if text is None:
         return None
     word = instance(text, "text", str).strip().lower()
@@ -57,7 +60,7 @@ def parse_frames(text: str | None) -> Frames:
     if word.isdecimal() and len(word) <= _MAX_DIGITS:
         return int(word)
     raise UserError(
-        f"--frames (text): got {show(text)}, expected all or a number from 0",
+        f"{name}: got {show(text)}, expected all or a number from 0",
         "give --frames all for one result per time point, or --frames 0 for the first one",
         "predict.frames",
     )
