@@ -16,6 +16,7 @@ _DISKS = {
     "BP": tuple((6 + 17 * i % 62, 6 + 23 * i % 38, 1.8) for i in range(14)),
     "BCDv2": ((22, 24, 17), (50, 12, 5), (60, 30, 9), (45, 38, 4), (48, 25, 3)),
 }
+_STYLES = {"BCM": "faint"}
 
 
 def kind_picture(kind: str) -> Markup:
@@ -26,14 +27,13 @@ def kind_picture(kind: str) -> Markup:
     kind : str
         Channels that the network learns for the objects, such as ``BCD``.
     """
-    is_faint = kind == "BCM"
     disks = [
         tag(
             "circle",
             cx=f"{x:g}",
             cy=f"{y:g}",
             r=f"{radius:g}",
-            class_="faint" if is_faint else None,
+            class_=_STYLES.get(kind),
         )
         for x, y, radius in _DISKS.get(kind, ())
     ]
