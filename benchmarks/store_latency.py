@@ -1,11 +1,12 @@
 """Compare prediction from a server with latency with prediction from the local disk.
 
     OMP_NUM_THREADS=1 python benchmarks/store_latency.py [--side 2048] [--latency 0.03]
+    OMP_NUM_THREADS=1 python benchmarks/store_latency.py --side 6144 --megabytes 850 --repeats 1
 
 Draws an image of nuclei, writes it as OME-Zarr with chunks of 256² pixels, and serves it with a
 delay before each answer. The built-in model `nuclei` predicts it from the disk and from the server,
-in turns. Reading alone is timed, too. Prints a Markdown table with pixels per second, and their
-ratio. The label images must be equal.
+in turns; with few `--megabytes`, in blocks. Reading alone is timed, too. Prints a Markdown table
+with pixels per second, and their ratio. The label images must be equal.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +58,12 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--latency", type=float, default=0.03)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--megabytes", type=int, help="memory; by default, the free memory")
     options = parser.parse_args()
     model = load("nuclei", device="cpu")
+    if options.megabytes:
+        config = model.config.replaced({"SYSTEM.MAX_MEMORY": options.megabytes << 20})
+        model = replace(model, config=config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_image(folder / "images", options.side)
@@ -83,10 +89,11 @@ def main() -> None:
                     times.setdefault(("predict", source), []).append(
                         seconds(lambda source=source: predict(source))
                     )
-        labels = [read_labels(folder / source / "nuclei.tif", 2).array for source in images]
+        files = [next((folder / source).glob("nuclei.[tz]*")) for source in images]
+        labels = [read_labels(file, 2).array for file in files]
     equal = "equal" if np.array_equal(*labels) else "DIFFERENT"
     print(f"\n{options.side}² pixels, {1000 * options.latency:g} ms before each answer, "
-          f"best of {options.repeats}; label images: {equal}\n")  # fmt: skip
+          f"best of {options.repeats}; label images ({files[0].suffix}): {equal}\n")  # fmt: skip
     print("| | disk, Mpixel/s | server, Mpixel/s | ratio |\n|---|---|---|---|")
     for what in ("predict", "read"):
         disk, remote = (options.side**2 / 1e6 / min(times[what, s]) for s in images)
