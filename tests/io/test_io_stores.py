@@ -224,6 +224,17 @@ def test_errors_name_wrong_credentials_and_do_not_print_them(
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:9000", "s3.example.org", "http://", "http://a:b", "http://a b"]
+)
+def test_a_server_that_is_not_a_url_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    with pytest.raises(UserError) as caught:
+        read_image("s3://bucket/a.zarr", 2)
+    assert caught.value.code == "stores.option"
+    assert url in caught.value.message
+
+
 def test_options_come_from_the_environment_and_the_files_of_aws(monkeypatch, tmp_path) -> None:
     assert object_stores.s3_options() == {"skip_signature": True}
     with monkeypatch.context() as patch:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from configparser import ConfigParser, Error
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from singula.errors import UserError
 
@@ -31,6 +32,12 @@ def s3_options() -> dict[str, Any]:
     """Return the options of S3: from the environment, else from the files of AWS.
 
     Without credentials, requests are anonymous.
+
+    Raises
+    ------
+    UserError
+        ``stores.option``: the files cannot be read, the profile is missing, or the URL of the
+        server is not valid.
     """
     profile = _profile()
     options: dict[str, Any] = {}
@@ -42,6 +49,8 @@ def s3_options() -> dict[str, Any]:
             value = profile.get(entry)
         if value:
             options[option] = value
+    if "endpoint" in options:
+        _check_endpoint(options["endpoint"])
     anonymous = os.environ.get("AWS_SKIP_SIGNATURE", "").lower()
     if anonymous in ("true", "1", "yes"):
         options = {key: options[key] for key in ("region", "endpoint") if key in options}
@@ -49,6 +58,21 @@ def s3_options() -> dict[str, Any]:
     elif "access_key_id" not in options and not anonymous and not any(map(os.environ.get, _ROLES)):
         options["skip_signature"] = True
     return options
+
+
+def _check_endpoint(url: str) -> None:
+    """Raise an error if the URL of a server is not valid, for which obstore panics."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the port or of an IPv6 address
+        is_valid = False
+    if not is_valid or any(char.isspace() for char in url):
+        raise UserError(
+            f"AWS_ENDPOINT_URL: got {url.rpartition('@')[2]!r}, expected a URL such as https://s3.example.org",
+            "correct the variable, or endpoint_url in ~/.aws/config",
+            "stores.option",
+        )
 
 
 def _profile() -> Mapping[str, str]:
