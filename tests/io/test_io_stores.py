@@ -165,8 +165,16 @@ def test_urls_where_only_files_are_possible(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             user_path("s3://bucket/config.yaml", "--config", kind)
         assert caught.value.code == "paths.remote"
+        assert ("download" in caught.value.hint) == (kind == "file")
     with pytest.raises(UserError) as caught:
         user_path("gs://bucket/a.zarr", "IMAGES")
+    assert caught.value.code == "paths.scheme"
+
+
+@pytest.mark.parametrize("text", ["s3://", "S3:///bucket", "https://"])
+def test_a_url_without_a_host_is_not_a_folder_of_this_computer(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        user_path(text, "--output", "output")
     assert caught.value.code == "paths.scheme"
 
 

@@ -18,6 +18,7 @@ from singula.util import object_stores
 # `Path` joins the two slashes of a URL. A drive letter of Windows is a single letter.
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?=[^/])")
 _SCHEMES = ("s3", "https", "http")
+_NO_HOST = re.compile(r"(s3|https?)://(/|$)", re.IGNORECASE)
 
 
 class RemotePath(PurePosixPath):
@@ -105,8 +106,8 @@ def location(value: str | os.PathLike[str]) -> Path:
     Raises
     ------
     UserError
-        ``paths.scheme``: a URL of another scheme; ``paths.secret``: a URL with a password, or with
-        parameters such as a signature.
+        ``paths.scheme``: a URL of another scheme, or without a bucket or server; ``paths.secret``:
+        a URL with a password, or with parameters such as a signature.
 
     Examples
     --------
@@ -117,6 +118,13 @@ def location(value: str | os.PathLike[str]) -> Path:
         return cast("Path", value)
     # `WindowsPath` changes the slashes of a URL.
     text = value.as_posix() if isinstance(value, PurePath) else str(value)
+    if _NO_HOST.match(text):
+        raise UserError(
+            f"{text}: got a URL without a bucket or server, expected s3://BUCKET/FOLDER or "
+            "https://SERVER/FOLDER",
+            "correct the URL",
+            "paths.scheme",
+        )
     match = _URL.match(text)
     if match is None or (isinstance(value, PurePath) and value.is_absolute()):
         return Path(value)
@@ -124,7 +132,7 @@ def location(value: str | os.PathLike[str]) -> Path:
     if scheme not in _SCHEMES:
         raise UserError(
             f"{text}: got a URL of the scheme {scheme}, expected {', '.join(_SCHEMES)}",
-            "copy the image to this computer, and give its path",
+            "give one of these, or a path on this computer",
             "paths.scheme",
         )
     rest, host = text[match.end() :], text[match.end() :].partition("/")[0]
@@ -173,8 +181,14 @@ def check_url(url: Path, name: str, kind: str) -> None:
         ``paths.remote``: only a path on this computer is possible, or, for ``output``, also
         a URL of an object store.
     """
-    if kind in ("file", "output file", "output folder"):
+    if kind == "file":
         raise needs_local_file(url, name)
+    if kind in ("output file", "output folder"):
+        raise UserError(
+            f"{name}: got the URL {url}, expected a path on this computer",
+            "choose a path on this computer; only `singula predict` writes to s3://BUCKET/FOLDER",
+            "paths.remote",
+        )
     if kind == "output" and not object_stores.can_list(str(url)):
         raise UserError(
             f"{name}: got the URL {url}, expected a folder on this computer or a URL of an object "
