@@ -93,6 +93,15 @@ def test_columns_keep_their_type(tmp_path) -> None:
         list(TableParts(Sums, lambda: tables, 4, tmp_path / "parts", 2))
 
 
+def test_a_missing_record_is_not_an_error_of_the_folder(tmp_path) -> None:
+    def tables():
+        yield Sums(np.arange(1, 5), np.ones(4))
+        raise FileNotFoundError("block 7 has no record")
+
+    with pytest.raises(FileNotFoundError, match="block 7"):
+        list(TableParts(Sums, tables, 4, tmp_path / "parts", 2))
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError) as error:

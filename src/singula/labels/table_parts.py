@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -62,10 +63,7 @@ class TableParts(Generic[T]):
             yield self._whole
             return
         if self._dtype is None:
-            try:
-                self._dtype = self._store()
-            except OSError as error:
-                raise write_error(self._folder, error) from error
+            self._dtype = self._store()
         for file in self._files:
             rows = np.fromfile(file, self._dtype) if file.exists() else np.empty(0, self._dtype)
             yield self._kind.of_rows(**{name: rows[name] for name in self._dtype.names or ()})
@@ -73,7 +71,8 @@ class TableParts(Generic[T]):
     def _store(self) -> np.dtype[Any]:
         """Append the rows of all blocks to the files of their parts, and return their type."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
+        with self._writing():
+            self._folder.mkdir(parents=True)
         dtype: np.dtype[Any] | None = None
         waiting: list[T] = []
         n_waiting = 0
@@ -102,6 +101,14 @@ class TableParts(Generic[T]):
             rows[name] = values
         for number, begin in zip(*np.unique(part[order], return_index=True), strict=True):
             end = np.searchsorted(part[order], number, side="right")
-            with self._files[number].open("ab") as file:
+            with self._writing(), self._files[number].open("ab") as file:
                 rows[begin:end].tofile(file)
         return dtype
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Report an error of the file system as an error of the folder."""
+        try:
+            yield
+        except OSError as error:
+            raise write_error(self._folder, error) from error
