@@ -144,8 +144,6 @@ def results(
 ) -> tuple[list[dict[str, torch.Tensor]], list[str], pd.DataFrame]:
     """Return the weights and the losses of both runs, and the table of the sweep."""
     root = folder / f"{name}_sweep"
-    if not root.exists():
-        root = folder / name
     checkpoints = sorted(root.glob("checkpoints/*-checkpoint-last.pth"))
     weights = [torch.load(path, weights_only=True)["state_dict"] for path in checkpoints]
     losses = [path.read_text() for path in sorted(root.glob("results/*/train_logs/*.csv"))]
