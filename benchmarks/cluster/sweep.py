@@ -143,7 +143,7 @@ def results(
     folder: Path, name: str
 ) -> tuple[list[dict[str, torch.Tensor]], list[str], pd.DataFrame]:
     """Return the weights and the losses of both runs, and the table of the sweep."""
-    root = folder / f"{name}_sweep"
+    root = folder / name
     checkpoints = sorted(root.glob("checkpoints/*-checkpoint-last.pth"))
     weights = [torch.load(path, weights_only=True)["state_dict"] for path in checkpoints]
     losses = [path.read_text() for path in sorted(root.glob("results/*/train_logs/*.csv"))]
