@@ -63,8 +63,8 @@ MOMENTS = {
     "swallowed": "try:\n  wait()\nexcept KeyboardInterrupt:\n  pass",
     "threads": "t = threading.Thread(target=time.sleep, args=(0.3,)); t.start(); wait()",
     "fork": "pid = os.fork()\nif pid == 0:\n  time.sleep(0.5); os._exit(0)\nwait()",
-    "blocked": "import subprocess\nfrom singula.util.signals import blocked_sigint\n"
-    "with blocked_sigint():\n"
+    "blocked": "import signal, subprocess\nfrom singula.util.signals import blocked_signals\n"
+    "with blocked_signals({signal.SIGINT}):\n"
     "  subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1)'])\nwait()",
     "interpreter end": "atexit.register(wait)",
 }

@@ -1,6 +1,7 @@
 """Whole trainings of a tiny network: resumption, seeds, logs, patience."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -512,6 +513,25 @@ def test_workers_ignore_the_signals_that_a_training_defers(
     interrupt(tmp_path, monkeypatch, 1, number=number, epochs=1, workers=2)
     state = torch.load(tmp_path / "last.pth", weights_only=True)[KEY]["training"]
     assert state["partial"]["patches"] == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [WARNING, signal.SIGTERM])
+def test_signals_do_not_end_workers_that_are_starting(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signal_worker(threads: int) -> None:
+        """Called by torch in a worker before the function that prepares the worker."""
+        if os.getpid() != trainer:
+            signal.raise_signal(number)
+        original(threads)
+
+    trainer = os.getpid()
+    original = torch.set_num_threads
+    monkeypatch.setattr(torch, "set_num_threads", signal_worker)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    result, _ = train(tmp_path, epochs=1, workers=2)
+    assert len(result.history) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

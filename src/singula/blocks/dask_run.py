@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ from singula.util.format import counted
 from singula.util.paths import user_path
 from singula.util.process import available_cores, prepare_process, release_memory, thread_limit
 from singula.util.progress import ProgressCallback
-from singula.util.signals import blocked_sigint
+from singula.util.signals import blocked_signals
 from singula.util.slurm import record_progress
 from singula.util.streams import printable
 
@@ -324,7 +325,7 @@ def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
     dashboard = {"dashboard": False, "dashboard_address": f"{_LOCALHOST}:0"}
     scheduler = {"cls": Scheduler, "options": {"host": _LOCALHOST, "port": 0, **dashboard}}
     # Ctrl-C is sent to all processes of a terminal; this process ends the others.
-    with blocked_sigint():
+    with blocked_signals({signal.SIGINT}):
         cluster = SpecCluster(specs, scheduler)
     with cluster, Client(cluster) as client:
         client.wait_for_workers(workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from singula.data.dataset import EpochSampler, PatchDataset
 from singula.util.object_stores import is_used
 from singula.util.process import available_cores
+from singula.util.signals import blocked_signals
 from singula.util.slurm import deferrable_signals
 
 Batch = dict[str, Tensor]
@@ -56,7 +58,19 @@ class PartsSampler(Sampler[list[Any]]):
                 yield list(islice(items, size))
 
 
-class PartsLoader(DataLoader[Batch]):
+class _Loader(DataLoader[Batch]):
+    """Loader whose workers start while the signals that a training defers are blocked.
+
+    A worker inherits the blocked signals: one that arrives before `_prepare_worker` does not end
+    it.
+    """
+
+    def __iter__(self) -> Any:
+        with blocked_signals(deferrable_signals()):
+            return super().__iter__()
+
+
+class PartsLoader(_Loader):
     """Loader of batches as lists of parts, each prepared by another worker.
 
     A worker takes milliseconds per patch. If each worker prepared a whole large batch, the network
@@ -166,7 +180,7 @@ def make_loader(
     parts = min(workers, batch_size // _MIN_PART) if in_parts else 1
     if parts > 1:
         return PartsLoader(dataset, PartsSampler(sampler, batch_size, parts), **options)
-    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, **options)
+    return _Loader(dataset, batch_size=batch_size, sampler=sampler, **options)
 
 
 def _prepare_worker(worker: int) -> None:
@@ -176,8 +190,11 @@ def _prepare_worker(worker: int) -> None:
     processes: without the worker, the training could not finish its step. It ends the worker later.
     """
     torch.set_num_threads(1)
-    for number in deferrable_signals():
+    numbers = deferrable_signals()
+    for number in numbers:
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def loader_workers(configured: int, kind: str) -> int:

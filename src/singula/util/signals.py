@@ -183,16 +183,21 @@ class Interruption:
 
 
 @contextmanager
-def blocked_sigint() -> Iterator[None]:
-    """Block SIGINT within this context.
+def blocked_signals(numbers: Iterable[int]) -> Iterator[None]:
+    """Block signals within this context.
 
-    Threads and processes that are started in the context keep SIGINT blocked. A signal received in
+    Threads and processes that are started in the context keep them blocked. A signal received in
     the context is handled at its end. There is no effect on Windows.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+        Signals to block.
     """
     if sys.platform == "win32":
         yield
         return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
