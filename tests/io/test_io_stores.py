@@ -14,6 +14,7 @@ import pytest
 from s3_server import failing_s3, serving_s3, use_own_options
 from store_server import StoreServer, every, serving
 
+from singula.config.yaml_source import read_yaml
 from singula.dataset.checks.inspect import inspect_dataset
 from singula.errors import UserError
 from singula.inference import gather_images
@@ -22,7 +23,7 @@ from singula.io.files import change_stamp
 from singula.io.lazy import open_image, open_labels
 from singula.io.list_images import list_images
 from singula.io.read import read_image, read_labels
-from singula.util import object_stores
+from singula.util import object_stores, store_errors
 from singula.util.locations import RemotePath, is_remote, location
 from singula.util.paths import user_path
 
@@ -157,7 +158,7 @@ def test_paths_are_not_urls(text: str) -> None:
 
 def test_urls_where_only_files_are_possible(tmp_path: Path) -> None:
     path = location("s3://bucket/config.yaml")
-    for use in (open, os.stat, Path.stat, lambda path: path.open(), lambda path: path.mkdir()):
+    for use in (open, os.stat, Path.stat, read_yaml, Path.open, Path.mkdir):
         with pytest.raises(UserError) as caught:
             use(path)
         assert caught.value.code == "paths.remote"
@@ -280,7 +281,7 @@ def test_options_come_from_the_environment_and_the_files_of_aws(monkeypatch, tmp
 
 @pytest.mark.parametrize("seconds", ["no", "0", "-1", "nan"])
 def test_a_wrong_timeout(monkeypatch, seconds: str) -> None:
-    monkeypatch.setenv(object_stores.TIMEOUT_VARIABLE, seconds)
+    monkeypatch.setenv(store_errors.TIMEOUT_VARIABLE, seconds)
     with pytest.raises(UserError) as caught:
         object_stores.open_store("s3://bucket")
     assert caught.value.code == "stores.option"
@@ -380,6 +381,14 @@ def test_an_s3_bucket_that_refuses_lists(images, s3) -> None:
     s3.fault = lambda path, number: "403" if "list-type" in path else ""
     remote = read_image("s3://images/cells.ome.zarr", 2)
     np.testing.assert_array_equal(remote.array, read_image(images / "cells.ome.zarr", 2).array)
+
+
+@pytest.mark.parametrize("refused", ["", "zarr.json", "/0/zarr.json", "/c/"])
+def test_an_s3_bucket_that_refuses_to_read_what_it_lists(s3, refused: str) -> None:
+    s3.fault = lambda path, number: (
+        "403" if "list-type" not in path and refused in path.partition("?")[0] else ""
+    )
+    assert _code("s3://images/cells.ome.zarr") == "stores.denied"
 
 
 def test_errors_of_s3(s3) -> None:

@@ -20,7 +20,7 @@ from singula.commands.sweep.execute import run_sweep
 from singula.commands.sweep.plan import SweepOptions, plan_sweep
 from singula.commands.sweep.results import CombinationScore, best_combination
 from singula.commands.sweep.slurm import write_script
-from singula.commands.sweep.space import combine, parse_varied
+from singula.commands.sweep.space import Interval, combine, parse_varied
 from singula.errors import ExitCode, StorageError, UserError
 from singula.io.read import read_labels
 from singula.pipeline.run import Job
@@ -92,6 +92,14 @@ def test_values_of_a_narrow_interval_differ(kind: str, low: float, high: float) 
     values = np.array([float(row["A"]) for row in rows])
     assert low <= values.min() < low + 0.2 * (high - low)
     assert high - 0.2 * (high - low) < values.max() <= high
+
+
+def test_a_rounded_value_stays_in_its_interval() -> None:
+    """The limits have more digits than the values."""
+    interval, rng = Interval("uniform", 1.0004, 1.1124), np.random.default_rng(0)
+    values = [float(interval.draw(rng)) for _ in range(20_000)]
+    assert min(values) == 1.0004
+    assert max(values) <= 1.1124
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from store_server import StoreServer, serving
 
-from singula.util import object_stores
+from singula.util import store_errors
 
 SECONDS = "3"
 
@@ -22,7 +22,7 @@ def use_own_options(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
-    monkeypatch.setenv(object_stores.TIMEOUT_VARIABLE, SECONDS)
+    monkeypatch.setenv(store_errors.TIMEOUT_VARIABLE, SECONDS)
 
 
 @contextmanager

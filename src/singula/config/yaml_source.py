@@ -103,7 +103,7 @@ def read_yaml(path: Path) -> Tree:
         reason = getattr(cause, "strerror", None) or type(cause).__name__
         raise UserError(
             f"cannot read the configuration file {path}: {reason}",
-            "check the path given to --config",
+            "check the path",
             "paths.unreadable",
         ) from error
     if len(data) > _MAX_BYTES:

@@ -11,7 +11,7 @@ from singula.io.entries import broken_link, is_broken_link, is_folder, is_plain_
 from singula.io.formats.table import FOLDER_SUFFIXES, IMAGE_SUFFIXES, format_of, suffix_of
 from singula.io.names import natural
 from singula.util.locations import is_remote, location
-from singula.util.object_stores import missing_url
+from singula.util.store_errors import missing_url
 
 
 def list_images(folder: Path | str, key: str) -> list[Path]:

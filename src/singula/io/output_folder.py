@@ -79,7 +79,7 @@ class OutputFolder:
         Raises
         ------
         UserError
-            The codes of `singula.util.object_stores.errors_of`.
+            The codes of `singula.util.store_errors.errors_of`.
         """
         if self.is_remote:
             check_writable(str(self.path))
@@ -117,7 +117,7 @@ class OutputFolder:
         Raises
         ------
         UserError
-            The codes of `singula.util.object_stores.errors_of`.
+            The codes of `singula.util.store_errors.errors_of`.
         """
         if not self.is_remote:
             return

@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 
 from singula.errors import UserError
 from singula.util import object_stores
+from singula.util.store_errors import can_list
 
 # `Path` joins the two slashes of a URL. A drive letter of Windows is a single letter.
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?=[^/])")
@@ -189,7 +190,7 @@ def check_url(url: Path, name: str, kind: str) -> None:
             "choose a path on this computer; only `singula predict` writes to s3://BUCKET/FOLDER",
             "paths.remote",
         )
-    if kind == "output" and not object_stores.can_list(str(url)):
+    if kind == "output" and not can_list(str(url)):
         raise UserError(
             f"{name}: got the URL {url}, expected a folder on this computer or a URL of an object "
             "store, s3://BUCKET/FOLDER",

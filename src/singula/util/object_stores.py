@@ -1,4 +1,4 @@
-"""Access to object stores (S3) and web servers: options, retries, and errors that name the URL."""
+"""Access to object stores (S3) and web servers: options, files, lists and retries."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import functools
 import math
 import os
 import random
-import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from typing import Any, ClassVar
@@ -17,9 +15,15 @@ from typing import Any, ClassVar
 from singula.errors import UserError
 from singula.util.format import install_command
 from singula.util.s3_options import s3_options
+from singula.util.store_errors import (
+    TIMEOUT_VARIABLE,
+    can_list,
+    denied_url,
+    errors_of,
+    missing_url,
+    reason_of,
+)
 
-TIMEOUT_VARIABLE = "SINGULA_STORE_TIMEOUT"
-"""Environment variable with the seconds for which a failing request is repeated."""
 _TIMEOUT = 120.0
 _MAX_RETRIES = 1000  # the time ends the attempts
 _MAX_LISTS = 20  # requests for lists of 1000 files
@@ -28,10 +32,6 @@ METADATA_NAMES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _MAX_AGE = 10.0  # seconds for which an answer about metadata is valid
 _MAX_ANSWERS = 10_000
 _REQUEST_TIMEOUT = 30.0  # seconds of one request
-_MISSING = re.compile(r"status code: 404|NoSuchKey|NoSuchBucket")
-_DENIED = re.compile(r"status code: 40[13]|AccessDenied")
-_INVALID_KEY = re.compile(r"<Code>(ExpiredToken|TokenRefreshRequired|Invalid(Token|AccessKeyId))<")
-_OTHER_REGION = re.compile(r"status code: 30[1278]|redirect", re.IGNORECASE)
 
 
 _processes: set[int] = set()
@@ -102,7 +102,7 @@ def _store(process: int, url: str, options: tuple[tuple[str, Any], ...], timeout
         return HTTPStore.from_url(url, **common)
     except Exception as error:
         raise UserError(
-            f"{url}: cannot be opened ({_reason(error)})",
+            f"{url}: cannot be opened ({reason_of(error)})",
             "correct the URL, and the options in the environment",
             "stores.option",
         ) from error
@@ -121,11 +121,6 @@ def _timeout() -> float:
             "stores.option",
         ) from None
     return seconds
-
-
-def can_list(url: str) -> bool:
-    """Return True if the store of a URL can list its files."""
-    return url.startswith("s3:")
 
 
 class RecentAnswers:
@@ -166,14 +161,20 @@ _folders, _stamps = RecentAnswers(), RecentAnswers()
 
 
 def file_stamp(url: str) -> tuple[int, int] | None:
-    """Return the size and the time of change of a file in ns; None if it cannot be read."""
+    """Return the size and the time of change of a file in ns; None if it does not exist.
+
+    Raises
+    ------
+    UserError
+        The codes of `errors_of`, except ``stores.missing``.
+    """
     stamp: tuple[int, int] | None = _stamps.get(url)
     if stamp is NotImplemented:
         try:
             entry = _head(url)
             stamp = int(entry["size"]), _nanoseconds(entry)
         except UserError as error:
-            if error.code not in ("stores.missing", "stores.denied"):
+            if not is_missing(url, error):
                 raise
             stamp = None
         _stamps.put(url, stamp)
@@ -189,6 +190,33 @@ def _head(url: str) -> Any:
 
     with errors_of(url):
         return obstore.head(store, name)
+
+
+def is_missing(url: str, error: UserError) -> bool:
+    """Return True if an error of `errors_of` means that a file does not exist.
+
+    A server that lists no files refuses access to missing files, too. Where the store lists the
+    file, its permission to read it is missing.
+    """
+    if error.code == "stores.denied":
+        return not _is_listed(url)
+    return error.code == "stores.missing"
+
+
+def _is_listed(url: str) -> bool:
+    if not can_list(url):
+        return False
+    parent, _, name = url.rpartition("/")
+    store = open_store(parent)
+    import obstore
+
+    try:
+        with errors_of(url):
+            for batch in obstore.list(store, offset=name[:-1], chunk_size=1):
+                return any(entry["path"] == name for entry in batch)
+    except UserError:
+        pass
+    return False
 
 
 def read_file(url: str) -> bytes:
@@ -282,7 +310,7 @@ def _is_folder(url: str) -> bool:
                 raise
             is_denied |= error.code == "stores.denied"
     if is_denied:
-        raise _denied_url(url)
+        raise denied_url(url)
     return False
 
 
@@ -316,89 +344,3 @@ def list_names(url: str) -> list[str]:
         listed = obstore.list_with_delimiter(store)
     files = [str(entry["path"]) for entry in listed["objects"]]
     return sorted(path.rpartition("/")[2] for path in [*listed["common_prefixes"], *files])
-
-
-@contextmanager
-def errors_of(url: str) -> Iterator[None]:
-    """Convert the errors of a store to `UserError`.
-
-    Raises
-    ------
-    UserError
-        ``stores.missing``: the file or bucket does not exist; ``stores.denied``: permission or
-        credentials are missing; ``stores.credentials``: they have expired; ``stores.region``: the
-        bucket is in another region; ``stores.failed``: the store did not answer, or answered with
-        an error, after all retries.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        converted = store_error(url, error)
-        if converted is None:
-            raise
-        raise converted from error
-
-
-def missing_url(url: object) -> UserError:
-    """Return the error for a URL that does not exist."""
-    hint = "correct the URL"
-    if not can_list(str(url)):
-        hint += "; a web server lists no folders, so give the URL of an OME-Zarr image"
-    return UserError(f"{url}: does not exist", hint, "stores.missing")
-
-
-def _denied_url(url: str) -> UserError:
-    return UserError(
-        f"{url}: access was denied",
-        "give credentials with permission (for S3: AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-        "AWS_SECRET_ACCESS_KEY; AWS_SKIP_SIGNATURE=true for public data), and check the URL",
-        "stores.denied",
-    )
-
-
-def store_error(url: str, error: BaseException) -> UserError | None:
-    """Return the error for an exception of obstore; None for another exception."""
-    kind = type(error)
-    if not (kind.__module__.startswith("obstore") or isinstance(error, OSError)):
-        return None
-    text = str(error)
-    if isinstance(error, FileNotFoundError) or kind.__name__ == "NotFoundError":
-        return missing_url(url)
-    if _INVALID_KEY.search(text):
-        return UserError(
-            f"{url}: the credentials are not valid, or have expired",
-            "obtain new ones, and set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
-            "AWS_SESSION_TOKEN, or the profile in ~/.aws/credentials",
-            "stores.credentials",
-        )
-    denied = isinstance(error, PermissionError) or kind.__name__ in (
-        "PermissionDeniedError", "UnauthenticatedError",
-    )  # fmt: skip
-    if denied or _DENIED.search(text):
-        return _denied_url(url)
-    if _OTHER_REGION.search(text):
-        return UserError(
-            f"{url}: the store redirects to another region or server ({_reason(error)})",
-            "set AWS_REGION to the region of the bucket, and AWS_ENDPOINT_URL for another provider",
-            "stores.region",
-        )
-    if _MISSING.search(text):
-        return missing_url(url)
-    return UserError(
-        f"{url}: the store did not answer a request, also after repeating it ({_reason(error)})",
-        "check the network and the server, and run the command again (with --resume); "
-        f"{TIMEOUT_VARIABLE} sets the seconds for which requests are repeated",
-        "stores.failed",
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first line of the message of an exception, without the request and the answer.
-
-    Answers can contain credentials.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    line = (lines[0] if lines else type(error).__name__).rpartition(" - ")[2]
-    return re.sub(r"(status code: \d+ [\w ]+):.*", r"\1", line)[:200]

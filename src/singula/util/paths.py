@@ -323,8 +323,7 @@ def open_regular(
     max_bytes : int, optional
         Size of the largest file that is opened; unlimited by default.
     follow_links : bool
-        If False, refuse the file if its last path component is a symbolic link. Windows lacks this
-        protection.
+        If False, refuse a file whose last path component is a symbolic link (not on Windows).
 
     Returns
     -------
@@ -345,6 +344,7 @@ def open_regular(
             "replace the link with the file",
             "paths.symbolic_link",
         )
+    path = os.fspath(path)  # raises the error for a URL
     try:
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:

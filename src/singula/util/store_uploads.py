@@ -7,13 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from singula.util.object_stores import (
-    METADATA_NAMES,
-    RecentAnswers,
-    errors_of,
-    file_stamp,
-    open_store,
-)
+from singula.util.object_stores import METADATA_NAMES, RecentAnswers, file_stamp, open_store
+from singula.util.store_errors import errors_of
 
 INCOMPLETE = ".singula_upload"
 """Name of the empty file in a folder of a store that exists while the folder is uploaded."""
@@ -31,7 +26,7 @@ def check_writable(url: str) -> None:
     Raises
     ------
     UserError
-        The codes of `singula.util.object_stores.errors_of`.
+        The codes of `singula.util.store_errors.errors_of`.
     """
     _Folder(url).put(INCOMPLETE, b"")
     _Folder(url).delete([INCOMPLETE])
@@ -48,7 +43,7 @@ def upload_file(source: Path, url: str) -> None:
     Raises
     ------
     UserError
-        The codes of `singula.util.object_stores.errors_of`.
+        The codes of `singula.util.store_errors.errors_of`.
     """
     folder, _, name = url.rpartition("/")
     _Folder(folder).put(name, source)
@@ -60,7 +55,7 @@ def delete_file(url: str) -> None:
     Raises
     ------
     UserError
-        The codes of `singula.util.object_stores.errors_of`.
+        The codes of `singula.util.store_errors.errors_of`.
     """
     folder, _, name = url.rpartition("/")
     _Folder(folder).delete([name])
@@ -72,7 +67,7 @@ def begin_folder(url: str) -> None:
     Raises
     ------
     UserError
-        The codes of `singula.util.object_stores.errors_of`.
+        The codes of `singula.util.store_errors.errors_of`.
     """
     folder = _Folder(url)
     folder.put(INCOMPLETE, b"")
@@ -99,7 +94,7 @@ def upload_folder(source: Path, url: str) -> None:
     Raises
     ------
     UserError
-        The codes of `singula.util.object_stores.errors_of`.
+        The codes of `singula.util.store_errors.errors_of`.
     """
     files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
     chunks = [file for file in files if file.name not in METADATA_NAMES]

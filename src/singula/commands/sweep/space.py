@@ -48,7 +48,11 @@ class Interval:
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         # Fewer digits would make all values of an interval such as 100000 to 100001 equal.
         ratio = max(abs(self.low), abs(self.high)) / (self.high - self.low)
-        return f"{value:.{4 + max(0, math.floor(math.log10(ratio)))}g}"
+        text = f"{value:.{4 + max(0, math.floor(math.log10(ratio)))}g}"
+        rounded = float(text)
+        if self.low <= rounded <= self.high:
+            return text
+        return repr(min(max(rounded, self.low), self.high))
 
     @property
     def size(self) -> float:

@@ -16,8 +16,8 @@ from singula.io.names import LABEL_WORDS
 from singula.io.pairing import Pair, pair_files, with_places
 from singula.util.arguments import flag, text
 from singula.util.locations import is_remote
-from singula.util.object_stores import missing_url
 from singula.util.paths import user_path
+from singula.util.store_errors import missing_url
 
 PARTS = {
     "train": ("train", "training", "trainset", "train_set", "training_set"),

@@ -28,7 +28,7 @@ from singula.io.selection import choose_series, left_out
 from singula.io.units import UNCALIBRATED
 from singula.util.boxes import Box
 from singula.util.locations import is_remote
-from singula.util.object_stores import can_list, missing_url
+from singula.util.store_errors import can_list, missing_url
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
 _filters = threading.RLock()

@@ -16,7 +16,14 @@ from zarr.storage import LocalStore, ObjectStore
 from singula.errors import UserError
 from singula.io.external import Boundary
 from singula.util.locations import is_remote
-from singula.util.object_stores import RecentAnswers, errors_of, is_interrupted, open_store, waits
+from singula.util.object_stores import (
+    RecentAnswers,
+    is_interrupted,
+    is_missing,
+    open_store,
+    waits,
+)
+from singula.util.store_errors import errors_of
 
 _N_REQUESTS = 64  # requests at the same time; their latency is then shared by as many chunks
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
@@ -139,7 +146,7 @@ class RemoteStore(ObjectStore):  # type: ignore[type-arg]
     Raises
     ------
     UserError
-        The codes of `singula.util.object_stores.errors_of`, from each method.
+        The codes of `singula.util.store_errors.errors_of`, from each method.
     """
 
     def __init__(self, root: Path, *, read_only: bool = True) -> None:
@@ -172,10 +179,13 @@ class RemoteStore(ObjectStore):  # type: ignore[type-arg]
         try:
             return await self._get(key, prototype, byte_range)
         except UserError as error:
-            # Servers that list no files refuse access to missing files, too. A missing chunk would
-            # be read as zeros, so it needs a clear answer.
-            is_metadata = key.rpartition("/")[2] in _METADATA
-            if error.code == "stores.missing" or (error.code == "stores.denied" and is_metadata):
+            # A missing chunk would be read as zeros, so it needs a clear answer.
+            if key.rpartition("/")[2] in _METADATA:
+                url = str(self.root / key)
+                missing = await asyncio.to_thread(is_missing, url, error)
+            else:
+                missing = error.code == "stores.missing"
+            if missing:
                 return None
             raise
 
