@@ -10,6 +10,7 @@ from singula.dataset.facts import Machine, find_folders, survey_dataset
 from singula.dataset.facts.images import survey_image
 from singula.dataset.scan import Scan
 from singula.errors import UserError
+from singula.io.block_array import BlockArray
 from singula.io.write import write_tiff
 from singula.synthetic.fluorescence import make_dataset
 
@@ -249,6 +250,13 @@ def test_no_folder_and_a_file(tmp_path: Path) -> None:
     put(tmp_path / "a.tif", image())
     with pytest.raises(UserError, match="is a file"):
         find_folders(tmp_path / "a.tif")
+
+
+def test_an_image_is_not_a_data_set(tmp_path: Path) -> None:
+    BlockArray.create(tmp_path / "a.zarr", (8, 8), np.uint8, ndim=2, kind="image").finish()
+    with pytest.raises(UserError) as caught:
+        find_folders(tmp_path / "a.zarr")
+    assert caught.value.code == "data.no_dataset"
 
 
 def test_files_without_a_partner_in_one_folder_are_named(tmp_path: Path) -> None:

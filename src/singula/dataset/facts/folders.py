@@ -148,6 +148,10 @@ def _check_root(root: Path) -> None:
         raise UserError(
             f"{root}: is a file, not a folder", f"give the folder {root.parent}", "io.not_a_folder"
         )
+    if is_image_file(root):
+        raise UserError(
+            f"{root}: is an image, expected the folder of a data set", _TREE, "data.no_dataset"
+        )
 
 
 def _entries(folder: Path) -> list[Path]:
