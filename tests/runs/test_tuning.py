@@ -64,6 +64,18 @@ def test_thresholds_are_found_saved_and_used(run, command, data_2d, tmp_path) ->
     assert score.panoptic_quality == pytest.approx(mean["after"])
 
 
+def test_a_search_without_a_match_keeps_the_thresholds_of_an_earlier_one(run, command) -> None:
+    assert command("tune", run) == 0, command.err
+    assert "saved in" in command.out
+    saved = checkpoint_of(run).read_bytes()
+    assert load_checkpoint(checkpoint_of(run)).description["tuned"]["iou"] == 0.5
+    assert command("tune", run, "--iou", "1") == 0, command.err
+    assert "settings score 0" in command.out + command.err
+    assert "saved in" not in command.out
+    assert "new thresholds" not in command.out
+    assert checkpoint_of(run).read_bytes() == saved
+
+
 @pytest.mark.slow
 def test_a_second_search_changes_nothing(run, command) -> None:
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err

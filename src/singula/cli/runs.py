@@ -195,8 +195,9 @@ def tune(
             f"saved in {result.saved}: `singula predict` uses these thresholds; `singula run`"
         )
         print_line("  uses each of them that its configuration does not set")
-    print_line("stored instances and `singula export` are unchanged:")
-    print_line("  test or predict again to use the new thresholds")
+    if result.has_match:
+        print_line("stored instances and `singula export` are unchanged:")
+        print_line("  test or predict again to use the new thresholds")
 
 
 @app.command()

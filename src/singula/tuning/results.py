@@ -79,6 +79,11 @@ class TuneResult:
     saved: Path | None = None
 
     @property
+    def has_match(self) -> bool:
+        """True if an object matches the labels with any setting."""
+        return max(trial.value for trial in self.trials) > 0
+
+    @property
     def details(self) -> dict[str, Any]:
         """Objective of the search and its scores, to store with the thresholds."""
         before, after = (
@@ -131,18 +136,20 @@ def search_thresholds(tuner: Tuner, config: Config, folder: Path) -> TuneResult:
         images += f" and {counted(len(tuner.examples) - n_validation, 'training image')}"
     _log.info(f"searching for the best {_goal(tuner)} on {images}")
     trials, after = tuner.search(_Progress(tuner))
-    if max(trial.value for trial in trials) <= 0:
-        _log.warning(
-            f"all {counted(len(trials), 'setting')} score 0: no object matches the labels with any "
-            "thresholds; train longer, or compare the predicted maps with the labels"
-        )
     thresholds = {**configured(config), **after.thresholds}
     start = tuner.start()
     searched = {p.key: start[p.key] for p in tuner.parameters()}
     files = _write(folder, tuner, trials, after, start)
-    return TuneResult(
+    result = TuneResult(
         trials[0], after, thresholds, searched, _type(tuner), trials, tuner.metric, tuner.iou, files
     )
+    if not result.has_match:
+        _log.warning(
+            f"all {counted(len(trials), 'setting')} score 0: no object matches the labels with any "
+            "thresholds, so none are saved; train longer, or compare the predicted maps with the "
+            "labels"
+        )
+    return result
 
 
 def _steps(post: PostSettings) -> Steps:

@@ -131,7 +131,7 @@ def _tune(run: Run, metric: str, iou: float, device: torch.device, *, save: bool
     result = search_thresholds(tuner, run.config, run.tree.tuning)
     files = {**result.files, "configuration": write_configuration(run, result.thresholds)}
     saved = None
-    if save:
+    if save and result.has_match:  # otherwise, thresholds of an earlier search are kept
         saved = save_thresholds(run, result.thresholds, result.details)
         if saved is None:
             path = run.checkpoint.path
@@ -157,7 +157,7 @@ def _tune_together(
         for run in runs:
             stack.enter_context(_protect(run))
         result, members = tune_ensemble(runs, metric, iou, target)
-        if not save:
+        if not (save and result.has_match):
             return result
         tuned = {"thresholds": dict(result.thresholds), **result.details}
         for run in runs:
