@@ -232,7 +232,7 @@ def test_an_interrupted_sweep_continues(config, started, tmp_path, monkeypatch) 
     with pytest.raises(KeyboardInterrupt):
         run_sweep(options)
     table = pd.read_csv(tmp_path / "out" / "job_sweep" / "sweep.csv")
-    assert list(table["state"]) == ["finished", "not started", "not started"]
+    assert list(table["state"]) == ["finished", "not finished", "not started"]
     monkeypatch.setattr(execute, "run_job", finish)
     assert numbers(started) == [1]
     report = run_sweep(options)

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,7 +105,12 @@ def run_sweep(options: SweepOptions, index: int | None = None) -> SweepReport:
     for run in remaining:
         if state_of(run) == "finished":  # by another process, since the list was made
             continue
-        error = _execute(run, len(sweep.runs))
+        try:
+            error = _execute(run, len(sweep.runs))
+        except BaseException:  # a signal, or an error of the disk
+            with suppress(UserError):
+                _write_table(sweep)
+            raise
         if error is not None:
             failed[run.title] = error
         _write(sweep)  # the table of the runs so far
@@ -196,15 +202,21 @@ def _score_ensembles(sweep: Sweep) -> dict[str, str]:
 def _write(sweep: Sweep) -> tuple[list[Result], Path, Path | None]:
     """Write the table and the chart."""
     with hold([lock_file(sweep.folder)], "sweep", wait=True):
+        results, table = _write_table(sweep)
+        chart = draw_results(sweep, results, objective_of(results), sweep.folder / CHART)
+    return results, table, chart
+
+
+def _write_table(sweep: Sweep) -> tuple[list[Result], Path]:
+    """Write the table, unless another process writes it."""
+    with hold([lock_file(sweep.folder)], "sweep"):
         ensembles = []
         for runs in sweep.combinations() if sweep.runs[0].fold is not None else ():
             folder = ensemble_folder(runs)
             if is_finished(folder):
                 ensembles.append(result_of(runs[0], folder, is_ensemble=True))
         results = read_results(sweep, ensembles)
-        table = write_results(sweep, results)
-        chart = draw_results(sweep, results, objective_of(results), sweep.folder / CHART)
-    return results, table, chart
+        return results, write_results(sweep, results)
 
 
 def unfinished(report: SweepReport) -> str | None:
