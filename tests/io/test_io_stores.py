@@ -135,9 +135,17 @@ def test_a_web_server_lists_no_images(server) -> None:
         list(location(server.url).iterdir())
     assert caught.value.code == "stores.no_listing"
     with pytest.raises(UserError) as caught:
-        inspect_dataset(f"{server.url}/plate")
-    assert caught.value.code == "stores.missing"
+        list_images(f"{server.url}/plate", "KEY")
     assert "web server" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["plate", "plate/a.tif", "cells.ome.zarr"])
+def test_a_data_set_on_a_web_server_is_refused_without_a_request(name: str) -> None:
+    """Neither the folder of the file nor an image there would be a data set that can be read."""
+    with pytest.raises(UserError) as caught:
+        inspect_dataset(f"http://127.0.0.1:1/{name}")  # nothing answers there
+    assert caught.value.code == "stores.no_listing"
+    assert "copy the data set" in (caught.value.hint or "")
 
 
 def test_urls_are_paths() -> None:

@@ -92,7 +92,8 @@ def store_error(url: str, error: BaseException) -> UserError | None:
         return missing_url(url)
     return UserError(
         f"{url}: the store did not answer a request, also after repeating it ({reason_of(error)})",
-        "check the network and the server, and run the command again (with --resume); "
+        "check the network and the server, and repeat the command (`predict` and `run` with "
+        "--resume); "
         f"{TIMEOUT_VARIABLE} sets the seconds for which requests are repeated",
         "stores.failed",
     )

@@ -17,7 +17,7 @@ from singula.io.pairing import Pair, pair_files, with_places
 from singula.util.arguments import flag, text
 from singula.util.locations import is_remote
 from singula.util.paths import user_path
-from singula.util.store_errors import missing_url
+from singula.util.store_errors import can_list, missing_url
 
 PARTS = {
     "train": ("train", "training", "trainset", "train_set", "training_set"),
@@ -137,6 +137,12 @@ def find_folders(
 
 
 def _check_root(root: Path) -> None:
+    if is_remote(root) and not can_list(str(root)):
+        raise UserError(
+            f"{root}: got a URL of a web server, which lists no files, expected a folder",
+            "copy the data set to S3 or to this computer, and give its folder",
+            "stores.no_listing",
+        )
     check_openable(root)
     if not root.exists():
         if is_remote(root):
