@@ -1,6 +1,7 @@
 """Export of finished runs with the command line."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -71,6 +72,21 @@ def test_a_configured_size_has_the_unit_in_which_the_plane_agrees(tmp_path: Path
         item = find_sources(run)[0].read()
         assert (item.spacing, item.unit) == (tuple(size), unit)
         assert find_sources(run, unit="nm")[0].read().unit == "nm"
+
+
+def test_a_run_whose_folder_cannot_be_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The error names the option, because another folder can be written."""
+    run = make_run(tmp_path)
+    access = os.access
+
+    def deny(path: Path, mode: int, **options: object) -> bool:
+        return not (mode & os.W_OK and Path(path) == run) and access(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", deny)
+    assert say(monkeypatch, "export", run, "--to", "csv") == 2
+    assert f"--output: {run / 'exports'} cannot be written" in capsys.readouterr().err
+    assert not (run / "exports").exists()
+    assert say(monkeypatch, "export", run, "--to", "csv", "-o", tmp_path / "other") == 0
 
 
 def test_by_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:

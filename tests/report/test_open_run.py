@@ -1,5 +1,6 @@
 """Contents of an opened run, and the common error for paths that are not runs."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def test_paths_that_are_not_runs_raise_the_same_error(name: str, tmp_path: Path)
     with pytest.raises(UserError) as error:
         read(tmp_path / "job")
     assert str(run) in error.value.hint
+    assert "contains 1 run" in error.value.message
+    shutil.copytree(run, run.parent / "job_2")
+    with pytest.raises(UserError) as error:
+        read(tmp_path / "job")
+    assert "contains 2 runs" in error.value.message
+    assert "one of them, such as" in error.value.hint
 
 
 def open_example(folder: Path, **changes: object) -> Run:

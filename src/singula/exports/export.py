@@ -155,6 +155,8 @@ def export(
         raise UserError(
             "--output: got none, expected a folder", "add -o FOLDER", "export.no_folder"
         )
+    if output is None:  # the run may be read-only: name the option for another folder
+        folder = user_path(folder, "--output", "output folder")
     run = [] if default is None else [default.parent]  # files written by a run are recorded
     with hold(output_locks(folder), "export"), protect(run):
         return _write(kind, items, names, folder, overwrite=overwrite)

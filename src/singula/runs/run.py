@@ -21,6 +21,7 @@ from singula.io.records.tables import EpochRow
 from singula.io.run_folder import ResultsTree, View
 from singula.runs.instances import LabelSource
 from singula.runs.scores import Scores, rank_images, read_scores, reference_threshold
+from singula.util.format import counted
 from singula.util.locations import location
 from singula.util.messages import captured_messages
 from singula.util.paths import user_path
@@ -356,10 +357,12 @@ def not_a_run(path: Path, alternative: str = "") -> UserError:
     """
     runs = sorted(p.parent for depth in range(1, 5) for p in path.glob("*/" * depth + SUMMARY))
     hint = f"give {runs[0]}" if runs else "give RESULT_DIR/NAME/results/NAME_RUN"
+    if len(runs) > 1:
+        hint = f"give one of them, such as {runs[0]}"
     if not path.exists():
         reason = "the folder does not exist"
     elif runs:
-        reason = "is not the folder of a run, but contains a run"
+        reason = f"is not the folder of a run, but contains {counted(len(runs), 'run')}"
     else:
         reason = f"is not the folder of a finished run (it contains no {SUMMARY})"
         hint += "; `singula run … --resume` finishes a stopped run"
