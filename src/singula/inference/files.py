@@ -241,7 +241,7 @@ def gather_images(paths: Sequence[Path]) -> list[Path]:
         if not path.exists():
             raise UserError(
                 f"{path}: does not exist, expected a file or folder",
-                "correct the path",
+                "correct the path or URL",
                 "paths.missing",
             )
         files += _images_of(path) if path.is_dir() else [path]

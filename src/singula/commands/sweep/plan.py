@@ -383,12 +383,14 @@ def _check_equal(old: SweepRecord, new: SweepRecord, folder: Path) -> None:
     lines = [f"{name}: got {_text(now)}, expected {_text(before)}" for name, before, now in changes]
     raise UserError(
         f"{folder}: contains a sweep with other values:{list_lines(lines, _MAX_LISTED)}",
-        "repeat the command with the first values to continue that sweep, or start another one "
-        "with --name",
+        "to continue that sweep, repeat the command with the expected values; to start another "
+        "one, add --name",
         "sweep.changed",
     )
 
 
 def _text(value: Any) -> str:
     """Return the value of an option or key for a message."""
+    if value in (None, []):
+        return "none"
     return show(" ".join(map(str, value)) if isinstance(value, list) else value)
