@@ -195,8 +195,8 @@ def _head(url: str) -> Any:
 def is_missing(url: str, error: UserError) -> bool:
     """Return True if an error of `errors_of` means that a file does not exist.
 
-    A server that lists no files refuses access to missing files, too. Where the store lists the
-    file, its permission to read it is missing.
+    A server that lists no files refuses access to missing files, too. If the store lists the file,
+    it exists, and the permission to read it is missing.
     """
     if error.code == "stores.denied":
         return not _is_listed(url)

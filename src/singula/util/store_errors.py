@@ -53,7 +53,7 @@ def missing_url(url: object) -> UserError:
 
 
 def denied_url(url: str) -> UserError:
-    """Return the error for a URL whose permission is missing."""
+    """Return the error for a URL to which access was denied."""
     return UserError(
         f"{url}: access was denied",
         "give credentials with permission (for S3: AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
