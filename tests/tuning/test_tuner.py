@@ -163,6 +163,77 @@ def test_scores_equal_decoding_and_matching(extra: dict[str, object], data) -> N
     assert [(m.tp, m.fp) for m in trial.images] == [(m.tp, m.fp) for m in expected]
 
 
+def flow_example(shape: tuple[int, ...], spacing: tuple[float, ...], seed: int) -> Example:
+    """Return an image of boxes whose flow errors and sizes differ."""
+    rng = np.random.default_rng(seed)
+    at = np.indices(shape)
+    places, counts = at // 12, [size // 12 + 1 for size in shape]
+    numbers = np.ravel_multi_index(tuple(places), counts) + 1
+    widths = rng.integers(4, 12, (len(shape), numbers.max() + 1))[:, numbers]
+    truth = np.where((at % 12 < widths).all(axis=0), numbers, 0)
+    channels = "F+Gh+Gv+Gz" if len(shape) == 3 else "F+Gh+Gv"
+    maps = encode(truth, channels, spacing=spacing)
+    strength = rng.uniform(0.3, 1.0, truth.max() + 1)[truth]  # shorter flows have larger errors
+    for name in maps:
+        noise = gaussian_filter(rng.normal(size=shape), 1).astype(np.float32)
+        factor = strength if name != "F" else 1
+        maps[name] = (factor * maps[name] + 0.3 * noise).astype(np.float32)
+    return Example(f"image{seed}", shape, lambda: (maps, truth), spacing)
+
+
+FLOW_EXAMPLES = [
+    flow_example((72, 80), (1.0, 1.0), 0),
+    flow_example((56, 64), (1.0, 2.0), 1),
+    flow_example((26, 30, 32), (2.0, 1.0, 1.0), 2),
+    flow_example((1, 48, 48), (1.0, 1.0, 1.0), 3),
+]
+
+
+@given(data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_scores_of_removed_flows_equal_decoding_and_matching(data) -> None:
+    """Instances with wrong flows are removed from the overlap table as the decoder does it."""
+    one = data.draw(st.sampled_from(FLOW_EXAMPLES))
+    extra = {
+        "REMOVE_SMALL_OBJ_AT_BORDER": data.draw(st.sampled_from([-1, 12])),
+        "REMOVE_BEFORE_MW": data.draw(st.booleans()),
+    }
+    channels = "F+Gh+Gv+Gz" if len(one.shape) == 3 else "F+Gh+Gv"
+    tuned = Tuner([one], channels, DecodeSettings.from_keys(extra))
+    maps, truth = one.read()
+    for error in (0.0, *data.draw(st.tuples(st.floats(0.001, 0.5), st.floats(0.1, 1.5)))):
+        keys = {
+            "TH_FLOW_ERROR": error,
+            "TH_FLOW_STEPS": data.draw(st.sampled_from([20, 200])),
+            "TH_FOREGROUND": data.draw(st.sampled_from([0.3, 0.5])),
+            SIZE: data.draw(st.sampled_from([0, 20])),
+        }
+        trial = tuned.score(keys)
+        plain = DecodeSettings.from_keys({**extra, **keys})
+        labels = decode(maps, channels, settings=plain, spacing=one.spacing).labels
+        expected, found = match(truth, labels, (0.5,))[0], trial.images[0]
+        assert (found.tp, found.fp, found.fn) == (expected.tp, expected.fp, expected.fn)
+        assert trial.value == pytest.approx(expected.panoptic_quality, abs=1e-12)
+
+
+def test_a_search_decodes_once_for_all_flow_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+
+    def counted(*args, **kwargs):
+        decoded.append(1)
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr("singula.tuning.tuner.decode", counted)
+    trials, _ = Tuner(FLOW_EXAMPLES[:1], "F+Gh+Gv", DecodeSettings()).search()
+    errors = {trial.thresholds.get("TH_FLOW_ERROR") for trial in trials}
+    others = {
+        (trial.thresholds.get("TH_FLOW_STEPS"), trial.thresholds.get("TH_FOREGROUND"))
+        for trial in trials
+    }
+    assert len(errors) > 5
+    assert len(decoded) <= len(others) + 1  # and the thresholds at the start
+
+
 def test_without_thresholds_the_configuration_is_used() -> None:
     automatic = tuner("BC")
     maps, _ = automatic.maps(0)

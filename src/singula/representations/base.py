@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from singula.representations.channel import OptionValue
@@ -68,6 +69,8 @@ class Decoder(ABC):
     """True if REMOVE_BEFORE_MW removes small seeds instead of small instances."""
     method: ClassVar[Method | None] = None
     """Name of the method in a text, and its citations."""
+    filters: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    """Thresholds that only remove whole instances, with the value that removes none."""
 
     @abstractmethod
     def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
@@ -125,6 +128,30 @@ class Decoder(ABC):
             Consecutive ids from 1, in the smallest dtype.
         parts : IntermediateImages or None
         """
+
+    def filtered_values(
+        self, labels: np.ndarray, maps: Maps, spacing: Sequence[float] | None
+    ) -> dict[str, np.ndarray]:
+        """Return the values of the instances that the thresholds in `filters` limit.
+
+        A search of thresholds decodes an image once for all values of such a threshold.
+
+        Parameters
+        ----------
+        labels : ndarray of unsigned int
+            Instances that were decoded without these thresholds.
+        maps : mapping of str to ndarray
+            Maps of `channels`, after `prepare`.
+        spacing : sequence of float, optional
+            Voxel size per axis.
+
+        Returns
+        -------
+        dict of str to ndarray of float, shape (n + 1,)
+            Value of each id by threshold: an instance remains if its value is at most the
+            threshold. The value is -inf for instances that always remain, and for the background.
+        """
+        return {}
 
     def prepare(self, maps: Maps) -> Maps:
         """Return the maps with those that are computed from their neighborhoods.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from singula.representations.base import (
@@ -31,6 +32,7 @@ class FlowDecoder(VectorDecoder):
 
     vector: ClassVar[str] = "flow"
     groups: ClassVar[tuple[tuple[str, ...], ...]] = (("TH_FLOW_ERROR", "TH_FLOW_STEPS"),)
+    filters: ClassVar[Mapping[str, float]] = MappingProxyType({"TH_FLOW_ERROR": 0.0})
     method_name: ClassVar[str] = "flows"
     columns: ClassVar[tuple[str, ...]] = ("points", "starts", "stops", "places", "numbers")
     method: ClassVar[Method | None] = Method(
@@ -64,6 +66,24 @@ class FlowDecoder(VectorDecoder):
         labels = label_arrivals(ends, sinks)
         self._remove_wrong(plan, labels, maps, touch_border(sinks, shape))
         return compact(labels, len(sinks.points), *plan.min_sizes), None
+
+    def filtered_values(
+        self, labels: np.ndarray, maps: Maps, spacing: Sequence[float] | None
+    ) -> dict[str, np.ndarray]:
+        """Return the flow error of each instance; see `Decoder.filtered_values`.
+
+        The flows of an instance at the border of the image are not known: they point to the center
+        of the whole object, part of which is outside. Such instances remain.
+        """
+        import numpy as np
+
+        from singula.representations.decoders.flows import flow_errors
+        from singula.representations.decoders.morphology import labels_at_border
+
+        errors = flow_errors(labels, [maps[code] for code in self.vectors], spacing)
+        # An axis of one pixel has no border.
+        errors[labels_at_border(np.squeeze(labels))] = -np.inf
+        return {"TH_FLOW_ERROR": errors}
 
     def collect(
         self, plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps
@@ -128,12 +148,22 @@ class FlowDecoder(VectorDecoder):
     ) -> None:
         """Remove instances whose flows differ from the predicted ones, in place.
 
-        The flows of an instance at the border of the image are not known: they point to the center
-        of the whole object, part of which is outside. Such instances remain.
+        Parameters
+        ----------
+        plan : DecodePlan
+        labels : ndarray of int32
+            Numbers of the sinks, of an image or of a box that contains whole instances.
+        maps : mapping of str to ndarray
+            Maps of the box.
+        at_border : ndarray of bool
+            True for instances at the border of the image, which remain; see `filtered_values`.
         """
-        from singula.representations.decoders.flows import remove_wrong_flows
+        from singula.representations.decoders.flows import flow_errors
 
         limit = plan.thresholds["TH_FLOW_ERROR"]
-        if limit > 0:
-            flows = [maps[code] for code in self.vectors]
-            remove_wrong_flows(labels, flows, limit, plan.spacing, untested=at_border)
+        if limit <= 0:
+            return
+        errors = flow_errors(labels, [maps[code] for code in self.vectors], plan.spacing)
+        is_wrong = (errors > limit) & ~at_border[: len(errors)]
+        if is_wrong.any():
+            labels[is_wrong[labels]] = 0

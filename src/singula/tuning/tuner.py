@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.metrics import Match, Overlap, match_dataset, match_overlap, overlap
+from singula.metrics import Match, match_dataset, match_overlap, overlap
 from singula.representations.base import Decoder
 from singula.representations.channel_table import CHANNELS
 from singula.representations.decoders import Decoded, DecodeSettings, decode
@@ -21,7 +21,7 @@ from singula.representations.decoders.decode import as_decoder
 from singula.representations.decoders.morphology import labels_at_border
 from singula.representations.thresholds import THRESHOLDS
 from singula.tuning.search import Search
-from singula.tuning.sizes import object_sizes, without_small
+from singula.tuning.sizes import Instances, object_sizes
 from singula.tuning.space import SIZE, Parameter, size_parameter, threshold_parameter
 from singula.tuning.trial import METRICS, Example, Maps, Steps, Trial, check_goal
 from singula.util.arguments import instance, items, of_class
@@ -88,7 +88,7 @@ class Tuner:
         self._cache: dict[int, tuple[Maps, Array]] = {}
         self._free_bytes = _MAX_CACHE
         self._lock = threading.Lock()
-        self._tables: OrderedDict[tuple[Any, ...], list[tuple[Overlap, Array]]] = OrderedDict()
+        self._decoded: OrderedDict[tuple[Any, ...], list[Instances]] = OrderedDict()
 
     def names(self) -> list[str]:
         """Return the names of the images."""
@@ -155,13 +155,14 @@ class Tuner:
             ``tuning.not_annotated``: no validation image has annotated pixels.
         """
         settings = self.settings.changed(thresholds)
-        if self._can_filter_sizes(settings):
-            rest = {key: value for key, value in thresholds.items() if key != SIZE}
-            tables = self._overlaps(rest)
-            min_sizes = (settings.remove_small, settings.min_border_pixels)
+        if self._can_filter(settings):
+            filters = self.decoder.filters
+            limits = {key: settings.thresholds[key] for key in filters}
+            limits = {key: limit for key, limit in limits.items() if limit != filters[key]}
+            sizes = (settings.remove_small, settings.min_border_pixels)
             matches = [
-                match_overlap(without_small(table, at_border, *min_sizes), (self.iou,))[0]
-                for table, at_border in tables
+                match_overlap(instances.remaining(*sizes, limits), (self.iou,))[0]
+                for instances in self._instances(thresholds)
             ]
         else:
             matches = self._each(
@@ -236,7 +237,7 @@ class Tuner:
             return trials[-1].value
 
         search = Search(evaluate, self.parameters(), self.start())
-        cheap = [SIZE] if self._can_filter_sizes(self.settings) else []
+        cheap = [SIZE] if self._can_filter(self.settings) else []
         first, *others = self.groups()
         grids = [[*first, *cheap], *([*group, *cheap] for group in others if group)]
         grids += [] if cheap else [[SIZE]]
@@ -267,24 +268,32 @@ class Tuner:
             return labels
         return change(labels, self.maps(image)[0], self.examples[image].sizes)
 
-    def _can_filter_sizes(self, settings: DecodeSettings) -> bool:
-        """Return True if small instances can be removed from the table of overlaps."""
-        return not settings.remove_before and self.steps.instances is None
+    def _can_filter(self, settings: DecodeSettings) -> bool:
+        """Return True if instances can be removed from the table of overlaps."""
+        removes_seeds = settings.remove_before and self.decoder.removes_seeds
+        return not removes_seeds and self.steps.instances is None
 
-    def _overlaps(self, thresholds: Mapping[str, Any]) -> list[tuple[Overlap, Array]]:
-        """Return the overlaps of instances of all sizes and the ids at the border, by image."""
-        key = tuple(sorted((name, str(value)) for name, value in thresholds.items()))
-        if key not in self._tables:
-            settings = self.settings.changed({**thresholds, SIZE: 0})
+    def _instances(self, thresholds: Mapping[str, Any]) -> list[Instances]:
+        """Return the instances of each image before any are removed."""
+        removing = {SIZE: 0, **self.decoder.filters}
+        rest = {key: value for key, value in thresholds.items() if key not in removing}
+        key = tuple(sorted((name, str(value)) for name, value in rest.items()))
+        if key not in self._decoded:
+            settings = self.settings.changed({**rest, **removing})
 
-            def table(image: int) -> tuple[Overlap, Array]:
+            def decoded(image: int) -> Instances:
+                maps, truth = self.maps(image)
                 labels = self._decode(settings, image).labels
-                return overlap(self.maps(image)[1], labels), labels_at_border(labels)
+                values: dict[str, Array] = {}
+                if self.decoder.filters:
+                    prepared, spacing = self.decoder.prepare(maps), self.examples[image].spacing
+                    values = self.decoder.filtered_values(labels, prepared, spacing)
+                return Instances(overlap(truth, labels), labels_at_border(labels), values)
 
-            self._tables[key] = self._each(table)
-            while len(self._tables) > _MAX_TABLES:
-                self._tables.popitem(last=False)
-        return self._tables[key]
+            self._decoded[key] = self._each(decoded)
+            while len(self._decoded) > _MAX_TABLES:
+                self._decoded.popitem(last=False)
+        return self._decoded[key]
 
     def _each(self, function: Callable[[int], Any]) -> list[Any]:
         """Return the result of a function for each image, computed in threads."""

@@ -257,29 +257,27 @@ def touch_border(sinks: Sinks, shape: Sequence[int]) -> np.ndarray:
     return np.concatenate([[False], touches.any(axis=1)])
 
 
-def remove_wrong_flows(
-    labels: np.ndarray,
-    flows: Sequence[np.ndarray],
-    limit: float,
-    spacing: Sequence[float] | None = None,
-    *,
-    untested: np.ndarray,
-) -> None:
-    """Remove instances whose flows differ from the predicted ones, in place.
+def flow_errors(
+    labels: np.ndarray, flows: Sequence[np.ndarray], spacing: Sequence[float] | None = None
+) -> np.ndarray:
+    """Return how much the flows of each instance differ from the predicted ones.
 
     Parameters
     ----------
-    labels : ndarray of int32, (y, x) or (z, y, x)
+    labels : ndarray of int, (y, x) or (z, y, x)
         Numbers of the instances.
     flows : sequence of ndarray
         Predicted flow per axis.
-    limit : float
-        Largest mean of the squared length of the difference over the pixels of an instance.
     spacing : sequence of float, optional
         Voxel size per axis.
-    untested : ndarray of bool
-        True for the numbers of instances that remain in any case.
+
+    Returns
+    -------
+    ndarray of float, shape (n + 1,)
+        Mean squared length of the difference over the pixels of each instance; -inf for the
+        background, and for numbers without pixels.
     """
+    labels = labels.astype(np.int32, copy=False)
     count = int(labels.max(initial=0))
     expected: Any = flows_of_labels(labels, relative_spacing(spacing, labels.ndim).tolist())
     sums, pixels = np.zeros(count + 1), np.zeros(count + 1, np.int64)
@@ -287,7 +285,7 @@ def remove_wrong_flows(
     for axis, values in enumerate(flows):
         predicted = np.ascontiguousarray(values, np.float32).ravel()
         compiled(add_errors)(flat, expected[..., axis].ravel(), predicted, sums, pixels)
-    is_wrong = (sums * len(flows) > limit * pixels) & ~untested[: count + 1]
-    is_wrong[0] = False
-    if is_wrong.any():
-        labels[is_wrong[labels]] = 0
+    errors = np.full(count + 1, -np.inf)
+    np.divide(sums * len(flows), pixels, out=errors, where=pixels > 0)
+    errors[0] = -np.inf
+    return errors
