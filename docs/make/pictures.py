@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -253,7 +254,7 @@ def embeddings(path: Path, labels: np.ndarray) -> Path:
 
 
 def flows(path: Path) -> Path:
-    """Draw predicted flows, the paths of some pixels, and the instances."""
+    """Draw predicted flows, the paths of some pixels, and the instances; and `Gz`."""
     labels = DRAWINGS["rods"].draw((220, 220), np.random.default_rng(SEED)).labels
     rng = np.random.default_rng(SEED)
     maps = {
@@ -262,7 +263,7 @@ def flows(path: Path) -> Path:
         for code, values in encode(labels, "F+Gh+Gv").items()
     }
     vectors = np.stack([maps["Gv"], maps["Gh"]]) * (maps["F"] > 0.5)
-    figure, panels = grid(1, 5, side=1.9)
+    figure, panels = grid(1, 6, side=1.75)
     show(panels.flat[0], painted(labels), "labels")
     for panel, code in zip(panels.flat[1:3], ("Gh", "Gv"), strict=True):
         show(panel, maps[code], code, cmap="coolwarm", vmin=-1, vmax=1)
@@ -278,6 +279,7 @@ def flows(path: Path) -> Path:
         panels.flat[3].plot(x, y, color="orange", linewidth=0.4)
     panels.flat[3].set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
     show(panels.flat[4], painted(decode(maps, "F+Gh+Gv").labels), "instances")
+    show_depth(panels.flat[5], "F+Gh+Gv+Gz", "Gz")
     return save(figure, path)
 
 
@@ -308,11 +310,16 @@ def offsets(path: Path, labels: np.ndarray) -> Path:
     panels.flat[3].set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
     instances = join_centers(pixels, foreground, centers)
     show(panels.flat[4], painted(instances), "instances")
-    tissue = DRAWINGS["tissue"].draw((28, 64, 64), rng).labels.astype(np.int32)
-    depth = encode(tissue, "F+H+V+Z")["Z"][:, 32]
-    panels.flat[5].imshow(depth, aspect=2, cmap="coolwarm", interpolation="nearest")
-    panels.flat[5].set_title("Z, section along z and x", fontsize=8, pad=3)
+    show_depth(panels.flat[5], "F+H+V+Z", "Z")
     return save(figure, path)
+
+
+def show_depth(panel: Axes, channels: str, code: str) -> None:
+    """Show a section along z and x of a channel of drawn tissue."""
+    tissue = DRAWINGS["tissue"].draw((28, 64, 64), np.random.default_rng(SEED)).labels
+    maps = encode(tissue.astype(np.int32), channels, spacing=(2, 1, 1))
+    panel.imshow(maps[code][:, 32], aspect=2, cmap="coolwarm", interpolation="nearest")
+    panel.set_title(f"{code}, section along z and x", fontsize=8, pad=3)
 
 
 def drawn_sets(path: Path) -> Path:
