@@ -204,5 +204,8 @@ def resolve_thresholds(
         if value is not None and value >= MIN_AUTO:
             chosen[key] = factor * value
         else:
-            notes[channel] = f"map {channel} has nothing to separate: it takes the manual threshold"
+            notes[channel] = (
+                f"map {channel}: the manual threshold is used, because no automatic one is "
+                f"{MIN_AUTO:g} or more, as in a map without objects or of only 0 and 1"
+            )
     return chosen, tuple(notes.values())
