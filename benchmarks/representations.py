@@ -51,6 +51,7 @@ from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.representations.channels import encode_with
 from singula.representations.decoders import DecodeSettings, decode
 from singula.representations.table import SEPARATOR
+from singula.representations.watershed import Watershed
 from singula.synthetic.datasets import DRAWINGS, make_drawn_dataset
 from singula.tuning.tuner import Example, Tuner
 from singula.util.boxes import evenly_spaced
@@ -197,7 +198,7 @@ def tuned(config: Config, examples: Sequence[Example]) -> tuple[DecodeSettings, 
     """Return the best settings for these images, with and without the seed morphology of `init`."""
     settings = from_config.decode_settings(config)
     variants = [settings]
-    if settings.seed_morph:
+    if settings.seed_morph and isinstance(config.decoder, Watershed):
         variants.append(replace(settings, seed_morph=()))
     best: tuple[float, DecodeSettings, dict[str, Any]] | None = None
     for variant in variants:
@@ -223,7 +224,11 @@ def measure(name: str, text: str, folder: Path, options: argparse.Namespace) -> 
     network, model, steps = train(config, Trial(), dataset, options.minutes * 60, options.seed)
     predictor = Predictor(network, from_config.instance_loss(config).outputs)
     started = time.process_time()
-    settings, thresholds = tuned(config, predicted(config, predictor, "VAL"))
+    validation = predicted(config, predictor, "VAL")
+    if options.tuning_images:
+        chosen = evenly_spaced(len(validation), options.tuning_images)
+        validation = [validation[index] for index in chosen]
+    settings, thresholds = tuned(config, validation)
     searching = time.process_time() - started
     matches, seconds, pixels = [], [], []
     for example in predicted(config, predictor, "TEST"):
@@ -309,6 +314,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0, help="CPU time of a training")
     parser.add_argument("--images", type=int, default=60, help="training images")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the patches")
+    parser.add_argument(
+        "--tuning-images", type=int, default=0, help="validation images of the search; 0: all"
+    )
     parser.add_argument("--show", action="store_true", help="only print the stored results")
     parser.add_argument("--exact", action="store_true", help="only decode exact channels")
     parser.add_argument("--facts", action="store_true", help="only print the shapes of the sets")
