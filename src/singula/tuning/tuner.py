@@ -20,8 +20,8 @@ from singula.representations.decoders import Decoded, DecodeSettings, decode
 from singula.representations.decoders.decode import as_decoder
 from singula.representations.decoders.morphology import labels_at_border
 from singula.representations.thresholds import THRESHOLDS
+from singula.tuning.instances import Instances, object_sizes
 from singula.tuning.search import Search
-from singula.tuning.sizes import Instances, object_sizes
 from singula.tuning.space import SIZE, Parameter, size_parameter, threshold_parameter
 from singula.tuning.trial import METRICS, Example, Maps, Steps, Trial, check_goal
 from singula.util.arguments import instance, items, of_class
