@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from singula.util.messages import print_messages
+from singula.util.signals import INTERRUPTION
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -33,6 +34,14 @@ def pytest_collection_finish() -> None:
 
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(autouse=True)
+def _no_interruption() -> Iterator[None]:
+    """Forget an interruption of a command that the test called in this process."""
+    yield
+    INTERRUPTION.received = INTERRUPTION.deferred_signal = None
+    INTERRUPTION.announced = False
 
 
 @pytest.fixture
