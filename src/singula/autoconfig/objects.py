@@ -61,8 +61,8 @@ def _unsuitable(shape: ShapeSummary) -> str:
     """Return which other channels scored lower for objects of this shape; see docs/results.md."""
     if shape.density > _DENSE:
         return (
-            f"; {shape.density:.0%} of the pixels are in objects, for which affinities (A) and "
-            "offsets (H, V) scored lower"
+            f"; {shape.density:.0%} of the pixels are in objects, for which affinities (A), flows "
+            "(Gh, Gv) and offsets (H, V) gave worse outlines"
         )
     if shape.elongation > _LONG_OBJECTS or shape.convexity < _CONVEX:
         return (
