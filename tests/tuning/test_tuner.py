@@ -1,6 +1,7 @@
 """The search compared with exhaustive search, and the tuner with plain decoding."""
 
 import itertools
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,11 @@ def test_scores_equal_decoding_and_matching(extra: dict[str, object], data) -> N
     assert [(m.tp, m.fp) for m in trial.images] == [(m.tp, m.fp) for m in expected]
 
 
+def flow_channels(shape: tuple[int, ...]) -> str:
+    return "F+Gh+Gv+Gz" if len(shape) == 3 else "F+Gh+Gv"
+
+
+@cache
 def flow_example(shape: tuple[int, ...], spacing: tuple[float, ...], seed: int) -> Example:
     """Return an image of boxes whose flow errors and sizes differ."""
     rng = np.random.default_rng(seed)
@@ -171,8 +177,7 @@ def flow_example(shape: tuple[int, ...], spacing: tuple[float, ...], seed: int) 
     numbers = np.ravel_multi_index(tuple(places), counts) + 1
     widths = rng.integers(4, 12, (len(shape), numbers.max() + 1))[:, numbers]
     truth = np.where((at % 12 < widths).all(axis=0), numbers, 0)
-    channels = "F+Gh+Gv+Gz" if len(shape) == 3 else "F+Gh+Gv"
-    maps = encode(truth, channels, spacing=spacing)
+    maps = encode(truth, flow_channels(shape), spacing=spacing)
     strength = rng.uniform(0.3, 1.0, truth.max() + 1)[truth]  # shorter flows have larger errors
     for name in maps:
         noise = gaussian_filter(rng.normal(size=shape), 1).astype(np.float32)
@@ -181,11 +186,11 @@ def flow_example(shape: tuple[int, ...], spacing: tuple[float, ...], seed: int) 
     return Example(f"image{seed}", shape, lambda: (maps, truth), spacing)
 
 
-FLOW_EXAMPLES = [
-    flow_example((72, 80), (1.0, 1.0), 0),
-    flow_example((56, 64), (1.0, 2.0), 1),
-    flow_example((26, 30, 32), (2.0, 1.0, 1.0), 2),
-    flow_example((1, 48, 48), (1.0, 1.0, 1.0), 3),
+FLOW_IMAGES = [
+    ((72, 80), (1.0, 1.0), 0),
+    ((56, 64), (1.0, 2.0), 1),
+    ((26, 30, 32), (2.0, 1.0, 1.0), 2),
+    ((1, 48, 48), (1.0, 1.0, 1.0), 3),
 ]
 
 
@@ -193,12 +198,12 @@ FLOW_EXAMPLES = [
 @settings(max_examples=30, deadline=None)
 def test_scores_of_removed_flows_equal_decoding_and_matching(data) -> None:
     """Instances with wrong flows are removed from the overlap table as the decoder does it."""
-    one = data.draw(st.sampled_from(FLOW_EXAMPLES))
+    one = flow_example(*data.draw(st.sampled_from(FLOW_IMAGES)))
     extra = {
         "REMOVE_SMALL_OBJ_AT_BORDER": data.draw(st.sampled_from([-1, 12])),
         "REMOVE_BEFORE_MW": data.draw(st.booleans()),
     }
-    channels = "F+Gh+Gv+Gz" if len(one.shape) == 3 else "F+Gh+Gv"
+    channels = flow_channels(one.shape)
     tuned = Tuner([one], channels, DecodeSettings.from_keys(extra))
     maps, truth = one.read()
     for error in (0.0, *data.draw(st.tuples(st.floats(0.001, 0.5), st.floats(0.1, 1.5)))):
@@ -224,7 +229,7 @@ def test_a_search_decodes_once_for_all_flow_errors(monkeypatch: pytest.MonkeyPat
         return decode(*args, **kwargs)
 
     monkeypatch.setattr("singula.tuning.tuner.decode", counted)
-    trials, _ = Tuner(FLOW_EXAMPLES[:1], "F+Gh+Gv", DecodeSettings()).search()
+    trials, _ = Tuner([flow_example(*FLOW_IMAGES[0])], "F+Gh+Gv", DecodeSettings()).search()
     errors = {trial.thresholds.get("TH_FLOW_ERROR") for trial in trials}
     others = {
         (trial.thresholds.get("TH_FLOW_STEPS"), trial.thresholds.get("TH_FOREGROUND"))
