@@ -159,5 +159,5 @@ def test_augmentation_matches_the_differences_of_slices(survey, facts, keys) -> 
 def test_volumes_with_few_contacts_get_a_lenient_contour(
     survey, shape, touching, minutes, expected
 ) -> None:
-    found = propose(survey(shape, touching=touching), minutes=minutes)
+    found = propose(survey(shape, touching=touching), minutes=minutes, channels="BC")
     assert found[f"{SEG}.DATA_MW_TH_CONTOUR"] == expected

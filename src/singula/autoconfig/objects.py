@@ -45,10 +45,11 @@ def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
     if machine.gpus and sizes.touching >= _CROWDED and sizes.compact >= _ROUND:
         return Choice(key, "BCD", f"{touch} and are round: contour and distance separate them")
     shape = sizes.shape
-    if sizes.ndim == 2 and shape.contact < _CROWDED and max(sizes.large) < _WIDE:
+    if sizes.ndim == 2 and shape.density <= _DENSE and max(sizes.large) < _WIDE:
+        large = counted(round(max(sizes.large)), "pixel")
         why = (
-            f"objects share {shape.contact:.0%} of their outlines: flows to their centers (Gh, Gv) "
-            "separate them best"
+            "in 2D, flows to the centers (Gh, Gv) separate objects best, and encoding them is fast "
+            f"below {_WIDE} pixels (large objects here: {large})"
         )
         return Choice(key, "F+Gh+Gv", why + _unsuitable(shape))
     why = f"{touch}: B and C suffice"
