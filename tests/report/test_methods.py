@@ -190,3 +190,30 @@ def test_the_loss_of_an_embedding(run: Path) -> None:
     methods = changed(run, **{CHANNELS.replace(".", "__"): "E2"}, PROBLEM__NDIM="2D")
     assert "hinge" in methods.paragraph
     assert "cross-entropy" not in methods.paragraph
+
+
+@pytest.mark.parametrize(
+    ("channels", "keys", "expected"),
+    [
+        ("BC", {}, "the binary cross-entropy with"),
+        ("BCD", {}, "the binary cross-entropy (B, C) and the mean absolute error (D) with"),
+        ("F+Gh+Gv", {}, "the binary cross-entropy (F) and the mean squared error (Gh, Gv) with"),
+        ("Db+R32", {}, "the mean absolute error with"),
+        (
+            "F+H+V",
+            {"PROBLEM__INSTANCE_SEG__DATA_CHANNELS_LOSSES": ["bce", "huber", "mse"]},
+            "the binary cross-entropy (F) and the Huber loss (H) and the mean squared error (V)",
+        ),
+        (
+            "F+Db",
+            {"PROBLEM__INSTANCE_SEG__DATA_CHANNEL_WEIGHTS": [1, 0]},
+            "the binary cross-entropy with",
+        ),
+    ],
+)
+def test_the_loss_of_each_channel_is_named(
+    run: Path, channels: str, keys: dict[str, Any], expected: str
+) -> None:
+    changes = {CHANNELS.replace(".", "__"): channels, "PROBLEM__NDIM": "2D", **keys}
+    paragraph = changed(run, **changes).paragraph
+    assert f"from scratch to minimize {expected}" in paragraph

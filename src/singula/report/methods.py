@@ -17,7 +17,8 @@ from singula.io.units import in_microns
 from singula.metrics.summary import F1_METHOD, MEAN, POOLED, PQ_METHOD
 from singula.report.html import Markup, collapsible, section, tag
 from singula.report.libraries import LIBRARIES
-from singula.representations.channel_table import CHANNELS, describe_channels
+from singula.report.loss_text import describe_loss
+from singula.representations.channel_table import describe_channels
 from singula.representations.thresholds import Otsu
 from singula.runs.run import Run
 from singula.util.citation import Citation, Method
@@ -28,10 +29,6 @@ _NORMALIZATIONS = {
     "scale_range": "scaled to the range from 0 to 1",
     "custom": "normalized by their mean and standard deviation",
 }
-_EMBEDDING_LOSS = (
-    "Lovász hinge loss of the instances with the variance of their bandwidths and the error of the "
-    "seediness"
-)
 _PRECISIONS = {"32": "32-bit floating point", "bf16": "bfloat16", "16": "16-bit floating point"}
 _SOURCES = {
     "user": "set by the user",
@@ -232,7 +229,6 @@ def _network(run: Run, references: _References) -> str:
 
 
 def _training(run: Run, references: _References) -> Iterator[str]:
-    from singula.training.losses import LOSSES
     from singula.training.optimizer import OPTIMIZERS, SCHEDULES
 
     config, training, first = run.config, run.summary.training, run.summary.first_model
@@ -242,14 +238,7 @@ def _training(run: Run, references: _References) -> Iterator[str]:
         return
     keys = config.TRAIN
     start = "from scratch" if first is None else f"from the weights of {_model_name(first.path)}"
-    loss = references.name(LOSSES[config.LOSS.TYPE])
-    kinds = {CHANNELS[code].kind for code in config.decoder.channels}
-    if "distance" in kinds:
-        loss += " (distances: mean absolute error)"
-    if kinds == {"embedding"}:
-        loss = _EMBEDDING_LOSS
-    elif "embedding" in kinds:
-        loss += f" (embedding: {_EMBEDDING_LOSS})"
+    loss = describe_loss(config, references.name)
     yield (
         f"It was trained {start} to minimize the {loss} with "
         f"{references.name(OPTIMIZERS[keys.OPTIMIZER][1])} (learning rate {keys.LR:g}, "
