@@ -430,3 +430,17 @@ def test_the_reason_for_the_channels_names_the_shape_of_the_objects(tmp_path) ->
     assert "(R)" in reasons["rods"]
     assert "(A)" in reasons["tissue"]
     assert ";" not in reasons["cells"]
+
+
+@pytest.mark.parametrize(("size", "is_slow"), [(127, False), (128, True), (150, True)])
+def test_the_reason_for_bc_names_the_size_that_rules_out_flows(survey, size, is_slow) -> None:
+    for touching in (0.0, 0.6):
+        reasons = propose(survey(size=size, touching=touching)).reasons
+        reason = dict((key, why) for key, _, why in reasons)[f"{SEG}.DATA_CHANNELS"]
+        slow = f"encoding flows (Gh, Gv) is slow from 128 pixels on (large objects: {size} pixels)"
+        assert (slow in reason) == is_slow
+
+
+def test_volumes_have_no_reason_about_wide_flows(survey) -> None:
+    reasons = propose(survey((200, 256, 256), size=150)).reasons
+    assert "is slow" not in dict((key, why) for key, _, why in reasons)[f"{SEG}.DATA_CHANNELS"]

@@ -45,8 +45,8 @@ def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
     if machine.gpus and sizes.touching >= _CROWDED and sizes.compact >= _ROUND:
         return Choice(key, "BCD", f"{touch} and are round: contour and distance separate them")
     shape = sizes.shape
+    large = counted(round(max(sizes.large)), "pixel")
     if sizes.ndim == 2 and shape.density <= _DENSE and max(sizes.large) < _WIDE:
-        large = counted(round(max(sizes.large)), "pixel")
         why = (
             "in 2D, flows to the centers (Gh, Gv) separate objects best, and encoding them is fast "
             f"below {_WIDE} pixels (large objects here: {large})"
@@ -55,15 +55,17 @@ def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
     why = f"{touch}: B and C suffice"
     if sizes.touching >= _CROWDED:
         why = f"{touch}: the contour separates them; BCD (also the distance) takes a third longer"
-    return Choice(key, "BC", why + _unsuitable(sizes.shape))
+    if sizes.ndim == 2 and max(sizes.large) >= _WIDE:
+        why += f"; encoding flows (Gh, Gv) is slow from {_WIDE} pixels on (large objects: {large})"
+    return Choice(key, "BC", why + _unsuitable(shape))
 
 
 def _unsuitable(shape: ShapeSummary) -> str:
     """Return which other channels scored lower for objects of this shape; see docs/results.md."""
     if shape.density > _DENSE:
         return (
-            f"; {shape.density:.0%} of the pixels are in objects, for which affinities (A), flows "
-            "(Gh, Gv) and offsets (H, V) gave worse outlines"
+            f"; {shape.density:.0%} of the pixels are in objects: in such volumes, affinities (A), "
+            "flows (Gh, Gv) and offsets (H, V) gave worse outlines"
         )
     if shape.elongation > _LONG_OBJECTS or shape.convexity < _CONVEX:
         return (
