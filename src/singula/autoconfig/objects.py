@@ -44,9 +44,9 @@ def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
         )
     if machine.gpus and sizes.touching >= _CROWDED and sizes.compact >= _ROUND:
         return Choice(key, "BCD", f"{touch} and are round: contour and distance separate them")
-    shape = sizes.shape
-    large = counted(round(max(sizes.large)), "pixel")
-    if sizes.ndim == 2 and shape.density <= _DENSE and max(sizes.large) < _WIDE:
+    shape, length = sizes.shape, max(sizes.large)
+    large = counted(round(length), "pixel")
+    if sizes.ndim == 2 and shape.density <= _DENSE and length < _WIDE:
         why = (
             "in 2D, flows to the centers (Gh, Gv) separate objects best, and encoding them is fast "
             f"below {_WIDE} pixels (large objects here: {large})"
@@ -55,7 +55,7 @@ def choose_channels(sizes: Sizes, machine: Machine) -> Choice:
     why = f"{touch}: B and C suffice"
     if sizes.touching >= _CROWDED:
         why = f"{touch}: the contour separates them; BCD (also the distance) takes a third longer"
-    if sizes.ndim == 2 and max(sizes.large) >= _WIDE:
+    if sizes.ndim == 2 and length >= _WIDE:
         why += f"; encoding flows (Gh, Gv) is slow from {_WIDE} pixels on (large objects: {large})"
     return Choice(key, "BC", why + _unsuitable(shape))
 

@@ -37,9 +37,7 @@ def describe_loss(config: Config, cite: Callable[[Method], str]) -> str:
             channel = CHANNELS[code]
             name = channel.list_code if channel.family else channel.code
             codes.setdefault(loss or channel.loss, []).append(name)
-    names = {loss: _ERRORS.get(loss) or cite(LOSSES[config.LOSS.TYPE]) for loss in codes}
-    if len(codes) < 2:
-        return "".join(names.values())
-    return " and the ".join(
-        f"{names[loss]} ({', '.join(listed)})" for loss, listed in codes.items()
-    )
+    names = [_ERRORS.get(loss) or cite(LOSSES[config.LOSS.TYPE]) for loss in codes]
+    if len(names) > 1:
+        names = [f"{name} ({', '.join(c)})" for name, c in zip(names, codes.values(), strict=True)]
+    return " and the ".join(names)
