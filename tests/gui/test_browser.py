@@ -205,10 +205,10 @@ def _look_at_results(tab: Any) -> None:
     with tab.context.expect_page() as opened:
         click(tab, "Report", "link")
     report = opened.value
-    # The load state of a new tab may be that of its empty first page.
-    report.wait_for_function(
-        "document.readyState == 'complete' && document.title.includes('Singula report')"
-    )
+    # The load state of a new tab may be that of its empty first page, and the page of the report
+    # runs no scripts, so nothing in it can wait.
+    until(report, lambda: "Singula report" in report.title())
+    until(report, lambda: report.evaluate("document.readyState") == "complete")
     assert report.evaluate("Math.min(...[...document.images].map(i => i.naturalWidth))") > 0
     report.close()
     # A run without objects has a second link, in the advice.
