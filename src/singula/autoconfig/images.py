@@ -40,7 +40,7 @@ def choose_normalization(survey: Survey, part: PartFacts) -> list[Choice]:
     ratio = float(np.median(ratios or [1.0]))
     spread = _spread(part.images)
     empty = float(np.mean([not len(labels.objects) for labels in part.labels]))
-    mode, why = "image", f"brightness differs between images by a factor of {spread:.1f}"
+    mode, why = "image", _describe(spread)
     if empty > _EMPTY_SHARE and spread < _ALIKE:
         mode = "dataset"
         why = f"{empty:.0%} of the images have no object and would show only noise with mode image"
@@ -78,6 +78,14 @@ def _spread(images: Sequence[ImageFacts]) -> float:
         return 1.0
     low, high = np.percentile(inner, (10, 90))
     return float(high / low)
+
+
+def _describe(spread: float) -> str:
+    """Return the result of `_spread` as a reason."""
+    factor = f"{spread:.1f}"
+    if factor == "1.0":
+        return "all images are about equally bright"
+    return f"brightness differs between images by a factor of {factor}"
 
 
 def choose_external_files(survey: Survey) -> list[Choice]:
@@ -135,7 +143,7 @@ def choose_intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> l
     """
     spread = _spread(part.images)
     wide = spread > _VARIED
-    why = contrast = f"brightness differs between images by a factor of {spread:.1f}"
+    why = contrast = _describe(spread)
     if not wide and has_little_data(part, sizes):
         few = counted(len(part.pairs), "image")
         contrast = f"{few} with {counted(sizes.count, 'object')}: new images may differ more"

@@ -148,17 +148,22 @@ def check_offsets(codes: Sequence[str], name: str, ndim: int) -> None:
     rows = [CHANNELS[code] for code in codes]
     vectors = list(dict.fromkeys(row.vector for row in rows if row.vector))
     expected = "channels of one kind of vector: offsets, flows or an embedding"
+    remedy = "remove the channels of the other kinds"
     is_wrong = len(vectors) > 1
     for vector in vectors:
         if vector != "embedding" and not is_wrong:
-            components = {row.component: row.code for row in rows if row.vector == vector}
-            is_wrong = sorted(components) != list(range(1, ndim + 1))
+            listed = [row.code for row in rows if row.vector == vector]
             x, y, z = vector_channels(vector)
+            needed = (x, y, z)[:ndim]
             expected = f"{x}, {y} and {z}" if ndim == 3 else f"{x} and {y}, without {z}"
+            missing = [code for code in needed if code not in listed]
+            extra = [code for code in listed if code not in needed]
+            changes = [f"add {code}" for code in missing] + [f"remove {code}" for code in extra]
+            is_wrong, remedy = bool(changes), ", ".join(changes)
     if is_wrong:
         raise UserError(
             f"DATA_CHANNELS: got {name} for {ndim}D images (PROBLEM.NDIM), expected {expected}",
-            "correct the channels",
+            remedy,
             "decode.missing_channel",
         )
 

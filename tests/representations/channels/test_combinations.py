@@ -345,3 +345,16 @@ def test_codes_and_axes_that_do_not_exist_are_refused() -> None:
         with pytest.raises(UserError) as error:
             encode(labels, channels)
         assert error.value.code == code
+
+
+@pytest.mark.parametrize("listed", ["F+Gh", "F+V", "F+Z", "F+H+V+Z", "C+Gh+Gz"])
+def test_the_remedy_for_missing_axes_completes_the_channels(listed: str) -> None:
+    labels = np.zeros((10, 10), np.uint8)
+    labels[disk((5, 5), 3)] = 1
+    with pytest.raises(UserError) as error:
+        encode(labels, listed)
+    codes = listed.split("+")
+    for change in error.value.hint.split(", "):
+        action, code = change.split()
+        codes = [*codes, code] if action == "add" else [old for old in codes if old != code]
+    assert set(encode(labels, "+".join(codes))) == set(codes)
