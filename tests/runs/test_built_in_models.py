@@ -15,7 +15,7 @@ from singula.inference import files as loaded_files
 from singula.inference import gray as gray_images
 from singula.inference.check_image import check_image
 from singula.inference.choose import choose_models
-from singula.inference.load_model import similar_model
+from singula.inference.load_model import find_model, similar_model
 from singula.inference.voxel_sizes import VoxelSizes
 from singula.io.image import Header
 from singula.io.pairing import Pair
@@ -24,6 +24,7 @@ from singula.metrics.summary import MEAN
 from singula.runs.run import open_run
 from singula.runs.scores import reference_threshold
 from singula.synthetic.fluorescence import make_image
+from singula.training.checkpoint import save_tuned
 from singula.zoo.models import built_in_models
 
 
@@ -263,6 +264,10 @@ def test_models_lists_the_package_and_the_runs_of_a_folder(
         f1
         == scores.row("per_image", MEAN, reference_threshold(scores.thresholds("per_image")))["f1"]
     )
+    assert listed.scored_on == "2 test images"
+    save_tuned(find_model(run), {"thresholds": {"TH_BINARY_MASK": 0.45}})
+    # The scores are those of other thresholds than a prediction uses now.
+    assert "before the thresholds were tuned" in list_models(out)[-1].scored_on
     (run / "run.json").write_text("{")
     assert command("models", out) == 0, command.err
     assert f"{run}: is skipped" in command.out

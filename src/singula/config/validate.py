@@ -153,7 +153,8 @@ def _channel_weights(config: Config) -> Iterator[Problem]:
         extra = ", or one more for the classes of MODEL.N_CLASSES" if len(allowed) > 1 else ""
         yield Problem(
             f"{_SEG}.DATA_CHANNEL_WEIGHTS: got {len(seg.DATA_CHANNEL_WEIGHTS)} weights, expected "
-            f"{count}, one for each channel of {_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS}{extra}",
+            f"{count}, one for each channel of {_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS}{extra}; "
+            "correct the number, or remove the key for equal weights",
             "config.length",
         )
 

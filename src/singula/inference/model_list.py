@@ -11,6 +11,7 @@ from singula.errors import UserError
 from singula.inference.load_model import find_model
 from singula.metrics.summary import MEAN
 from singula.pipeline.object_size import TrainedObjects
+from singula.pipeline.thresholds import apply_tuned
 from singula.runs.run import SUMMARY, Run, open_run
 from singula.training.checkpoint import load_checkpoint
 from singula.util.format import counted
@@ -156,19 +157,37 @@ def describe_run(run: Run) -> ModelInfo:
         if f1 is not None:
             scores = {f"F1 at IoU {threshold:g}, mean over images": f1}
             scored_on = counted(len(run.scores.images(stage.key)), "test image")
+    size, is_tuned = _read_checkpoint(run)
+    if scored_on and is_tuned:
+        scored_on += ", before the thresholds were tuned"
     return ModelInfo(
         str(run.tree.run),
         training_data=data,
-        object_size=_object_size(run),
+        object_size=size,
         scores=scores,
         scored_on=scored_on,
     )
 
 
-def _object_size(run: Run) -> float | None:
-    """Return the object size that is stored in the checkpoint of a run; None if it is unknown."""
+def _read_checkpoint(run: Run) -> tuple[float | None, bool]:
+    """Read the checkpoint of a run, if possible.
+
+    Parameters
+    ----------
+    run : Run
+        Finished run.
+
+    Returns
+    -------
+    size : float, optional
+        Size of the training objects in pixels; None if it is unknown.
+    is_tuned : bool
+        True if the checkpoint has other thresholds than the run.
+    """
     try:
-        size = TrainedObjects.of(load_checkpoint(find_model(run.tree.run)).description).size
+        description = load_checkpoint(find_model(run.tree.run)).description
+        size = TrainedObjects.of(description).size
+        changes = apply_tuned(run.config, description, always=True)[1]
     except UserError:
-        return None
-    return None if size is None else float(size[-1])
+        return None, False
+    return None if size is None else float(size[-1]), bool(changes)
