@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 @app.command(cls=ModelCommand)
 def predict(
+    context: typer.Context,
     images: Annotated[
         list[Path], path_argument("IMAGES", kind="any", help="Images or folders of images.")
     ],
@@ -149,6 +150,9 @@ def predict(
 
     prepare_process()
     with importing():
+        from singula.measure.compile_ahead import compile_ahead
+
+        context.with_resource(compile_ahead())
         from singula.exports import sizes_from_text
         from singula.inference import (
             parse_frames,

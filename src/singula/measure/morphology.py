@@ -101,7 +101,7 @@ def shapes(
     size = np.subtract(block.stop, block.start)
     if ndim == 2:
         stop = start + size
-        compiled(_add_perimeters)(window, _perimeter_shares(), tuple(start), tuple(stop), outline)
+        compiled(add_perimeters)(window, _perimeter_shares(), tuple(start), tuple(stop), outline)
     else:
         stop = start + size + np.array(block.at_stop)  # the last cell is half outside the image
         compiled(_add_surfaces)(window, _surface_shares(sizes), start, stop, outline)
@@ -199,7 +199,7 @@ def _perimeter_shares() -> np.ndarray:
     return shares
 
 
-def _add_perimeters(labels: Any, shares: Any, start: Any, stop: Any, perimeter: Any) -> None:
+def add_perimeters(labels: Any, shares: Any, start: Any, stop: Any, perimeter: Any) -> None:
     """Add the contributions of the border pixels from `start` to `stop` to their labels; compiled.
 
     A border pixel has a neighbor with another label, or lies at the image border.

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from singula.errors import UserError
@@ -222,3 +223,25 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     except RuntimeError:  # no writable cache folder: compile again in each process
         fast = numba.njit(nogil=True)(function)
     return fast
+
+
+def is_stored(function: Callable[..., Any]) -> bool | None:
+    """Return True if machine code of a function was stored since the installation.
+
+    Parameters
+    ----------
+    function : callable
+        Argument of `compiled`.
+
+    Returns
+    -------
+    bool or None
+        None if there is no writable cache folder.
+    """
+    dispatcher: Any = compiled(function)
+    folder = dispatcher.stats.cache_path
+    if folder is None:
+        return None
+    source = Path(function.__code__.co_filename)
+    stored = Path(folder).glob(f"{source.stem}.{function.__qualname__}-*.nbi")
+    return any(file.stat().st_mtime >= source.stat().st_mtime for file in stored)

@@ -85,6 +85,16 @@ def flood_in_place(
         list(pool.map(spread, groups))
 
 
+def compile_flooding() -> None:
+    """Compile the flooding of a map of 32-bit values, without an image."""
+    labels, surface = np.zeros((3, 3), np.int32), np.zeros((1, 1), np.float32)
+    runs, parts = np.zeros((4, 0), np.int32), np.zeros(0, np.int64)
+    steps, cells = np.zeros((4, 2), np.int64), np.zeros(1, np.int32)
+    heights = _levels(surface, downhill=False)
+    compiled(_count_pixels)(runs, parts, parts)
+    compiled(_spread)(planes(labels), *heights, steps, runs, parts, cells)
+
+
 def _groups(pixels: np.ndarray, threads: int) -> list[slice]:
     """Divide the parts into groups of about equal numbers of pixels; one group for one thread."""
     ends = np.cumsum(pixels)
