@@ -58,6 +58,12 @@ def test_positions_of_sliders_and_means_of_all_images(browser: Any, served: Inte
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     watcher = Watcher(context)
     tab = enter(served, watcher)
+    # What is below the means stays in its place while they are computed, so that clicks hit it.
+    tab.add_init_script(
+        "window.tops = new Set(); setInterval(() => document.querySelector('.threshold') &&"
+        " window.tops.add([...document.querySelectorAll('button')]"
+        ".find(b => b.innerText.includes('Find best')).offsetTop), 10)"
+    )
     open_page(served, tab, "/tune?run=good/job/results/job_1")
     drawn(tab)
     means = tab.locator(".score-table", has_text="Mean of all 2 images")
@@ -75,6 +81,7 @@ def test_positions_of_sliders_and_means_of_all_images(browser: Any, served: Inte
         timeout=10 * MINUTE,
     )
     assert objects.last.inner_text() == "0"
+    assert len(tab.evaluate("[...window.tops]")) == 1
     # The server receives the last move a moment later.
     position = slider.get_attribute("aria-valuenow")
     line = tab.locator(".threshold-line", has_text=re.compile(f"Minimum size.*\\D{position}$"))

@@ -193,6 +193,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
             return
         self.scoring += 1
         number, values = self.scoring, dict(self.values)
+        self._show_progress()
         await asyncio.sleep(_SETTLED_SECONDS)
         if number != self.scoring:
             return
@@ -205,9 +206,12 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
             self.means.set_content(_mean_html(before, after))
 
     def _show_progress(self) -> None:
+        """Show the table of the means without values, so that it keeps its size."""
         done, total = self.all_images.n_done, len(self.all_images.names)
-        text = f"Computing all {total} images: {done} …"
-        self.means.set_content(tag("p", text, class_="note"))
+        scores = [] if self.run_outcome is None else self.run_outcome.scores
+        mean = MeanOutcome(total, 0, scores)
+        rows = [(label, "…", "…", 0.0) for label, *_ in _mean_rows(mean, mean)]
+        self.means.set_content(score_table(f"Computing all {total} images: {done}", "Now", rows))
 
     def _stop_scoring(self) -> None:
         self.scoring += 1
@@ -317,9 +321,13 @@ def _score_html(run: Outcome, current: Outcome) -> Markup:
 
 def _mean_html(run: MeanOutcome, current: MeanOutcome) -> Markup:
     """Return the mean scores of all images with the thresholds of the run and the current ones."""
+    title = f"Mean of all {counted(current.n_images, 'image')}"
+    return score_table(title, "Now", _mean_rows(run, current))
+
+
+def _mean_rows(run: MeanOutcome, current: MeanOutcome) -> list[ScoreRow]:
     rows: list[ScoreRow] = [("Objects found", grouped(run.count), grouped(current.count), 0.0)]
-    rows += _score_rows(run.scores, current.scores)
-    return score_table(f"Mean of all {counted(current.n_images, 'image')}", "Now", rows)
+    return rows + _score_rows(run.scores, current.scores)
 
 
 def _score_rows(old: Sequence[Score], new: Sequence[Score]) -> list[ScoreRow]:
