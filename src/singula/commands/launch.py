@@ -111,7 +111,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": port,
             }
-            command = [sys.executable, "-m", "singula", *arguments]
+            command = [sys.executable, "-P", "-m", "singula", *arguments]
             processes.append(
                 subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent())
             )

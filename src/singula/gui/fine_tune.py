@@ -100,7 +100,7 @@ def start_fine_tuning(control: Control, images: CorrectableImages, minutes: floa
     output = guard.check(f"{name}.yaml")
     arguments = ["init", str(corrected), f"--from={model}", f"--output={output}"]
     ended = subprocess.run(
-        [sys.executable, "-m", "singula", *arguments, f"--minutes={minutes:g}"],
+        [sys.executable, "-P", "-m", "singula", *arguments, f"--minutes={minutes:g}"],
         cwd=guard.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if ended.returncode:

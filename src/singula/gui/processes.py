@@ -32,7 +32,8 @@ _PROGRAM = (
 
 _MARK = "# singula gui\n"  # first line of the program, by which a process is recognized
 
-_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}  # Windows would use its code page
+# Windows would use its code page, and Python would import modules in the folder of the user.
+_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONSAFEPATH": "1"}
 # Options of `Popen` with which `interrupt` reaches the command and its children, but no others
 _NEW_GROUP: dict[str, Any] = {"start_new_session": True}
 if sys.platform == "win32":

@@ -36,7 +36,7 @@ def compile_ahead() -> Iterator[None]:
         yield
         return
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, "-P", "-c", _PROGRAM],  # not from modules in the working directory
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # the first process shows an error when it compiles the function
