@@ -205,8 +205,8 @@ def _look_at_results(tab: Any) -> None:
     with tab.context.expect_page() as opened:
         click(tab, "Report", "link")
     report = opened.value
-    # The load state of a new tab may be that of its empty first page, and the page of the report
-    # runs no scripts, so nothing in it can wait.
+    # A new tab can report the load state of its initial blank page. The report runs no scripts, so
+    # Playwright cannot wait inside it.
     until(report, lambda: "Singula report" in report.title())
     until(report, lambda: report.evaluate("document.readyState") == "complete")
     assert report.evaluate("Math.min(...[...document.images].map(i => i.naturalWidth))") > 0

@@ -58,7 +58,7 @@ def test_positions_of_sliders_and_means_of_all_images(browser: Any, served: Inte
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     watcher = Watcher(context)
     tab = enter(served, watcher)
-    # What is below the means stays in its place while they are computed, so that clicks hit it.
+    # Controls below the means stay in place while the means are computed, so that clicks hit them.
     tab.add_init_script(
         "window.tops = new Set(); setInterval(() => document.querySelector('.threshold') &&"
         " window.tops.add([...document.querySelectorAll('button')]"

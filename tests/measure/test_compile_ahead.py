@@ -38,6 +38,13 @@ for function in (flood._count_pixels, flood._spread, index._survey, morphology.a
 """
 
 
+# The process would end after ten minutes if it did not look at its input.
+_SLOW_STEPS = (
+    "import time; from singula.measure import compile_ahead as ahead; "
+    "ahead.steps = lambda: [lambda: time.sleep(0.1)] * 6000"
+)
+
+
 def _run(program: str, folder) -> str:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
     line = [sys.executable, "-c", program]
@@ -46,7 +53,7 @@ def _run(program: str, folder) -> str:
 
 @pytest.mark.slow
 def test_a_prediction_finds_the_compiled_functions(tmp_path) -> None:
-    _run(ahead._PROGRAM, tmp_path)
+    _run("from singula.measure.compile_ahead import steps\nfor step in steps(): step()", tmp_path)
     lines = [line.split() for line in _run(_USE, tmp_path).splitlines()]
     assert len(lines) == 8
     assert [line for line in lines if line[1] == "0" or line[2] != "0"] == []
@@ -56,12 +63,24 @@ def test_the_process_ends_with_the_context(monkeypatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(ahead, "available_cores", lambda: 2)
     monkeypatch.setattr(ahead, "is_stored", lambda function: False)
-    monkeypatch.setattr(ahead, "_PROGRAM", "import time; time.sleep(600)")
+    monkeypatch.setattr(ahead, "_PROGRAM", f"{_SLOW_STEPS}; ahead.main()")
     before = set(psutil.Process().children())
     with ahead.compile_ahead():
         (child,) = set(psutil.Process().children()) - before
         assert child.is_running()
-    assert not child.is_running()
+    assert child.wait(120) == 0
+
+
+def test_a_process_that_cannot_start_is_left_out(monkeypatch) -> None:
+    def refuse(*arguments, **options) -> None:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(ahead, "available_cores", lambda: 2)
+    monkeypatch.setattr(ahead, "is_stored", lambda function: False)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with ahead.compile_ahead():
+        pass
 
 
 @pytest.mark.parametrize(
@@ -76,19 +95,21 @@ def test_no_process_starts_without_use(monkeypatch, cores, threads, stored) -> N
         pass
 
 
-def test_stored_functions_are_those_since_the_installation(tmp_path) -> None:
+def test_functions_are_stored_until_their_source_changes(tmp_path) -> None:
     module = tmp_path / "module.py"
     module.write_text("def add(a, b):\n    return a + b\n")
     program = f"""
-import os, sys, time
+import sys
 sys.path.insert(0, {str(tmp_path)!r})
 import module
 from singula.util.process import compiled, is_stored
 assert is_stored(module.add) is False
 compiled(module.add)(1, 2)
 assert is_stored(module.add) is True
-later = time.time() + 10
-os.utime(module.__file__, (later, later))
-assert is_stored(module.add) is False
 """
     _run(program, tmp_path / "compiled")
+    stored = program.partition("assert")[0] + "print(is_stored(module.add))"
+    os.utime(module, (2**31, 2**31))
+    assert _run(stored, tmp_path / "compiled") == "True\n"
+    module.write_text("def add(a, b):\n    return a - b\n")
+    assert _run(stored, tmp_path / "compiled") == "False\n"

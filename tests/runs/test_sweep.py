@@ -319,16 +319,17 @@ def test_tasks_of_a_job_array_execute_one_run_each(
     assert "#SBATCH --array=1-2\n" in text
     assert started == []
     words = shlex.split(text.splitlines()[-1])[1:]  # without srun
-    assert words[1:4] == ["-m", "singula", "sweep"]
+    words = words[words.index("-m") :]
+    assert words[:3] == ["-m", "singula", "sweep"]
     for number in (2, 1):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(number))
-        assert command(*words[3:]) == 0, command.err
+        assert command(*words[2:]) == 0, command.err
     assert numbers(started) == [2, 1]
     assert "not finished" not in command.out
     for wrong in ("0", "3", "x", "9" * 30):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", wrong)
-        assert command(*words[3:]) == 2
-    assert command(*words[3:], "--index", 2) == 0, command.err  # takes precedence
+        assert command(*words[2:]) == 2
+    assert command(*words[2:], "--index", 2) == 0, command.err  # takes precedence
     assert command(*line, tmp_path / "out", "--slurm", script) == 2
     with pytest.raises(UserError) as error:
         write_script(SweepOptions(config, [LR]), script)

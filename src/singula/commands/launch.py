@@ -14,7 +14,7 @@ from dataclasses import replace
 from singula.errors import ExitCode, UserError
 from singula.pipeline.run import Job
 from singula.util.messages import captured_messages
-from singula.util.process import available_cores
+from singula.util.process import available_cores, python_command
 from singula.util.signals import INTERRUPTION
 
 GRACE_SECONDS = 20.0
@@ -111,7 +111,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": port,
             }
-            command = [sys.executable, "-P", "-m", "singula", *arguments]
+            command = [*python_command(), "-m", "singula", *arguments]
             processes.append(
                 subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent())
             )

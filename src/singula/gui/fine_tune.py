@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 from singula.commands.fine_tune import corrected_pairs, held_out, training_pairs
@@ -19,6 +18,7 @@ from singula.pipeline.run import Job
 from singula.runs.corrections import FOLDER
 from singula.util.format import counted
 from singula.util.free_names import free_name
+from singula.util.process import python_command
 
 MINUTES = 10.0
 """Default time limit of the training."""
@@ -100,7 +100,7 @@ def start_fine_tuning(control: Control, images: CorrectableImages, minutes: floa
     output = guard.check(f"{name}.yaml")
     arguments = ["init", str(corrected), f"--from={model}", f"--output={output}"]
     ended = subprocess.run(
-        [sys.executable, "-P", "-m", "singula", *arguments, f"--minutes={minutes:g}"],
+        [*python_command(), "-m", "singula", *arguments, f"--minutes={minutes:g}"],
         cwd=guard.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if ended.returncode:

@@ -20,7 +20,7 @@ import psutil
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.records.results import Started
-from singula.util.process import PREVIEW_VARIABLE
+from singula.util.process import PREVIEW_VARIABLE, uses_safe_path
 
 # Programs that a shell starts in the background inherit that SIGINT is ignored. The command needs
 # SIGINT, because the interface stops it by this signal.
@@ -32,8 +32,7 @@ _PROGRAM = (
 
 _MARK = "# singula gui\n"  # first line of the program, by which a process is recognized
 
-# Windows would use its code page, and Python would import modules in the folder of the user.
-_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONSAFEPATH": "1"}
+_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}  # Windows would use its code page
 # Options of `Popen` with which `interrupt` reaches the command and its children, but no others
 _NEW_GROUP: dict[str, Any] = {"start_new_session": True}
 if sys.platform == "win32":
@@ -237,6 +236,8 @@ class Processes:
             Any error of `open_output`.
         """
         make_folder(output.parent)
+        # Do not import Python files from the working directory, which is a folder of the user.
+        safe = {"PYTHONSAFEPATH": "1"} if uses_safe_path() else {}
         began = time.time()
         try:
             with open_output(output, append=append) as file:
@@ -246,7 +247,7 @@ class Processes:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     cwd=self.home,
-                    env={**os.environ, **_OUTPUT, PREVIEW_VARIABLE: "1"},
+                    env={**os.environ, **_OUTPUT, **safe, PREVIEW_VARIABLE: "1"},
                     **_NEW_GROUP,
                 )
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
@@ -157,9 +158,9 @@ def describe_run(run: Run) -> ModelInfo:
         if f1 is not None:
             scores = {f"F1 at IoU {threshold:g}, mean over images": f1}
             scored_on = counted(len(run.scores.images(stage.key)), "test image")
-    size, is_tuned = _read_checkpoint(run)
-    if scored_on and is_tuned:
-        scored_on += ", before the thresholds were tuned"
+    size, is_scored = _read_checkpoint(run)
+    if scored_on and not is_scored:
+        scored_on += ", with other thresholds than the model has now"
     return ModelInfo(
         str(run.tree.run),
         training_data=data,
@@ -181,13 +182,12 @@ def _read_checkpoint(run: Run) -> tuple[float | None, bool]:
     -------
     size : float, optional
         Size of the training objects in pixels; None if it is unknown.
-    is_tuned : bool
-        True if the checkpoint has other thresholds than the run.
+    is_scored : bool
+        False if the thresholds in the checkpoint differ from those of the run.
     """
-    try:
+    size, is_scored = None, True
+    with suppress(UserError):
         description = load_checkpoint(find_model(run.tree.run)).description
+        is_scored = not apply_tuned(run.config, description, always=True)[1]
         size = TrainedObjects.of(description).size
-        changes = apply_tuned(run.config, description, always=True)[1]
-    except UserError:
-        return None, False
-    return None if size is None else float(size[-1]), bool(changes)
+    return None if size is None else float(size[-1]), is_scored

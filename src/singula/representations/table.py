@@ -148,11 +148,11 @@ def check_offsets(codes: Sequence[str], name: str, ndim: int) -> None:
     rows = [CHANNELS[code] for code in codes]
     vectors = list(dict.fromkeys(row.vector for row in rows if row.vector))
     expected = "channels of one kind of vector: offsets, flows or an embedding"
-    remedy = "remove the channels of the other kinds"
+    kinds = [[row.code for row in rows if row.vector == vector] for vector in vectors]
+    remedy = ", or ".join(f"remove {' and '.join(kind)}" for kind in kinds)
     is_wrong = len(vectors) > 1
-    for vector in vectors:
+    for vector, listed in zip(vectors, kinds, strict=True):
         if vector != "embedding" and not is_wrong:
-            listed = [row.code for row in rows if row.vector == vector]
             x, y, z = vector_channels(vector)
             needed = (x, y, z)[:ndim]
             expected = f"{x}, {y} and {z}" if ndim == 3 else f"{x} and {y}, without {z}"

@@ -226,7 +226,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_stored(function: Callable[..., Any]) -> bool | None:
-    """Return True if machine code of a function was stored since the installation.
+    """Return True if the cache has valid machine code of a function.
 
     Parameters
     ----------
@@ -236,12 +236,26 @@ def is_stored(function: Callable[..., Any]) -> bool | None:
     Returns
     -------
     bool or None
-        None if there is no writable cache folder.
+        False if the function must be compiled; None if there is no writable cache folder, or if
+        this version of numba does not tell.
     """
     dispatcher: Any = compiled(function)
-    folder = dispatcher.stats.cache_path
-    if folder is None:
+    if dispatcher.stats.cache_path is None:
         return None
-    source = Path(function.__code__.co_filename)
-    stored = Path(folder).glob(f"{source.stem}.{function.__qualname__}-*.nbi")
-    return any(file.stat().st_mtime >= source.stat().st_mtime for file in stored)
+    try:  # numba has no public function for this; the index is empty if the source has changed
+        return bool(dispatcher._cache._cache_file._load_index())
+    except (AttributeError, OSError):
+        return None
+
+
+def python_command() -> list[str]:
+    """Return the first words of a command that starts this Python in another process.
+
+    Python files of the working directory are not imported, unless it contains this package.
+    """
+    return [sys.executable, *(["-P"] if uses_safe_path() else [])]
+
+
+def uses_safe_path() -> bool:
+    """Return True if processes can import this package without the working directory."""
+    return Path(__file__).resolve().parents[2] != Path.cwd().resolve()

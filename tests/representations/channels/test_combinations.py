@@ -347,10 +347,13 @@ def test_codes_and_axes_that_do_not_exist_are_refused() -> None:
         assert error.value.code == code
 
 
-@pytest.mark.parametrize("listed", ["F+Gh", "F+V", "F+Z", "F+H+V+Z", "C+Gh+Gz"])
-def test_the_remedy_for_missing_axes_completes_the_channels(listed: str) -> None:
-    labels = np.zeros((10, 10), np.uint8)
-    labels[disk((5, 5), 3)] = 1
+@pytest.mark.parametrize(
+    ("listed", "ndim"),
+    [("F+Gh", 2), ("F+V", 2), ("F+Z", 2), ("F+H+V+Z", 2), ("C+Gh+Gz", 2), ("F+Gh", 3), ("F+Z", 3)],
+)
+def test_the_remedy_for_missing_axes_completes_the_channels(listed: str, ndim: int) -> None:
+    labels = np.zeros((10,) * ndim, np.uint8)
+    labels[(slice(3, 7),) * ndim] = 1
     with pytest.raises(UserError) as error:
         encode(labels, listed)
     codes = listed.split("+")
@@ -358,3 +361,9 @@ def test_the_remedy_for_missing_axes_completes_the_channels(listed: str) -> None
         action, code = change.split()
         codes = [*codes, code] if action == "add" else [old for old in codes if old != code]
     assert set(encode(labels, "+".join(codes))) == set(codes)
+
+
+def test_the_remedy_for_several_kinds_of_vectors_names_them() -> None:
+    with pytest.raises(UserError) as error:
+        encode(np.zeros((10, 10), np.uint8), "F+H+V+Gh+Gv")
+    assert error.value.hint == "remove H and V, or remove Gh and Gv"

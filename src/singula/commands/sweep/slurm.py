@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 
 from singula.commands.sweep.plan import Sweep, SweepOptions, plan_sweep, write_plan
 from singula.errors import UserError
 from singula.io.write import write_text
+from singula.util.process import python_command
 
 _SCRIPT = """\
 #!/bin/bash
@@ -69,7 +69,7 @@ def write_script(
         # SLURM replaces %a and other patterns in the path.
         output=shlex.quote(str(sweep.folder.absolute()).replace("%", "%%") + "/slurm_%a.log"),
         working_folder=shlex.quote(str(Path.cwd())),
-        command=shlex.join([sys.executable, "-m", "singula", *arguments(options)]),
+        command=shlex.join([*python_command(), "-m", "singula", *arguments(options)]),
     )
     return sweep, write_text(target, text)
 

@@ -84,6 +84,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         self.busy = self.changed = False
         self.all_images = AllImages(results, self.stage)
         self.scoring = 0  # number of the last computation of mean scores
+        self.mean: MeanOutcome | None = None
         self.progress = ui.timer(0.5, self._show_progress, active=False)
         ui.context.client.on_delete(self._stop_scoring)
         with ui.element("div").classes("row-of tools"):
@@ -131,6 +132,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         self._show_sliders()
         self._show_scores(self.run_outcome)
         if self.values != run_values:
+            self._show_progress()
             await self._decode()
         elif self.scoring == 0:
             await self._score_all()
@@ -193,6 +195,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
             return
         self.scoring += 1
         number, values = self.scoring, dict(self.values)
+        self.all_images.n_done = 0
         self._show_progress()
         await asyncio.sleep(_SETTLED_SECONDS)
         if number != self.scoring:
@@ -203,15 +206,22 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         after = await run_in_thread(outcome, values, is_current=lambda: number == self.scoring)
         if before is not None and after is not None and number == self.scoring:
             self.progress.active = False
+            self.mean = after
+            self.means.props("aria-busy=false")
             self.means.set_content(_mean_html(before, after))
 
     def _show_progress(self) -> None:
         """Show the table of the means without values, so that it keeps its size."""
         done, total = self.all_images.n_done, len(self.all_images.names)
+        if total < 2:
+            return
         scores = [] if self.run_outcome is None else self.run_outcome.scores
-        mean = MeanOutcome(total, 0, scores)
+        mean = self.mean or MeanOutcome(total, 0, scores)
+        self.means.props("aria-busy=true")  # screen readers wait for the values
         rows = [(label, "…", "…", 0.0) for label, *_ in _mean_rows(mean, mean)]
-        self.means.set_content(score_table(f"Computing all {total} images: {done}", "Now", rows))
+        self.means.set_content(
+            score_table(f"Computing scores: {done} of {total} images", "Now", rows)
+        )
 
     def _stop_scoring(self) -> None:
         self.scoring += 1
