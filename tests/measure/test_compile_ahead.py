@@ -13,7 +13,6 @@ _USE = """
 import numpy as np
 from skimage.draw import disk
 import singula
-from singula.io.read import read_labels
 from singula.measure import intensity, moments, morphology
 from singula.labels import index
 from singula.measure.confidence import confidence
@@ -36,7 +35,6 @@ for function in (flood._count_pixels, flood._spread, index._survey, morphology.a
     stats = compiled(function).stats
     print(function.__name__, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
-
 
 # The process would end after ten minutes if it did not look at its input.
 _SLOW_STEPS = (

@@ -40,7 +40,7 @@ def choose_normalization(survey: Survey, part: PartFacts) -> list[Choice]:
     ratio = float(np.median(ratios or [1.0]))
     spread = _spread(part.images)
     empty = float(np.mean([not len(labels.objects) for labels in part.labels]))
-    mode, why = "image", _describe(part.images)
+    mode, why = "image", _describe(part.images, spread)
     if empty > _EMPTY_SHARE and spread < _ALIKE:
         mode = "dataset"
         why = f"{empty:.0%} of the images have no object and would show only noise with mode image"
@@ -80,11 +80,11 @@ def _spread(images: Sequence[ImageFacts]) -> float:
     return float(high / low)
 
 
-def _describe(images: Sequence[ImageFacts]) -> str:
+def _describe(images: Sequence[ImageFacts], spread: float) -> str:
     """Return the result of `_spread` as a reason."""
     if sum(_range(image)[1] > 0 for image in images) < 2:
-        return "there are not two images whose brightness could be compared"
-    factor = f"{_spread(images):.1f}"
+        return "fewer than two images have contrast, so their brightness cannot be compared"
+    factor = f"{spread:.1f}"
     if factor == "1.0":
         return "all images are about equally bright"
     return f"brightness differs between images by a factor of {factor}"
@@ -145,7 +145,7 @@ def choose_intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> l
     """
     spread = _spread(part.images)
     wide = spread > _VARIED
-    why = contrast = _describe(part.images)
+    why = contrast = _describe(part.images, spread)
     if not wide and has_little_data(part, sizes):
         few = counted(len(part.pairs), "image")
         contrast = f"{few} with {counted(sizes.count, 'object')}: new images may differ more"

@@ -236,8 +236,8 @@ def is_stored(function: Callable[..., Any]) -> bool | None:
     Returns
     -------
     bool or None
-        False if the function must be compiled; None if there is no writable cache folder, or if
-        this version of numba does not tell.
+        False if the function must be compiled; None if it cannot be stored, or if this version of
+        numba has another kind of cache.
     """
     dispatcher: Any = compiled(function)
     if dispatcher.stats.cache_path is None:
