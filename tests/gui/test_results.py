@@ -16,7 +16,7 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.pages.results import _View
 from singula.gui.pictures import Scene
-from singula.gui.results import Results, measurements, open_results
+from singula.gui.results import Results, measurements, open_results, report_file
 from singula.gui.retune import SMALL, Retune, keys_that_matter
 from singula.gui.save_thresholds import (
     model_file,
@@ -32,6 +32,8 @@ from singula.io.write import write_tiff
 from singula.measure import measure
 from singula.pipeline.checkpoints import find_checkpoint
 from singula.representations.thresholds import THRESHOLDS
+from singula.runs.images import open_images
+from singula.runs.run import open_run
 
 TH_RADIUS = "DATA_MW_TH_CENTER_RADIUS"
 
@@ -150,6 +152,26 @@ def test_links_among_results_that_lead_outside_are_refused(
     (run / link).symlink_to(outside)
     with pytest.raises(UserError, match="outside"):
         open_results(run, Guard.of([tmp_path]))
+
+
+def test_the_report_of_a_run_that_was_stopped_before_it_is_written(made, tmp_path: Path) -> None:
+    run, _ = made
+    guard = Guard.of([tmp_path])
+    report = report_file(run, guard)
+    assert report == run / "report.html"
+    assert "Singula report" in report.read_text()
+    report.write_text("written before")
+    assert report_file(str(run), guard).read_text() == "written before"
+    report.unlink()
+    images = next(iter(open_images(open_run(run)).pairs.values())).image.parent
+    outside = tmp_path / "runs"
+    outside.mkdir()
+    run = Path(shutil.copytree(run.parents[1], outside / "job")) / "results" / run.name
+    assert not images.is_relative_to(outside)
+    with pytest.raises(UserError) as error:
+        report_file(run, Guard.of([outside]))
+    assert error.value.code == "gui.outside"
+    assert not (run / "report.html").exists()
 
 
 def test_a_missing_file_and_a_folder_that_is_not_a_run(made, tmp_path: Path) -> None:

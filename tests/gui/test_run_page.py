@@ -89,6 +89,25 @@ def test_the_run_number_follows_the_selection(stopped: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_change_that_arrives_before_the_new_value_has_its_text(stopped: Path) -> None:
+    async def story() -> None:
+        async with simulated_user() as user:
+            page.add(AppContext(Guard.of([stopped.parents[3]])))
+            await user.open("/run?config=cells.yaml")
+            number = _field(user, "Run number")
+            for label, text, free in (
+                ("Name", "mine", 1),
+                ("Name", "cells", 2),
+                ("Folder for the results", "elsewhere", 1),
+            ):
+                # Before the page is connected, the two events arrive in any order.
+                user.find(label).trigger("change", text)
+                assert _field(user, label).value == text
+                assert number.value == str(free), (label, text)
+
+    asyncio.run(story())
+
+
 def test_a_typed_number_is_not_replaced(stopped: Path) -> None:
     async def story() -> None:
         async with simulated_user() as user:

@@ -87,7 +87,13 @@ class Watcher:
 def enter(interface: Interface, watcher: Watcher) -> Any:
     watcher.tab.goto(interface.address)
     watcher.tab.wait_for_url(lambda url: "token" not in url)
+    connected(watcher.tab)
     return watcher.tab
+
+
+def connected(tab: Any) -> None:
+    """Wait until the page is connected: NiceGUI sends earlier events in any order."""
+    tab.wait_for_function("window.did_handshake")
 
 
 def click(tab: Any, name: str, role: str = "button") -> None:
@@ -97,6 +103,7 @@ def click(tab: Any, name: str, role: str = "button") -> None:
 def open_page(interface: Interface, tab: Any, path: str) -> None:
     tab.goto(interface.base + path)
     tab.locator("main h1").first.wait_for()
+    connected(tab)
 
 
 def until(tab: Any, is_reached: Callable[[], bool]) -> None:

@@ -223,6 +223,39 @@ def check_instances(results: Results) -> None:
         )
 
 
+def report_file(folder: Path | str, guard: Guard) -> Path:
+    """Return the report of a finished run; it is written first if it is missing.
+
+    A run that is stopped after its results and before its report has none.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Folder of the run.
+    guard : Guard
+        Folders that the interface may open.
+
+    Raises
+    ------
+    UserError
+        ``gui.outside``: the folder, or an image of the run, is outside of the roots; the codes of
+        `singula.report.build.build_report`.
+    """
+    folder = guard.check(folder)
+    path = guard.check(folder / "report.html")
+    if path.is_file():
+        return path
+    from singula.report.build import build_report
+
+    with captured_messages():
+        run = open_run(folder)
+        _check_files(run, guard)
+        for pair in open_images(run).pairs.values():
+            for file in filter(None, (pair.image, pair.label, pair.mask)):
+                guard.check(file)
+        return build_report(folder)
+
+
 def _check_files(run: Run, guard: Guard) -> None:
     """Raise an error if a folder or link in the results leads outside of the roots."""
     tree = run.tree

@@ -19,6 +19,7 @@ from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
 from singula.gui.pages import compare, correct, help, missing, new, results, run, segment, tune
 from singula.gui.pages.frame import STYLE
+from singula.gui.results import report_file
 from singula.gui.run_search import finished_runs
 from singula.gui.session import (
     Session,
@@ -144,11 +145,10 @@ def build(context: AppContext) -> None:
     @app.get("/report")
     def report(run: str) -> Response:
         try:
-            path = context.guard.check(context.guard.check(run) / "report.html")
+            path = report_file(run, context.guard)
         except UserError as error:
-            return Response(str(error), status_code=403, media_type="text/plain")
-        if not path.is_file():
-            return Response("This run has no report.html.", status_code=404)
+            code = 403 if error.code == "gui.outside" else 404
+            return Response(str(error), status_code=code, media_type="text/plain")
         # Not named, since FileResponse would then offer a download.
         return FileResponse(
             path, media_type="text/html", headers={"content-security-policy": _REPORT_POLICY}

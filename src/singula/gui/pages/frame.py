@@ -12,6 +12,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
@@ -242,6 +243,27 @@ def run_label(path: Path, guard: Guard) -> str:
     """Return the name of a run for a list, with the folder of its results."""
     folder = guard.short(path.parent.parent.parent)
     return f"{path.name}" + (f"  ({folder})" if folder not in ("", ".") else "")
+
+
+def on_text_change(field: ui.input, handler: Callable[[], object]) -> None:
+    """Call a function when the user has changed the text of a field and leaves it.
+
+    Parameters
+    ----------
+    field : ui.input
+        Field.
+    handler : callable
+        Function without arguments. The field has the new text when it is called.
+    """
+
+    def take(event: GenericEventArguments) -> None:
+        # On a page that is not yet connected, NiceGUI sends the events with one timer for each, so
+        # this event can arrive before the new value.
+        if isinstance(event.args, str):
+            field.set_value(event.args)
+        handler()
+
+    field.on("change", take)
 
 
 async def run_in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.pages.frame import button
+from singula.gui.pages.frame import button, on_text_change
 
 _MAX_ENTRIES = 400
 
@@ -61,7 +61,7 @@ def path_input(
 
     field = ui.input(label, value=value, validation=check if validate else None)
     field.props("outlined dense").classes("grow")
-    field.on("change", report_change)
+    on_text_change(field, report_change)
 
     def take(path: Path) -> None:
         field.set_value(guard.short(path))

@@ -20,6 +20,7 @@ from singula.gui.pages.frame import (
     fact_cards,
     frame,
     heading,
+    on_text_change,
     progress_bar,
     run_address,
     run_choice,
@@ -111,7 +112,7 @@ def _start_form(context: AppContext, config: str, result_dir: str) -> None:
             name = ui.input("Name", value=config_path.stem if config_path else "").props(
                 "outlined dense"
             )
-            name.on("change", propose)
+            on_text_change(name, propose)
             number = ui.input("Run number", value="1", validation=fault)
             number.props("outlined dense inputmode=numeric")
             # Typing replaces the proposed number: otherwise, 1 typed behind 1 would be 11.

@@ -196,9 +196,13 @@ class WizardView:
             on_change=lambda _: self._remember(),
         )  # fmt: skip
         self.minutes = ui.number(
-            "Training time (minutes)", value=entries.minutes, min=1, format="%g"
+            "Training time (minutes)",
+            value=entries.minutes,
+            min=1,
+            format="%g",
+            on_change=self._remember,
         )
-        self.minutes.props("outlined dense").classes("short").on("change", self._remember)
+        self.minutes.props("outlined dense").classes("short")
         with ui.stepper_navigation():
             button("Suggest settings", self._suggest)
             button("Back", self.stepper.previous, look="plain")
