@@ -67,6 +67,7 @@ VALID: dict[str, list[dict[str, str]]] = {
     ],
     "init": [
         {"dataset": "{data}", "output": "{out}/made.yaml", "minutes": "1"},
+        {"data_channels": "BC", "dataset": "{data}", "output": "{out}/made.yaml", "minutes": "1"},
         {"start": "{run}", "dataset": "{data}", "output": "{out}/made.yaml", "minutes": "1"},
     ],
     "demo": [{"output": "{out}", "quick": "", "gpu": "cpu"}],

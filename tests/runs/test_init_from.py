@@ -254,3 +254,30 @@ def test_other_dimensions_are_refused(model, command, data_3d, tmp_path) -> None
     assert command("init", data_3d, "--from", model, "-o", path) == 2
     assert "3D images" in command.err
     assert not path.exists()
+
+
+@pytest.mark.parametrize("channels", ["BC", "F+C+Db", "F+Gh+Gv"])
+def test_the_user_chooses_the_channels(command, data_2d, tmp_path, channels: str) -> None:
+    path = tmp_path / "chosen.yaml"
+    assert command("init", data_2d, "--data-channels", channels, "-o", path) == 0, command.err
+    config = load_config(path)
+    assert channels == config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    used = config.decoder.threshold_names(into_contour=True)
+    assert [name for name in used if not config.is_set(KEYS[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--data-channels", "F+Gh"], "add Gv"),
+        (["--data-channels", "BX"], "got 'BX', expected one of BC,"),
+        (["--data-channels", "BC", "--from", "nuclei"], "expected one of them"),
+    ],
+)
+def test_channels_that_cannot_be_used_are_refused(
+    command, data_2d, tmp_path, options: list[str], expected: str
+) -> None:
+    path = tmp_path / "chosen.yaml"
+    assert command("init", data_2d, *options, "-o", path) == 2
+    assert expected in command.err
+    assert not path.exists()

@@ -26,6 +26,7 @@ def init_dataset(
     measure: Measure | None = None,
     external_files: bool = False,
     channel: str = "",
+    channels: str | None = None,
     find_start: FindStart | None = None,
 ) -> Proposal:
     """Write the configuration of a data set and report the reasons.
@@ -44,6 +45,8 @@ def init_dataset(
         Allow image files that refer to other files.
     channel : str
         Name or number of the channel of images; empty for all.
+    channels : str, optional
+        As for `propose`.
     find_start : callable, optional
         As for `write_proposal`.
 
@@ -56,7 +59,12 @@ def init_dataset(
     output = check_output(output)
     survey = _survey(dataset, external_files=external_files, channel=channel)
     proposal, notes = write_proposal(
-        survey, output, minutes=minutes, measure=measure, find_start=find_start
+        survey,
+        output,
+        minutes=minutes,
+        channels=channels,
+        measure=measure,
+        find_start=find_start,
     )
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
         print_line(line)

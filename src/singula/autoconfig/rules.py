@@ -16,8 +16,7 @@ from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
 from singula.representations.table import DECODERS, find_decoder
 from singula.training.speed import TrainingSpeed
-from singula.util.arguments import choice as one_of
-from singula.util.arguments import function, instance, integer, items, number, of_class
+from singula.util.arguments import function, instance, integer, items, number, of_class, text
 from singula.util.format import command, counted, shape_text
 from singula.util.paths import user_path
 
@@ -101,7 +100,8 @@ def propose(
         Folder for the channels computed from the labels; by default, ``channels`` in the current
         folder.
     channels : str, optional
-        Channels that the user chose, such as ``BCD``; by default, chosen from the data.
+        Channels that the user chose, such as ``BCD`` or ``F+Gh+Gv``; by default, chosen from the
+        data.
     classes : int, optional
         Number of classes of objects that the user gave; by default, that of the labels.
     measure : callable, optional
@@ -123,6 +123,7 @@ def propose(
         ``init.no_labels``: no training labels. ``init.no_objects``: no object in them.
         ``init.implausible_labels``: most training labels do not show the objects.
         ``init.mixed_channels``: the numbers of channels of the images differ.
+        ``channels.unknown``, ``decode.missing_channel``: invalid `channels`.
     """
     survey = instance(survey, "survey", Survey)
     minutes = number(minutes, "minutes (--minutes)", above=0)
@@ -315,7 +316,8 @@ def _answers(channels: str | None, classes: int | None) -> dict[str, Choice]:
     """Return the validated answers of the user by key."""
     why, answers = "as you chose", []
     if channels is not None:
-        answers.append(Choice(_CHANNELS, one_of(channels, "channels", DECODERS), why))
+        find_decoder(text(channels, "channels"))  # raises an error without one
+        answers.append(Choice(_CHANNELS, channels, why))
     if classes is not None:
         n_classes = integer(classes, "classes", at_least=1) + 1
         answers.append(Choice(_CLASSES, n_classes, why))

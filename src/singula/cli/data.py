@@ -18,7 +18,7 @@ from singula.cli.app import (
     path_argument,
     path_option,
 )
-from singula.errors import ExitCode
+from singula.errors import ExitCode, UserError
 
 
 @app.command()
@@ -50,6 +50,13 @@ def init(
             "nuclei, if it finds the objects.",
         ),
     ] = None,
+    data_channels: Annotated[
+        str | None,
+        typer.Option(
+            help="Channels that the network learns, such as BC or F+Gh+Gv (DATA_CHANNELS); by "
+            "default, chosen from the objects.",
+        ),
+    ] = None,
     channel: ChannelOption = None,
     external_files: ExternalFilesOption = False,
 ) -> None:
@@ -73,6 +80,13 @@ def init(
     from singula.pipeline.timing import measure_proposal
 
     find_start = corrections = None
+    if start is not None and data_channels is not None:
+        raise UserError(
+            f"--data-channels: got {data_channels} and --from {start}, expected one of them: a model "
+            "that is trained further keeps its channels",
+            "omit --data-channels, or train from scratch without --from",
+            "init.channels_of_model",
+        )
     if start is not None:
         from functools import partial
 
@@ -90,6 +104,7 @@ def init(
         find_start=find_start,
         external_files=external_files,
         channel=channel or "",
+        channels=data_channels,
     )
     if corrections is not None and start is not None:
         score_before(corrections, start, output)

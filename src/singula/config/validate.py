@@ -154,7 +154,7 @@ def _channel_weights(config: Config) -> Iterator[Problem]:
         yield Problem(
             f"{_SEG}.DATA_CHANNEL_WEIGHTS: got {len(seg.DATA_CHANNEL_WEIGHTS)} weights, expected "
             f"{count}, one for each channel of {_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS}{extra}; "
-            "give one weight for each channel, or remove the key for equal weights",
+            "correct the list, or remove the key for equal weights",
             "config.length",
         )
 
