@@ -16,6 +16,7 @@ pytest.importorskip(
     "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
 )
 
+import psutil
 from locks import held_elsewhere
 
 from singula.gui import processes as module
@@ -86,6 +87,23 @@ def test_a_run_is_the_command_line(control: Control, program) -> None:
                 "--name", "cells", "--run_id", "3", "--gpu", "0"]  # fmt: skip
     assert (folder / OUTPUT).read_text().strip() == str(expected)
     assert read_record(folder).command == ["singula", *expected]
+
+
+def test_a_run_is_recognized_when_its_command_line_appears_later(
+    control: Control, program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("time.sleep(600)")
+    calls = iter(range(100))
+    cmdline = psutil.Process.cmdline
+
+    def empty_first(process: psutil.Process) -> list[str]:
+        return [] if next(calls) < 3 else cmdline(process)
+
+    monkeypatch.setattr(psutil.Process, "cmdline", empty_first)
+    folder = control.start(job())
+    assert view_run(folder).state == "running"
+    control.stop(folder, kill=True)
+    until(lambda: ended(control, folder))
 
 
 def test_a_run_survives_the_interface_and_is_stopped_by_the_next(control: Control, program) -> None:

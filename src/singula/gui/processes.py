@@ -38,6 +38,7 @@ _NEW_GROUP: dict[str, Any] = {"start_new_session": True}
 if sys.platform == "win32":
     _NEW_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
+_MAX_WAIT = 5.0  # seconds
 _UNEXPECTED = "It stopped unexpectedly (the computer may have run out of memory)."
 
 
@@ -78,6 +79,16 @@ def _works_on(process: psutil.Process, output: Path) -> bool:
         return any(Path(file.path) == output for file in process.open_files())
     except psutil.AccessDenied:
         return False
+
+
+def _wait_for_command_line(process: psutil.Process) -> None:
+    """Wait until the command line of a new process can be read, by which `alive` recognizes it.
+
+    On Linux, it is empty for some milliseconds after the start.
+    """
+    end = time.monotonic() + _MAX_WAIT
+    while not process.cmdline() and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def _output_folder(arguments: Sequence[str]) -> Path | None:
@@ -255,7 +266,9 @@ class Processes:
         self._children.append(child)
         created = began
         with suppress(psutil.Error):  # it may already have ended
-            created = psutil.Process(child.pid).create_time()
+            process = psutil.Process(child.pid)
+            created = process.create_time()
+            _wait_for_command_line(process)
         return Started(pid=child.pid, created=created, began=began)
 
     def reap(self) -> None:
