@@ -1,4 +1,4 @@
-"""Results and Tune pages show the image that was chosen last."""
+"""Results and Tune pages show the image that was chosen last; reports of runs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from singula.gui.pages.frame import Slider
 from singula.gui.pages.object_table import ObjectGrid
 from singula.gui.pages.viewer import Canvas
 from singula.gui.pictures import Scene
+from singula.gui.server import build
 from singula.gui.state import AppContext
 
 NAMES = {"first": 16, "slow": 13, "last": 11}  # objects of each image
@@ -213,3 +214,27 @@ async def _moved(shown: Page) -> None:
         slider.set_value(run_value)
     await until(lambda: shown.scene.labels["instances"].any())
     shown.check("tune", "last")
+
+
+def test_a_missing_report_is_written_for_a_finished_run_only(tmp_path: Path) -> None:
+    run = ExampleRun(tmp_path / "made", {"one": cells(2)}).write()
+    unfinished = run.with_name("job_2")
+    unfinished.mkdir()
+
+    async def ask() -> list[Any]:
+        async with simulated_user() as user:
+            build(AppContext(Guard.of([tmp_path / "made"])))
+            return [
+                await user.http_client.get(f"/report?run={folder}")
+                for folder in (run, unfinished, tmp_path)
+            ]
+
+    found, missing, outside = asyncio.run(ask())
+    assert found.status_code == 200
+    assert "Singula report" in found.text
+    assert "sandbox" in found.headers["content-security-policy"]
+    assert missing.status_code == 404
+    assert "is not the folder of a finished run" in missing.text
+    assert outside.status_code == 403
+    assert [path.name for path in run.parent.rglob("report.html")] == ["report.html"]
+    assert list(unfinished.iterdir()) == []
