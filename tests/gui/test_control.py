@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_run_is_recognized_when_its_command_line_appears_later(
     control: Control, program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program("time.sleep(600)")
-    calls = iter(range(100))
+    calls = count()
     cmdline = psutil.Process.cmdline
 
     def empty_first(process: psutil.Process) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -31,6 +32,7 @@ from singula.io.run_folder import ResultsTree
 from singula.io.write import write_tiff
 from singula.measure import measure
 from singula.pipeline.checkpoints import find_checkpoint
+from singula.report.build import build_report
 from singula.representations.thresholds import THRESHOLDS
 from singula.runs.images import open_images
 from singula.runs.run import open_run
@@ -128,6 +130,47 @@ def test_images_outside_the_roots_are_not_shown(made, tmp_path: Path) -> None:
     assert scene.raw is None
     with pytest.raises(UserError, match="outside"):
         open_results(run, Guard.of([tmp_path / "data"]))
+
+
+def test_relative_paths_are_checked_where_they_are_read(
+    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = made
+    root, here = tmp_path / "root", tmp_path / "here"
+    root.mkdir()
+    run = Path(shutil.copytree(run.parents[1], root / "job")) / "results" / run.name
+    data = next(iter(open_images(open_run(run)).pairs.values())).image.parents[1]
+    for place in (root, here):
+        shutil.copytree(data, place / "data")
+    summary = run / "run.json"
+    summary.write_text(summary.read_text().replace(f"{data}/", "data/"))
+    monkeypatch.chdir(here)
+    assert "data/x" in summary.read_text()
+    guard = Guard.of([root])
+    assert all(pair.image is None or guard.allows(pair.image.absolute())
+               for pair in open_results(run, guard).images.pairs.values())  # fmt: skip
+    with pytest.raises(UserError) as error:
+        report_file(run, guard)
+    assert error.value.code == "gui.outside"
+
+
+def test_the_report_does_not_follow_references_of_image_files(tmp_path: Path) -> None:
+    labels = cells(2)
+    root = tmp_path / "root"
+    run = ExampleRun(root, {"one": labels}, keys={"DATA.EXTERNAL_FILES": True}).write()
+    image = root / "data" / "x" / "one.tif"
+    values = read_image(image, 2).array[..., 0]
+    image.unlink()
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(values.tobytes())
+    with h5py.File(image.with_suffix(".h5"), "w") as file:
+        place = [(str(secret), 0, values.nbytes)]
+        file.create_dataset("data", values.shape, values.dtype, external=place)
+    text = report_file(run, Guard.of([root])).read_text()
+    assert "one.h5" in text
+    assert "refers to a file" in text
+    (run / "report.html").unlink()
+    assert "refers to a file" not in build_report(run).read_text()  # the user allows it
 
 
 def test_masks_outside_the_roots_are_not_read(tmp_path: Path) -> None:

@@ -266,6 +266,14 @@ def test_the_user_chooses_the_channels(command, data_2d, tmp_path, channels: str
     assert [name for name in used if not config.is_set(KEYS[name])] == []
 
 
+def test_channels_need_the_dimensions_of_the_images(command, data_3d, tmp_path) -> None:
+    path = tmp_path / "chosen.yaml"
+    assert command("init", data_3d, "--data-channels", "F+Gh+Gv", "-o", path) == 2
+    assert "add Gz" in command.err
+    assert not path.exists()
+    assert command("init", data_3d, "--data-channels", "F+Gh+Gv+Gz", "-o", path) == 0, command.err
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

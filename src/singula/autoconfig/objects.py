@@ -9,10 +9,12 @@ from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import KEYS
 from singula.dataset.facts import Machine, Survey
 from singula.dataset.facts.shapes import ShapeSummary
+from singula.errors import UserError
 from singula.representations.base import Decoder
 from singula.representations.channel_table import CHANNELS
-from singula.representations.table import DECODERS, channel_groups
+from singula.representations.table import DECODERS, channel_groups, check_offsets, find_decoder
 from singula.representations.thresholds import THRESHOLDS
+from singula.util.arguments import text
 from singula.util.format import counted
 
 _SEG = "PROBLEM.INSTANCE_SEG"
@@ -73,6 +75,34 @@ def _unsuitable(shape: ShapeSummary) -> str:
             f"times as long as wide and fill {shape.convexity:.0%} of their convex hull"
         )
     return ""
+
+
+def check_channels(channels: str, ndim: int | None = None) -> None:
+    """Raise an error if no decoder uses a list of channels.
+
+    Parameters
+    ----------
+    channels : str
+        Channels that the user chose.
+    ndim : {2, 3}, optional
+        Number of spatial dimensions, if it is known.
+
+    Raises
+    ------
+    UserError
+        ``channels.unknown``, ``decode.missing_channel``.
+    """
+    decoder = find_decoder(text(channels, "channels (--data-channels)"))
+    if ndim is None:
+        return
+    check_offsets(decoder.channels, channels, ndim)
+    if decoder.ndim not in (None, ndim):
+        raise UserError(
+            f"channels (--data-channels): got {channels} for {ndim}D images, expected offsets with "
+            f"{ndim} numbers",
+            "correct the offsets, or omit them",
+            "channels.unknown",
+        )
 
 
 def choose_channel_weights(channels: str, classes: int) -> Choice:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from singula.autoconfig.objects import check_channels
 from singula.autoconfig.rules import Measure, Proposal
 from singula.autoconfig.training import step_text
 from singula.autoconfig.write import FindStart, check_output, write_proposal
@@ -57,6 +58,8 @@ def init_dataset(
     """
     dataset = user_path(dataset, "dataset")
     output = check_output(output)
+    if channels is not None:
+        check_channels(channels)  # before all files are read
     survey = _survey(dataset, external_files=external_files, channel=channel)
     proposal, notes = write_proposal(
         survey,

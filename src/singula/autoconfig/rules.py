@@ -16,7 +16,7 @@ from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
 from singula.representations.table import DECODERS, find_decoder
 from singula.training.speed import TrainingSpeed
-from singula.util.arguments import function, instance, integer, items, number, of_class, text
+from singula.util.arguments import function, instance, integer, items, number, of_class
 from singula.util.format import command, counted, shape_text
 from singula.util.paths import user_path
 
@@ -128,7 +128,7 @@ def propose(
     survey = instance(survey, "survey", Survey)
     minutes = number(minutes, "minutes (--minutes)", above=0)
     stored = None if stored is None else user_path(stored, "stored")
-    settled = _answers(channels, classes)
+    settled = _answers(channels, classes, survey.ndim)
     settled |= {choice.key: choice for choice in items(fixed, "fixed", of_class(Choice))}
     if measure is not None:
         function(measure, "measure")
@@ -312,11 +312,11 @@ def _classes(survey: Survey) -> Choice | None:
     return Choice(_CLASSES, count, why)
 
 
-def _answers(channels: str | None, classes: int | None) -> dict[str, Choice]:
+def _answers(channels: str | None, classes: int | None, ndim: int) -> dict[str, Choice]:
     """Return the validated answers of the user by key."""
     why, answers = "as you chose", []
     if channels is not None:
-        find_decoder(text(channels, "channels"))  # raises an error without one
+        objects.check_channels(channels, ndim)
         answers.append(Choice(_CHANNELS, channels, why))
     if classes is not None:
         n_classes = integer(classes, "classes", at_least=1) + 1

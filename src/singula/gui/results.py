@@ -12,6 +12,7 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
+from singula.io.pair import Pair
 from singula.metrics.summary import MEAN
 from singula.report.maps import stored_maps
 from singula.runs.corrections import FOLDER, CorrectedFiles, corrected_instances
@@ -188,9 +189,7 @@ def open_results(folder: Path, guard: Guard) -> Results:
     for line in notices:
         images.note(line)
     refused = [
-        name
-        for name, pair in images.pairs.items()
-        if not all(map(guard.allows, filter(None, (pair.image, pair.label, pair.mask))))
+        name for name, pair in images.pairs.items() if not all(map(guard.allows, _files_of(pair)))
     ]
     for name in refused:
         del images.pairs[name]
@@ -226,7 +225,8 @@ def check_instances(results: Results) -> None:
 def report_file(folder: Path | str, guard: Guard) -> Path:
     """Return the report of a finished run; it is written first if it is missing.
 
-    A run that is stopped after its results and before its report has none.
+    A run that is stopped before its report is written has none. Image files that refer to other
+    files are not read.
 
     Parameters
     ----------
@@ -251,9 +251,14 @@ def report_file(folder: Path | str, guard: Guard) -> Path:
         run = open_run(folder)
         _check_files(run, guard)
         for pair in open_images(run).pairs.values():
-            for file in filter(None, (pair.image, pair.label, pair.mask)):
+            for file in _files_of(pair):
                 guard.check(file)
-        return build_report(folder)
+        return build_report(folder, external_files=False)
+
+
+def _files_of(pair: Pair) -> list[Path]:
+    """Return the files of an image as they are read: relative to the current folder."""
+    return [file.absolute() for file in (pair.image, pair.label, pair.mask) if file is not None]
 
 
 def _check_files(run: Run, guard: Guard) -> None:

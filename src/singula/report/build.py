@@ -33,7 +33,7 @@ _NAMES = {
 }
 
 
-def build_report(run: Path) -> Path:
+def build_report(run: Path, *, external_files: bool = True) -> Path:
     """Write the report of a finished run into its folder.
 
     Parameters
@@ -41,6 +41,8 @@ def build_report(run: Path) -> Path:
     run : Path
         Folder of the run, RESULT_DIR/NAME/results/NAME_RUN. Images and ground truth are read from
         the paths in the configuration of the run; the report lists images that are missing.
+    external_files : bool
+        Read image files that refer to other files if the configuration of the run allows this.
 
     Returns
     -------
@@ -56,11 +58,12 @@ def build_report(run: Path) -> Path:
     with captured_messages() as notices:  # the report lists them
         opened = open_run(user_path(run, "run"))
     with hold([lock_file(opened.tree.run)], "report"), protect([opened.tree.run]):
-        return _write_report(opened, notices)
+        external_files = external_files and opened.config.DATA.EXTERNAL_FILES
+        return _write_report(opened, notices, external_files=external_files)
 
 
-def _write_report(run: Run, notices: Sequence[str]) -> Path:
-    images = open_images(run, external_files=run.config.DATA.EXTERNAL_FILES)
+def _write_report(run: Run, notices: Sequence[str], *, external_files: bool) -> Path:
+    images = open_images(run, external_files=external_files)
     for line in notices:
         images.note(line)
     stages, shown = run.stages, run.main_stages

@@ -257,8 +257,8 @@ def on_text_change(field: ui.input, handler: Callable[[], object]) -> None:
     """
 
     def take(event: GenericEventArguments) -> None:
-        # On a page that is not yet connected, NiceGUI sends the events with one timer for each, so
-        # this event can arrive before the new value.
+        # Until a page is connected, NiceGUI delays each event by a timer of its own, so this event
+        # can arrive before the new value.
         if isinstance(event.args, str):
             field.set_value(event.args)
         handler()
