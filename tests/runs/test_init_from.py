@@ -267,6 +267,9 @@ def test_the_user_chooses_the_channels(command, data_2d, tmp_path, channels: str
 
 
 def test_channels_need_the_dimensions_of_the_images(command, data_3d, tmp_path) -> None:
+    for channels in ("A", "E"):  # their offsets have the dimensions of the images
+        line = ("init", data_3d, "--data-channels", channels, "-o", tmp_path / f"{channels}.yaml")
+        assert command(*line) == 0, command.err
     path = tmp_path / "chosen.yaml"
     assert command("init", data_3d, "--data-channels", "F+Gh+Gv", "-o", path) == 2
     assert "add Gz" in command.err
@@ -279,7 +282,7 @@ def test_channels_need_the_dimensions_of_the_images(command, data_3d, tmp_path) 
     [
         (["--data-channels", "F+Gh"], "add Gv"),
         (["--data-channels", "BX"], "got 'BX', expected one of BC,"),
-        (["--data-channels", "BC", "--from", "nuclei"], "expected one of them"),
+        (["--data-channels", "BC", "--from", "nuclei"], "expected only one:"),
     ],
 )
 def test_channels_that_cannot_be_used_are_refused(

@@ -9,7 +9,6 @@ from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import KEYS
 from singula.dataset.facts import Machine, Survey
 from singula.dataset.facts.shapes import ShapeSummary
-from singula.errors import UserError
 from singula.representations.base import Decoder
 from singula.representations.channel_table import CHANNELS
 from singula.representations.table import DECODERS, channel_groups, check_offsets, find_decoder
@@ -78,7 +77,7 @@ def _unsuitable(shape: ShapeSummary) -> str:
 
 
 def check_channels(channels: str, ndim: int | None = None) -> None:
-    """Raise an error if no decoder uses a list of channels.
+    """Raise an error if no decoder accepts a list of channels.
 
     Parameters
     ----------
@@ -93,16 +92,8 @@ def check_channels(channels: str, ndim: int | None = None) -> None:
         ``channels.unknown``, ``decode.missing_channel``.
     """
     decoder = find_decoder(text(channels, "channels (--data-channels)"))
-    if ndim is None:
-        return
-    check_offsets(decoder.channels, channels, ndim)
-    if decoder.ndim not in (None, ndim):
-        raise UserError(
-            f"channels (--data-channels): got {channels} for {ndim}D images, expected offsets with "
-            f"{ndim} numbers",
-            "correct the offsets, or omit them",
-            "channels.unknown",
-        )
+    if ndim is not None:
+        check_offsets(decoder.channels, channels, ndim)
 
 
 def choose_channel_weights(channels: str, classes: int) -> Choice:

@@ -82,8 +82,8 @@ def init(
     find_start = corrections = None
     if start is not None and data_channels is not None:
         raise UserError(
-            f"--data-channels: got {data_channels} and --from {start}, expected one of them: a "
-            "model that is trained further keeps its channels",
+            f"--data-channels: got {data_channels} together with --from {start}, expected only "
+            "one: a model that is trained further keeps its channels",
             "omit --data-channels, or train from scratch without --from",
             "init.channels_of_model",
         )

@@ -127,4 +127,4 @@ def _export(
 def _check_images(guard: Guard, source: Path) -> None:
     """Raise an error if the images, from which intensities are measured, are outside."""
     for pair in open_images(open_run(source)).pairs.values():
-        guard.check(pair.image)
+        guard.check(pair.image.absolute())  # as it is read, relative to the current folder
