@@ -1099,6 +1099,7 @@ TABLE |= {
     },
     "singula.report.build.build_report": lambda folder: {
         "run": Argument(folder / "missing", PATH),
+        "external_files": Argument(True, FLAG),
     },
     "singula.blocks.Grid": lambda _: {
         "shape": Argument((6, 8), SIZES),

@@ -14,6 +14,7 @@ from singula.report.methods import methods_section
 from singula.report.objects import Objects, survey_objects
 from singula.runs.images import open_images
 from singula.runs.run import Run, Stage, open_run
+from singula.util.arguments import flag
 from singula.util.messages import captured_messages
 from singula.util.paths import user_path
 
@@ -55,6 +56,7 @@ def build_report(run: Path, *, external_files: bool = True) -> Path:
         The folder cannot be written; ``run.locked``: another process writes to the run; the codes
         of `open_run`.
     """
+    external_files = flag(external_files, "external_files")
     with captured_messages() as notices:  # the report lists them
         opened = open_run(user_path(run, "run"))
     with hold([lock_file(opened.tree.run)], "report"), protect([opened.tree.run]):
